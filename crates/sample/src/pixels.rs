@@ -1,0 +1,206 @@
+//! Reading images that nobody has vouched for.
+//!
+//! Every image of every data set comes in through here: sizes are checked from the header before
+//! memory is asked for, only the first frame of an animation is read, 16-bit and CMYK become 8-bit
+//! RGB, and transparency is laid over white, as on the page it was drawn for. Files are never
+//! changed.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{DynamicImage, ImageReader, Limits, RgbImage};
+
+/// No side may be longer, in pixels.
+pub const MAX_SIDE: u32 = 16_384;
+/// No image may have more pixels: 64 megapixels is beyond any published source.
+pub const MAX_PIXELS: u64 = 64_000_000;
+/// Neither side may be shorter, in pixels: less cannot show a question's subject.
+pub const MIN_SIDE: u32 = 8;
+/// No file may be longer, in bytes.
+pub const MAX_FILE: u64 = 256 << 20;
+
+/// Why an image cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// There is no such file.
+    #[error("no such image file")]
+    Missing,
+    /// The file has no bytes.
+    #[error("the image file is empty")]
+    Empty,
+    /// Too few pixels to show anything.
+    #[error("{0}x{1} pixels: smaller than {MIN_SIDE} on a side")]
+    TooSmall(u32, u32),
+    /// More pixels than any honest image has: refused before decoding.
+    #[error("{0}x{1} pixels: over the limit of {MAX_SIDE} a side and {MAX_PIXELS} in all")]
+    TooLarge(u32, u32),
+    /// The file itself is too long.
+    #[error("{0} bytes: image files over {MAX_FILE} bytes are not read")]
+    TooLong(u64),
+    /// Not an image, or broken.
+    #[error("cannot be decoded: {0}")]
+    Broken(String),
+    /// The operating system refused.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl Fault {
+    /// A short fixed word to count by in reject tables.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Fault::Missing => "image_missing",
+            Fault::Empty => "image_empty",
+            Fault::TooSmall(..) => "image_too_small",
+            Fault::TooLarge(..) | Fault::TooLong(_) => "image_too_large",
+            Fault::Broken(_) => "image_broken",
+            Fault::Unreadable(_) => "image_unreadable",
+        }
+    }
+}
+
+/// The file's bytes, if there are any and not too many.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, Fault> {
+    let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Fault::Missing,
+        _ => Fault::Unreadable(e.to_string()),
+    })?;
+    if !meta.is_file() {
+        return Err(Fault::Unreadable("not a file".into()));
+    }
+    if meta.len() > MAX_FILE {
+        return Err(Fault::TooLong(meta.len()));
+    }
+    let bytes = std::fs::read(path).map_err(|e| Fault::Unreadable(e.to_string()))?;
+    if bytes.is_empty() { Err(Fault::Empty) } else { Ok(bytes) }
+}
+
+/// Width and height from the header alone, checked against the limits.
+pub fn size(bytes: &[u8]) -> Result<(u32, u32), Fault> {
+    let reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| Fault::Broken(e.to_string()))?;
+    let (width, height) = reader.into_dimensions().map_err(|e| Fault::Broken(e.to_string()))?;
+    if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(Fault::TooLarge(width, height));
+    }
+    if width < MIN_SIDE || height < MIN_SIDE {
+        return Err(Fault::TooSmall(width, height));
+    }
+    Ok((width, height))
+}
+
+/// Decodes to 8-bit RGB, transparency over white.
+pub fn decode(bytes: &[u8]) -> Result<RgbImage, Fault> {
+    size(bytes)?;
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| Fault::Broken(e.to_string()))?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    // 16-bit RGBA of the largest image allowed.
+    limits.max_alloc = Some(MAX_PIXELS * 8);
+    reader.limits(limits);
+    let image = reader.decode().map_err(|e| Fault::Broken(e.to_string()))?;
+    Ok(over_white(image))
+}
+
+/// Reads and decodes a file.
+pub fn open(path: &Path) -> Result<RgbImage, Fault> {
+    decode(&read_bytes(path)?)
+}
+
+fn over_white(image: DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
+    }
+    let rgba = image.into_rgba8();
+    let mut rgb = RgbImage::new(rgba.width(), rgba.height());
+    for (to, from) in rgb.pixels_mut().zip(rgba.pixels()) {
+        let alpha = u32::from(from[3]);
+        for channel in 0..3 {
+            let value = (u32::from(from[channel]) * alpha + 255 * (255 - alpha) + 127) / 255;
+            to[channel] = u8::try_from(value).unwrap_or(255);
+        }
+    }
+    rgb
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{ImageFormat, Rgba, RgbaImage};
+
+    fn png(image: DynamicImage) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn transparency_lies_over_white() {
+        let image = RgbaImage::from_pixel(9, 9, Rgba([200, 0, 0, 0]));
+        let rgb = decode(&png(image.into())).unwrap();
+        assert_eq!(rgb.get_pixel(4, 4).0, [255, 255, 255]);
+    }
+
+    #[test]
+    fn sixteen_bit_becomes_eight() {
+        let image = image::ImageBuffer::from_pixel(9, 9, image::Rgb([65535u16, 0, 257 * 7]));
+        let rgb = decode(&png(DynamicImage::ImageRgb16(image))).unwrap();
+        assert_eq!(rgb.get_pixel(0, 0).0, [255, 0, 7]);
+    }
+
+    #[test]
+    fn a_truncated_file_is_broken_and_an_empty_one_empty() {
+        let bytes = png(RgbaImage::from_pixel(64, 64, Rgba([1, 2, 3, 255])).into());
+        assert!(matches!(decode(&bytes[..bytes.len() / 2]), Err(Fault::Broken(_))));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.png");
+        std::fs::write(&path, b"").unwrap();
+        assert!(matches!(open(&path), Err(Fault::Empty)));
+        assert!(matches!(open(&dir.path().join("y.png")), Err(Fault::Missing)));
+        assert!(matches!(open(dir.path()), Err(Fault::Unreadable(_))));
+    }
+
+    #[test]
+    fn a_bomb_is_refused_from_its_header() {
+        // A PNG header that claims 60,000 x 60,000 pixels, with hardly any data behind it.
+        let mut bytes = png(RgbaImage::from_pixel(8, 8, Rgba([1, 2, 3, 255])).into());
+        bytes[16..20].copy_from_slice(&60_000u32.to_be_bytes());
+        bytes[20..24].copy_from_slice(&60_000u32.to_be_bytes());
+        // The header's checksum covers bytes 12 to 28.
+        let crc = crc32(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+        assert!(matches!(decode(&bytes), Err(Fault::TooLarge(60_000, 60_000))));
+    }
+
+    #[test]
+    fn one_pixel_is_too_small() {
+        let bytes = png(RgbaImage::from_pixel(1, 1, Rgba([1, 2, 3, 255])).into());
+        assert!(matches!(decode(&bytes), Err(Fault::TooSmall(1, 1))));
+    }
+
+    fn crc32(data: &[u8]) -> u32 {
+        let mut crc = u32::MAX;
+        for &byte in data {
+            crc ^= u32::from(byte);
+            for _ in 0..8 {
+                crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+            }
+        }
+        !crc
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>, cut in 0usize..200) {
+            let _ = decode(&bytes);
+            let mut good = png(RgbaImage::from_pixel(12, 9, Rgba([1, 2, 3, 128])).into());
+            good.truncate(cut);
+            good.extend_from_slice(&bytes);
+            let _ = decode(&good);
+        }
+    }
+}
