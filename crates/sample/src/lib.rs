@@ -13,15 +13,14 @@ pub mod pixels;
 pub mod progress;
 pub mod prompt;
 mod record;
+pub mod scores;
 pub mod seed;
 mod stage;
 mod table;
 
 pub use record::{Answer, ImageRef, ImageRow, Origin, Reject, Sample, Task};
 pub use stage::{Manifest, Stage, StageKey, resolve_image, safe_join, sha256_hex, write_atomic};
-pub use table::{
-    IMAGES, REJECTS, Row, SAMPLES, TableWriter, read_table, write_table,
-};
+pub use table::{IMAGES, REJECTS, Row, SAMPLES, TableWriter, read_table, write_table};
 
 use std::path::PathBuf;
 
@@ -63,11 +62,17 @@ pub enum Error {
 impl Error {
     /// Wraps an operating system error with the path it concerns.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Error::Io { path: path.into(), source }
+        Error::Io {
+            path: path.into(),
+            source,
+        }
     }
 
     /// A file that is not what its name says.
     pub fn format(path: impl Into<PathBuf>, detail: impl ToString) -> Self {
-        Error::Format { path: path.into(), detail: detail.to_string() }
+        Error::Format {
+            path: path.into(),
+            detail: detail.to_string(),
+        }
     }
 }
