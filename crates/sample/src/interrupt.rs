@@ -16,5 +16,9 @@ pub fn requested() -> bool {
 
 /// [`crate::Error::Interrupted`] once a stop was asked for; loops call it once per item.
 pub fn check() -> Result<(), crate::Error> {
-    if requested() { Err(crate::Error::Interrupted) } else { Ok(()) }
+    if requested() {
+        Err(crate::Error::Interrupted)
+    } else {
+        Ok(())
+    }
 }

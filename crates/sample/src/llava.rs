@@ -35,7 +35,10 @@ pub fn entry(sample: &Sample) -> Entry {
                 from: "human".into(),
                 value: format!("{IMAGE_TOKEN}\n{}", prompt::query(sample)),
             },
-            Turn { from: "gpt".into(), value: prompt::response(sample) },
+            Turn {
+                from: "gpt".into(),
+                value: prompt::response(sample),
+            },
         ],
     }
 }

@@ -72,7 +72,11 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, Fault> {
         return Err(Fault::TooLong(meta.len()));
     }
     let bytes = std::fs::read(path).map_err(|e| Fault::Unreadable(e.to_string()))?;
-    if bytes.is_empty() { Err(Fault::Empty) } else { Ok(bytes) }
+    if bytes.is_empty() {
+        Err(Fault::Empty)
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// Width and height from the header alone, checked against the limits.
@@ -80,7 +84,9 @@ pub fn size(bytes: &[u8]) -> Result<(u32, u32), Fault> {
     let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|e| Fault::Broken(e.to_string()))?;
-    let (width, height) = reader.into_dimensions().map_err(|e| Fault::Broken(e.to_string()))?;
+    let (width, height) = reader
+        .into_dimensions()
+        .map_err(|e| Fault::Broken(e.to_string()))?;
     if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(Fault::TooLarge(width, height));
     }
@@ -155,12 +161,18 @@ mod tests {
     #[test]
     fn a_truncated_file_is_broken_and_an_empty_one_empty() {
         let bytes = png(RgbaImage::from_pixel(64, 64, Rgba([1, 2, 3, 255])).into());
-        assert!(matches!(decode(&bytes[..bytes.len() / 2]), Err(Fault::Broken(_))));
+        assert!(matches!(
+            decode(&bytes[..bytes.len() / 2]),
+            Err(Fault::Broken(_))
+        ));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.png");
         std::fs::write(&path, b"").unwrap();
         assert!(matches!(open(&path), Err(Fault::Empty)));
-        assert!(matches!(open(&dir.path().join("y.png")), Err(Fault::Missing)));
+        assert!(matches!(
+            open(&dir.path().join("y.png")),
+            Err(Fault::Missing)
+        ));
         assert!(matches!(open(dir.path()), Err(Fault::Unreadable(_))));
     }
 
@@ -173,7 +185,10 @@ mod tests {
         // The header's checksum covers bytes 12 to 28.
         let crc = crc32(&bytes[12..29]);
         bytes[29..33].copy_from_slice(&crc.to_be_bytes());
-        assert!(matches!(decode(&bytes), Err(Fault::TooLarge(60_000, 60_000))));
+        assert!(matches!(
+            decode(&bytes),
+            Err(Fault::TooLarge(60_000, 60_000))
+        ));
     }
 
     #[test]
@@ -187,7 +202,11 @@ mod tests {
         for &byte in data {
             crc ^= u32::from(byte);
             for _ in 0..8 {
-                crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+                crc = if crc & 1 == 1 {
+                    (crc >> 1) ^ 0xEDB8_8320
+                } else {
+                    crc >> 1
+                };
             }
         }
         !crc

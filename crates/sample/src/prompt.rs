@@ -10,13 +10,16 @@ use crate::record::{Sample, choice_letter};
 pub const IMAGE_TOKEN: &str = "<image>";
 
 const HINT_CHOICE: &str = "Hint: Please answer the question and provide the correct option letter, e.g., A, B, C, D, at the end.";
-const HINT_FREE: &str =
-    "Hint: Please answer the question and provide the final answer at the end.";
+const HINT_FREE: &str = "Hint: Please answer the question and provide the final answer at the end.";
 
 /// The human turn without the image token: hint, question (with its unit) and choices.
 pub fn query(sample: &Sample) -> String {
     let mut text = String::new();
-    text.push_str(if sample.choices.is_empty() { HINT_FREE } else { HINT_CHOICE });
+    text.push_str(if sample.choices.is_empty() {
+        HINT_FREE
+    } else {
+        HINT_CHOICE
+    });
     text.push_str("\nQuestion: ");
     text.push_str(&sample.question);
     if let Some(unit) = &sample.unit {

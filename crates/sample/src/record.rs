@@ -35,7 +35,9 @@ impl Task {
 
     /// Reads the short name in any case.
     pub fn parse(name: &str) -> Option<Task> {
-        Task::ALL.into_iter().find(|t| t.name().eq_ignore_ascii_case(name))
+        Task::ALL
+            .into_iter()
+            .find(|t| t.name().eq_ignore_ascii_case(name))
     }
 }
 

@@ -111,7 +111,9 @@ impl Manifest {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io(path, e)),
         };
-        serde_json::from_str(&text).map(Some).map_err(|e| Error::format(path, e))
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|e| Error::format(path, e))
     }
 
     /// SHA-256 of the manifest file, by which later stages name this one as an input.
@@ -135,7 +137,9 @@ impl Stage {
     /// # Errors
     /// [`Error::Conflict`] if it holds the result of another key, naming what differs.
     pub fn finished(folder: &Path, key: &StageKey) -> Result<Option<Manifest>, Error> {
-        let Some(manifest) = Manifest::read_if_any(folder)? else { return Ok(None) };
+        let Some(manifest) = Manifest::read_if_any(folder)? else {
+            return Ok(None);
+        };
         if manifest.key == *key {
             return Ok(Some(manifest));
         }
@@ -164,7 +168,10 @@ impl Stage {
         let probe = folder.join(".writable.tmp");
         fs::write(&probe, b"").map_err(|e| Error::io(&probe, e))?;
         fs::remove_file(&probe).map_err(|e| Error::io(&probe, e))?;
-        Ok(Stage { folder: folder.to_owned(), key })
+        Ok(Stage {
+            folder: folder.to_owned(),
+            key,
+        })
     }
 
     /// The folder.
@@ -187,7 +194,9 @@ impl Stage {
         manifest.key = self.key;
         for name in files {
             let path = self.folder.join(name);
-            manifest.files.insert((*name).to_owned(), file_sha256(&path)?);
+            manifest
+                .files
+                .insert((*name).to_owned(), file_sha256(&path)?);
         }
         let mut text =
             serde_json::to_string_pretty(&manifest).map_err(|e| Error::format(&self.folder, e))?;
@@ -231,7 +240,11 @@ fn value_differences(
     match (old, new) {
         (Object(a), Object(b)) => {
             for name in a.keys().chain(b.keys().filter(|k| !a.contains_key(*k))) {
-                let below = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+                let below = if at.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{at}.{name}")
+                };
                 let (a, b) = (a.get(name).unwrap_or(&Null), b.get(name).unwrap_or(&Null));
                 value_differences(&below, a, b, found);
             }
@@ -274,9 +287,14 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// # Errors
 /// [`Error::OutsideRoot`] for absolute paths, for `..`, and for links that lead out.
 pub fn safe_join(root: &Path, relative: &str) -> Result<PathBuf, Error> {
-    let outside = || Error::OutsideRoot { root: root.to_owned(), path: relative.to_owned() };
+    let outside = || Error::OutsideRoot {
+        root: root.to_owned(),
+        path: relative.to_owned(),
+    };
     let path = Path::new(relative);
-    let plain = path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
+    let plain = path
+        .components()
+        .all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
     if !plain || relative.is_empty() || relative.contains('\0') || relative.contains('\\') {
         return Err(outside());
     }
@@ -301,8 +319,15 @@ pub fn resolve_image(
         .split_once('/')
         .ok_or_else(|| Error::format(folder, format!("image path {path:?} names no source")))?;
     let root = roots.get(source).ok_or_else(|| {
-        Error::format(folder, format!("the manifest has no image root for source {source:?}"))
+        Error::format(
+            folder,
+            format!("the manifest has no image root for source {source:?}"),
+        )
     })?;
-    let root = if root.is_absolute() { root.clone() } else { folder.join(root) };
+    let root = if root.is_absolute() {
+        root.clone()
+    } else {
+        folder.join(root)
+    };
     safe_join(&root, below)
 }

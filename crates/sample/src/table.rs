@@ -74,13 +74,19 @@ impl<R: Row> TableWriter<R> {
     /// Adds one row.
     pub fn push(&mut self, row: R) -> Result<(), Error> {
         self.waiting.push(row);
-        if self.waiting.len() >= ROWS_PER_BATCH { self.flush() } else { Ok(()) }
+        if self.waiting.len() >= ROWS_PER_BATCH {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> Result<(), Error> {
         let batch = RecordBatch::try_new(R::schema(), R::columns(&self.waiting))
             .map_err(|e| Error::format(&self.path, e))?;
-        self.writer.write(&batch).map_err(|e| Error::format(&self.path, e))?;
+        self.writer
+            .write(&batch)
+            .map_err(|e| Error::format(&self.path, e))?;
         self.written += self.waiting.len() as u64;
         self.waiting.clear();
         Ok(())
@@ -89,7 +95,10 @@ impl<R: Row> TableWriter<R> {
     /// Ends the table, syncs it and gives it its name; returns the count of rows.
     pub fn finish(mut self) -> Result<u64, Error> {
         self.flush()?;
-        let file = self.writer.into_inner().map_err(|e| Error::format(&self.path, e))?;
+        let file = self
+            .writer
+            .into_inner()
+            .map_err(|e| Error::format(&self.path, e))?;
         file.sync_all().map_err(|e| Error::io(&self.temporary, e))?;
         std::fs::rename(&self.temporary, &self.path).map_err(|e| Error::io(&self.path, e))?;
         Ok(self.written)
@@ -178,7 +187,9 @@ impl Columns<'_> {
         let items = items
             .as_string_opt::<i32>()
             .ok_or_else(|| format!("column {name:?} is not a list of text"))?;
-        Ok((0..items.len()).map(|i| items.value(i).to_owned()).collect())
+        Ok((0..items.len())
+            .map(|i| items.value(i).to_owned())
+            .collect())
     }
 
     fn u32(&self, name: &str, row: usize) -> Result<u32, String> {
@@ -225,7 +236,9 @@ fn image_columns<'a>(images: impl Iterator<Item = &'a ImageRef> + Clone) -> [Arr
     [
         strings(images.clone().map(|i| i.path.as_str())),
         strings(images.clone().map(|i| i.sha256.as_str())),
-        Arc::new(UInt32Array::from_iter_values(images.clone().map(|i| i.width))),
+        Arc::new(UInt32Array::from_iter_values(
+            images.clone().map(|i| i.width),
+        )),
         Arc::new(UInt32Array::from_iter_values(images.map(|i| i.height))),
     ]
 }
@@ -336,7 +349,10 @@ impl Row for Sample {
                 let answer = answer(&c, row, &choices)?;
                 let source = c.required("source", row)?;
                 let origin = match c.optional("augmentation", row)? {
-                    None => Origin::Source { source, row: c.required("source_row", row)? },
+                    None => Origin::Source {
+                        source,
+                        row: c.required("source_row", row)?,
+                    },
                     Some(augmentation) => Origin::Synth {
                         source,
                         augmentation,
@@ -378,10 +394,17 @@ fn answer(c: &Columns<'_>, row: usize, choices: &[String]) -> Result<Answer, Str
                 Err(bad("is not the letter of one of its choices"))
             }
         }
-        "integer" => text.parse().map(Answer::Integer).map_err(|_| bad("is not an integer")),
+        "integer" => text
+            .parse()
+            .map(Answer::Integer)
+            .map_err(|_| bad("is not an integer")),
         "decimal" => Ok(Answer::Decimal {
-            value: c.f64("answer_value", row)?.ok_or_else(|| bad("has no value"))?,
-            places: c.u8("answer_places", row)?.ok_or_else(|| bad("has no places"))?,
+            value: c
+                .f64("answer_value", row)?
+                .ok_or_else(|| bad("has no value"))?,
+            places: c
+                .u8("answer_places", row)?
+                .ok_or_else(|| bad("has no places"))?,
         }),
         "list" => Ok(Answer::List(c.list("answer_items", row)?)),
         "text" => Ok(Answer::Text(text)),
