@@ -75,7 +75,7 @@ pub fn set_up(root: &Path) -> Result<PathBuf> {
     }
     let folder = cache()?.join(VERSION);
     if !complete(&folder) {
-        fetch(&folder).context(OTHERWISE)?;
+        fetch(&folder).map_err(|cause| anyhow::anyhow!("{cause:#}\n\n{OTHERWISE}"))?;
     }
     if fs::read_link(&link).ok().as_deref() != Some(&folder) {
         match fs::symlink_metadata(&link) {
