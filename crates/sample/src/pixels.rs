@@ -79,7 +79,32 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, Fault> {
     }
 }
 
-/// Width and height from the header alone, checked against the limits.
+/// Whether a PNG or JPEG file ends where it says it ends. Decoders fill what is cut off a JPEG with
+/// grey, which would train as if it were the picture.
+fn cut_short(bytes: &[u8]) -> bool {
+    const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+    const END_OF_JPEG: &[u8] = b"\xFF\xD9";
+    if bytes.starts_with(b"\xFF\xD8\xFF") {
+        // The first half may hold the end of an embedded thumbnail; junk may follow the end.
+        return !bytes[bytes.len() / 2..].windows(2).any(|w| w == END_OF_JPEG);
+    }
+    let Some(mut rest) = bytes.strip_prefix(PNG) else { return false };
+    // A chunk is its length, its name, its data and four bytes of checksum.
+    while let Some((head, data)) = rest.split_at_checked(8) {
+        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let Some((_, after)) = length.checked_add(4).and_then(|n| data.split_at_checked(n)) else {
+            return true;
+        };
+        if &head[4..] == b"IEND" {
+            return false;
+        }
+        rest = after;
+    }
+    true
+}
+
+/// Width and height from the header alone, checked against the limits; a file that is visibly cut
+/// short is broken.
 pub fn size(bytes: &[u8]) -> Result<(u32, u32), Fault> {
     let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
@@ -92,6 +117,9 @@ pub fn size(bytes: &[u8]) -> Result<(u32, u32), Fault> {
     }
     if width < MIN_SIDE || height < MIN_SIDE {
         return Err(Fault::TooSmall(width, height));
+    }
+    if cut_short(bytes) {
+        return Err(Fault::Broken("the file is cut short".into()));
     }
     Ok((width, height))
 }
@@ -189,6 +217,20 @@ mod tests {
             decode(&bytes),
             Err(Fault::TooLarge(60_000, 60_000))
         ));
+    }
+
+    #[test]
+    fn files_cut_anywhere_after_their_header_are_broken() {
+        let image = RgbImage::from_fn(40, 30, |x, y| image::Rgb([(x * 7) as u8, (y * 9) as u8, 3]));
+        for format in [ImageFormat::Png, ImageFormat::Jpeg] {
+            let mut bytes = Cursor::new(Vec::new());
+            image.write_to(&mut bytes, format).unwrap();
+            let bytes = bytes.into_inner();
+            assert!(size(&bytes).is_ok(), "{format:?}");
+            for cut in [bytes.len() - 1, bytes.len() - 30, bytes.len() * 9 / 10] {
+                assert!(matches!(size(&bytes[..cut]), Err(Fault::Broken(_))), "{format:?} {cut}");
+            }
+        }
     }
 
     #[test]

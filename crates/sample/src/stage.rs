@@ -263,7 +263,8 @@ fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn file_sha256(path: &Path) -> Result<String, Error> {
+/// SHA-256 in hex of a file, however long.
+pub fn file_sha256(path: &Path) -> Result<String, Error> {
     let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
     let mut hash = Sha256::new();
     std::io::copy(&mut file, &mut hash).map_err(|e| Error::io(path, e))?;
