@@ -1,1 +1,92 @@
-//! (being written)
+//! LLaVA: a CLIP vision tower, a GELU projector and a LLaMA decoder, from pixels to text.
+//!
+//! The numbers are those of Hugging Face's `LlavaForConditionalGeneration`, and so are the
+//! checkpoint folders: what is trained here loads there, and the reverse. Training builds on the
+//! pieces ([`Llava::image_features`], [`Llava::embed`], [`Llava::decode`], [`Llava::logits`]);
+//! answering questions is [`Generator`].
+//!
+//! Weights are kept in f32 and cast to [`Llava::compute`] where they are used, so that an optimiser
+//! always updates full-precision values.
+
+mod checkpoint;
+mod config;
+mod conversation;
+mod decoder;
+mod generate;
+mod layers;
+mod llava;
+mod logits;
+mod parameters;
+mod precision;
+mod preprocess;
+mod tokenizer;
+mod vision;
+mod weights;
+
+pub use checkpoint::WeightKind;
+pub use config::{FeatureSelect, LlavaConfig, TextConfig, TokenIds, VisionConfig};
+pub use conversation::{ConversationTokens, Template, conversation_tokens};
+pub use decoder::KvCache;
+pub use generate::{Finish, Generated, Generator, Question};
+pub use llava::{Llava, merge_image_features};
+pub use logits::write_logits;
+pub use precision::{Precision, cpu_has_bf16};
+pub use preprocess::{CLIP_MEAN, CLIP_STD, Pixels, Preprocessor};
+pub use tokenizer::{SPECIAL_TOKENS, Tokenizer, train_bpe};
+pub use weights::LoadReport;
+
+use std::path::PathBuf;
+
+/// What can go wrong between a folder, an image and an answer; every variant says where.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Files, paths, interruption.
+    #[error(transparent)]
+    Sample(#[from] sample::Error),
+    /// libtorch refused; the first line of what it said.
+    #[error("libtorch: {0}")]
+    Torch(String),
+    /// A configuration that cannot be built.
+    #[error("model configuration: {0}")]
+    Config(String),
+    /// A weights file that is not what its name says.
+    #[error("{path}: {detail}")]
+    Weights {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        detail: String,
+    },
+    /// A tensor that does not fit.
+    #[error("{path}: tensor {name}: {detail}")]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        name: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A tokenizer that cannot be read, trained or used with this model.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// An image that cannot be shown to the model.
+    #[error("{path}: {fault}")]
+    Image {
+        /// The image file.
+        path: PathBuf,
+        /// Why not.
+        fault: sample::pixels::Fault,
+    },
+    /// Tensors or tokens that do not belong together.
+    #[error("{0}")]
+    Shape(String),
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        // libtorch appends its C++ stack after the first line; it means nothing to a user.
+        let text = error.to_string();
+        Error::Torch(text.lines().next().unwrap_or_default().to_owned())
+    }
+}

@@ -1,0 +1,214 @@
+//! Weights out: a folder that transformers' `LlavaForConditionalGeneration`, `AutoProcessor` and
+//! `AutoTokenizer` open, and this crate as well.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+
+use safetensors::{Dtype, View};
+use serde_json::json;
+use tch::{Kind, Tensor};
+
+use crate::preprocess::{CLIP_MEAN, CLIP_STD};
+use crate::{Error, Llava, LlavaConfig, Tokenizer};
+
+/// Type of the stored weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WeightKind {
+    /// Exactly what was trained.
+    #[default]
+    Float32,
+    /// Half the size.
+    Bfloat16,
+}
+
+impl Llava {
+    /// Writes the checkpoint folder, making it where needed. Each file is written under a
+    /// temporary name and renamed, `config.json` last.
+    pub fn save(&self, dir: &Path, tokenizer: &Tokenizer, kind: WeightKind) -> Result<(), Error> {
+        tokenizer.check(self.config())?;
+        std::fs::create_dir_all(dir).map_err(|e| sample::Error::io(dir, e))?;
+        let (kind, name) = match kind {
+            WeightKind::Float32 => (Kind::Float, "float32"),
+            WeightKind::Bfloat16 => (Kind::BFloat16, "bfloat16"),
+        };
+        let tensors = self
+            .parameters()
+            .iter()
+            .map(|(n, t)| (n.as_str(), t.shallow_clone()));
+        write_safetensors(&dir.join("model.safetensors"), tensors, Some(kind))?;
+
+        let mut config = self.config().clone();
+        config.torch_dtype = name.to_owned();
+        config.image_seq_length = config.image_tokens();
+        config.tie_word_embeddings = config.text_config.tie_word_embeddings;
+        config.pad_token_id = Some(tokenizer.pad);
+        let write = |name: &str, text: &str| sample::write_atomic(&dir.join(name), text.as_bytes());
+        write("tokenizer.json", &tokenizer.to_json()?)?;
+        write("chat_template.jinja", &config.conversation_template.jinja())?;
+        for (name, value) in side_files(&config, tokenizer) {
+            write(name, &pretty(&value)?)?;
+        }
+        write(
+            "config.json",
+            &pretty(&serde_json::to_value(&config).map_err(format_error(dir))?)?,
+        )?;
+        Ok(())
+    }
+}
+
+fn pretty(value: &serde_json::Value) -> Result<String, Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Config(e.to_string()))?;
+    Ok(text + "\n")
+}
+
+fn format_error(path: &Path) -> impl Fn(serde_json::Error) -> sample::Error + '_ {
+    move |e| sample::Error::format(path, e)
+}
+
+/// The files that transformers' processors read.
+fn side_files(
+    config: &LlavaConfig,
+    tokenizer: &Tokenizer,
+) -> Vec<(&'static str, serde_json::Value)> {
+    let side = config.vision_config.image_size;
+    let special = json!({
+        "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>",
+    });
+    let mut tokenizer_config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "processor_class": "LlavaProcessor",
+        "model_max_length": config.text_config.max_position_embeddings,
+        "clean_up_tokenization_spaces": false,
+        "image_token": "<image>",
+        "padding_side": "left",
+    });
+    merge(&mut tokenizer_config, &special);
+    vec![
+        ("special_tokens_map.json", special),
+        ("tokenizer_config.json", tokenizer_config),
+        (
+            "preprocessor_config.json",
+            json!({
+                // LLaVA's processor pads to a square; CLIP's reads the same file and does not.
+                "image_processor_type": "LlavaImageProcessor",
+                "processor_class": "LlavaProcessor",
+                "do_convert_rgb": true,
+                "do_pad": true,
+                "do_resize": true,
+                "size": {"shortest_edge": side},
+                "resample": 3,
+                "do_center_crop": true,
+                "crop_size": {"height": side, "width": side},
+                "do_rescale": true,
+                "rescale_factor": 1.0 / 255.0,
+                "do_normalize": true,
+                "image_mean": CLIP_MEAN,
+                "image_std": CLIP_STD,
+            }),
+        ),
+        (
+            "processor_config.json",
+            json!({
+                "processor_class": "LlavaProcessor",
+                "patch_size": config.vision_config.patch_size,
+                "vision_feature_select_strategy": config.vision_feature_select_strategy,
+                // The class token, which the processor counts and then drops.
+                "num_additional_image_tokens": 1,
+                "image_token": "<image>",
+            }),
+        ),
+        (
+            "generation_config.json",
+            json!({
+                "bos_token_id": tokenizer.bos,
+                "eos_token_id": tokenizer.eos,
+                "pad_token_id": tokenizer.pad,
+                "do_sample": false,
+            }),
+        ),
+    ]
+}
+
+fn merge(into: &mut serde_json::Value, from: &serde_json::Value) {
+    if let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) {
+        into.extend(from.iter().map(|(k, v)| (k.clone(), v.clone())));
+    }
+}
+
+/// Writes tensors under a temporary name, one at a time in memory, then renames.
+pub(crate) fn write_safetensors<'a>(
+    path: &Path,
+    tensors: impl Iterator<Item = (&'a str, Tensor)>,
+    kind: Option<Kind>,
+) -> Result<(), Error> {
+    let failed = |detail: String| Error::Weights {
+        path: path.to_owned(),
+        detail,
+    };
+    let stored: Vec<(&str, Stored)> = tensors
+        .map(|(name, tensor)| {
+            let kind = kind.map_or_else(|| tensor.f_kind(), Ok)?;
+            let shape = tensor.size().iter().map(|&n| n as usize).collect();
+            let dtype = match kind {
+                Kind::Float => Dtype::F32,
+                Kind::BFloat16 => Dtype::BF16,
+                Kind::Int64 => Dtype::I64,
+                other => return Err(failed(format!("tensors of type {other:?} are not written"))),
+            };
+            Ok((
+                name,
+                Stored {
+                    tensor,
+                    kind,
+                    dtype,
+                    shape,
+                },
+            ))
+        })
+        .collect::<Result<_, Error>>()?;
+    let temporary = path.with_extension("safetensors.tmp");
+    // transformers refuses files that do not name their framework.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(stored, Some(metadata), &temporary)
+        .map_err(|e| failed(format!("cannot be written: {e}")))?;
+    File::open(&temporary)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(|e| sample::Error::io(path, e).into())
+}
+
+/// A tensor whose bytes are made when they are written.
+struct Stored {
+    tensor: Tensor,
+    kind: Kind,
+    dtype: Dtype,
+    shape: Vec<usize>,
+}
+
+impl View for Stored {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let count = self.shape.iter().product::<usize>();
+        let mut bytes = vec![0; self.data_len()];
+        let tensor = self
+            .tensor
+            .detach()
+            .to_device(tch::Device::Cpu)
+            .to_kind(self.kind);
+        tensor.contiguous().copy_data_u8(&mut bytes, count);
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.kind.elt_size_in_bytes()
+    }
+}

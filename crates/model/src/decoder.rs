@@ -1,0 +1,257 @@
+//! The decoder: LLaMA, with rotary positions given per token and any attention mask.
+//!
+//! Positions and mask are arguments because a packed row of a training batch is a tree, not a
+//! line: a token's position is its depth, and it sees its ancestors only.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::layers::{Linear, Named, RmsNorm, attend, split_heads};
+use crate::{Error, LlavaConfig};
+
+pub(crate) struct Decoder {
+    pub embedding: Tensor,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    pub head: Linear,
+    /// [head_dim / 2], f32
+    inverse_frequencies: Tensor,
+}
+
+struct Layer {
+    input_norm: RmsNorm,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
+    mlp_norm: RmsNorm,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+    heads: i64,
+    kv_heads: i64,
+    head_dim: i64,
+}
+
+impl Decoder {
+    pub fn new(config: &LlavaConfig, named: &Named, device: Device) -> Result<Decoder, Error> {
+        let t = &config.text_config;
+        let root = "language_model.model";
+        let layers = (0..t.num_hidden_layers)
+            .map(|layer| {
+                let root = format!("{root}.layers.{layer}");
+                let linear = |name: &str| named.linear(&format!("{root}.{name}"), false);
+                let norm = |name: &str| named.rms_norm(&format!("{root}.{name}"), t.rms_norm_eps);
+                Ok(Layer {
+                    input_norm: norm("input_layernorm")?,
+                    q: linear("self_attn.q_proj")?,
+                    k: linear("self_attn.k_proj")?,
+                    v: linear("self_attn.v_proj")?,
+                    o: linear("self_attn.o_proj")?,
+                    mlp_norm: norm("post_attention_layernorm")?,
+                    gate: linear("mlp.gate_proj")?,
+                    up: linear("mlp.up_proj")?,
+                    down: linear("mlp.down_proj")?,
+                    heads: t.num_attention_heads,
+                    kv_heads: t.kv_heads(),
+                    head_dim: t.head_dim(),
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        let embedding = named.get(&format!("{root}.embed_tokens.weight"))?;
+        let head = if t.tie_word_embeddings {
+            Linear {
+                weight: embedding.shallow_clone(),
+                bias: None,
+            }
+        } else {
+            named.linear("language_model.lm_head", false)?
+        };
+        // In f32 throughout, as transformers does: 1 / theta^(2i / head_dim).
+        let exponents = Tensor::f_arange_start_step(0, t.head_dim(), 2, (Kind::Float, device))?
+            .f_div_scalar(t.head_dim() as f64)?;
+        let inverse_frequencies = Tensor::f_pow_scalar(t.rope_theta, &exponents)?
+            .f_to_kind(Kind::Float)?
+            .f_reciprocal()?;
+        Ok(Decoder {
+            embedding,
+            layers,
+            norm: named.rms_norm(&format!("{root}.norm"), t.rms_norm_eps)?,
+            head,
+            inverse_frequencies,
+        })
+    }
+
+    /// Hidden states after the final norm; see [`crate::Llava::decode`].
+    pub fn forward(
+        &self,
+        embeds: &Tensor,
+        positions: &Tensor,
+        mask: Option<&Tensor>,
+        mut cache: Option<&mut KvCache>,
+        mut each_layer: impl FnMut(&Tensor),
+    ) -> Result<Tensor, Error> {
+        let kind = embeds.f_kind()?;
+        let tokens = embeds.size()[1];
+        let before = cache.as_ref().map_or(0, |c| c.len);
+        let mask = match mask {
+            Some(mask) if mask.f_kind()? != Kind::Bool => Some(mask.f_to_kind(kind)?),
+            Some(mask) => Some(mask.shallow_clone()),
+            // One new token sees all that came before it.
+            None if before == 0 || tokens == 1 => None,
+            None => Some(causal_mask(tokens, before, embeds.device())?),
+        };
+        let causal = mask.is_none() && tokens > 1;
+        let rotary = self.rotary(positions, kind)?;
+        let mut hidden = embeds.shallow_clone();
+        for (index, layer) in self.layers.iter().enumerate() {
+            each_layer(&hidden);
+            let kv = cache.as_deref_mut().map(|c| (c, index));
+            hidden = layer.forward(&hidden, &rotary, mask.as_ref(), causal, kv)?;
+        }
+        if let Some(cache) = cache {
+            cache.len += tokens;
+        }
+        self.norm.forward(&hidden)
+    }
+
+    /// Cosines and sines, [batch, 1, tokens, head_dim] each.
+    fn rotary(&self, positions: &Tensor, kind: Kind) -> Result<(Tensor, Tensor), Error> {
+        let angles = positions
+            .f_to_kind(Kind::Float)?
+            .f_unsqueeze(-1)?
+            .f_mul(&self.inverse_frequencies)?; // [batch, tokens, head_dim / 2]
+        let angles = Tensor::f_cat(&[&angles, &angles], -1)?.f_unsqueeze(1)?;
+        Ok((
+            angles.f_cos()?.f_to_kind(kind)?,
+            angles.f_sin()?.f_to_kind(kind)?,
+        ))
+    }
+}
+
+impl Layer {
+    fn forward(
+        &self,
+        hidden: &Tensor,
+        rotary: &(Tensor, Tensor),
+        mask: Option<&Tensor>,
+        causal: bool,
+        cache: Option<(&mut KvCache, usize)>,
+    ) -> Result<Tensor, Error> {
+        let x = self.input_norm.forward(hidden)?;
+        let q = rotate(
+            &split_heads(&self.q.forward(&x)?, self.heads, self.head_dim)?,
+            rotary,
+        )?;
+        let k = rotate(
+            &split_heads(&self.k.forward(&x)?, self.kv_heads, self.head_dim)?,
+            rotary,
+        )?;
+        let v = split_heads(&self.v.forward(&x)?, self.kv_heads, self.head_dim)?;
+        let (k, v) = match cache {
+            Some((cache, layer)) => cache.append(layer, &k, &v)?,
+            None => (k, v),
+        };
+        let attended = attend(&q, &k, &v, mask, causal)?;
+        let hidden = hidden.f_add(&self.o.forward(&attended)?)?;
+        let x = self.mlp_norm.forward(&hidden)?;
+        let x = self
+            .gate
+            .forward(&x)?
+            .f_silu()?
+            .f_mul(&self.up.forward(&x)?)?;
+        Ok(hidden.f_add(&self.down.forward(&x)?)?)
+    }
+}
+
+/// `x cos + rotate_half(x) sin`, where the halves of each head are the pairs that turn.
+fn rotate(x: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor, Error> {
+    let half = x.size()[3] / 2;
+    let turned = Tensor::f_cat(
+        &[x.f_narrow(3, half, half)?.f_neg()?, x.f_narrow(3, 0, half)?],
+        3,
+    )?;
+    Ok(x.f_mul(cos)?.f_add(&turned.f_mul(sin)?)?)
+}
+
+/// [tokens, before + tokens]: true where the column is not after the row's token.
+fn causal_mask(tokens: i64, before: i64, device: Device) -> Result<Tensor, Error> {
+    Ok(Tensor::f_ones([tokens, before + tokens], (Kind::Bool, device))?.f_tril(before)?)
+}
+
+/// Keys and values of the tokens so far, for decoding without autograd.
+///
+/// Buffers have room to grow, so that a new token costs one copy of itself and not of the past.
+#[derive(Debug, Default)]
+pub struct KvCache {
+    /// Per layer: keys and values, [batch, kv_heads, room, head_dim].
+    layers: Vec<(Tensor, Tensor)>,
+    len: i64,
+    reserve: i64,
+}
+
+impl KvCache {
+    /// An empty cache with room for `reserve` tokens after the first ones.
+    pub fn new(reserve: i64) -> KvCache {
+        KvCache {
+            layers: Vec::new(),
+            len: 0,
+            reserve: reserve.max(0),
+        }
+    }
+
+    /// Tokens held.
+    pub fn len(&self) -> i64 {
+        self.len
+    }
+
+    /// Whether nothing is held yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Makes row `i` a copy of the present row `rows[i]`: the batch can grow (several questions go
+    /// on from one image) and shrink (rows that are done leave it).
+    pub fn select_rows(&mut self, rows: &Tensor) -> Result<(), Error> {
+        for (k, v) in &mut self.layers {
+            for buffer in [k, v] {
+                let held = buffer.f_narrow(2, 0, self.len)?.f_index_select(0, rows)?;
+                *buffer = with_room(&held, self.len + self.reserve)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor), Error> {
+        let tokens = k.size()[2];
+        let needed = self.len + tokens;
+        if layer == self.layers.len() {
+            let room = needed + self.reserve;
+            self.layers.push((with_room(k, room)?, with_room(v, room)?));
+            return Ok((k.shallow_clone(), v.shallow_clone()));
+        }
+        let Some(held) = self.layers.get_mut(layer) else {
+            return Err(Error::Shape(
+                "the cache belongs to a model with fewer layers".into(),
+            ));
+        };
+        let mut whole = Vec::with_capacity(2);
+        for (buffer, new) in [(&mut held.0, k), (&mut held.1, v)] {
+            if buffer.size()[2] < needed {
+                *buffer = with_room(&buffer.f_narrow(2, 0, self.len)?, needed + self.reserve)?;
+            }
+            buffer.f_narrow(2, self.len, tokens)?.f_copy_(new)?;
+            whole.push(buffer.f_narrow(2, 0, needed)?);
+        }
+        let v = whole.swap_remove(1);
+        Ok((whole.swap_remove(0), v))
+    }
+}
+
+/// A copy with its third dimension lengthened to `room`.
+fn with_room(held: &Tensor, room: i64) -> Result<Tensor, Error> {
+    let size = held.size();
+    let shape = [size[0], size[1], room, size[3]];
+    let buffer = Tensor::f_zeros(shape.as_slice(), (held.f_kind()?, held.device()))?;
+    buffer.f_narrow(2, 0, size[2])?.f_copy_(held)?;
+    Ok(buffer)
+}

@@ -1,0 +1,130 @@
+//! The layers that tower, projector and decoder share.
+//!
+//! Each computes in the type of its input: f32 weights are cast to it on the way in, and gradients
+//! are cast back by autograd.
+
+use std::collections::HashMap;
+
+use tch::{Kind, Tensor};
+
+use crate::Error;
+
+/// Finds tensors by name while a model is put together.
+pub(crate) struct Named<'a>(pub HashMap<&'a str, &'a Tensor>);
+
+impl Named<'_> {
+    /// A handle on the same tensor.
+    pub fn get(&self, name: &str) -> Result<Tensor, Error> {
+        let found = self.0.get(name);
+        found
+            .map(|t| t.shallow_clone())
+            .ok_or_else(|| Error::Config(format!("no tensor {name}")))
+    }
+
+    pub fn linear(&self, name: &str, bias: bool) -> Result<Linear, Error> {
+        Ok(Linear {
+            weight: self.get(&format!("{name}.weight"))?,
+            bias: if bias {
+                Some(self.get(&format!("{name}.bias"))?)
+            } else {
+                None
+            },
+        })
+    }
+
+    pub fn layer_norm(&self, name: &str, eps: f64) -> Result<LayerNorm, Error> {
+        Ok(LayerNorm {
+            weight: self.get(&format!("{name}.weight"))?,
+            bias: self.get(&format!("{name}.bias"))?,
+            eps,
+        })
+    }
+
+    pub fn rms_norm(&self, name: &str, eps: f64) -> Result<RmsNorm, Error> {
+        Ok(RmsNorm {
+            weight: self.get(&format!("{name}.weight"))?,
+            eps,
+        })
+    }
+}
+
+/// `x W^T + b`.
+pub(crate) struct Linear {
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
+}
+
+impl Linear {
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+        let kind = x.f_kind()?;
+        let weight = self.weight.f_to_kind(kind)?;
+        let bias = self.bias.as_ref().map(|b| b.f_to_kind(kind)).transpose()?;
+        Ok(x.f_linear(&weight, bias.as_ref())?)
+    }
+}
+
+/// LayerNorm; libtorch computes bf16 inputs in f32 inside.
+pub(crate) struct LayerNorm {
+    pub weight: Tensor,
+    pub bias: Tensor,
+    pub eps: f64,
+}
+
+impl LayerNorm {
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+        let kind = x.f_kind()?;
+        let weight = self.weight.f_to_kind(kind)?;
+        let bias = self.bias.f_to_kind(kind)?;
+        Ok(x.f_layer_norm(
+            self.weight.size(),
+            Some(&weight),
+            Some(&bias),
+            self.eps,
+            false,
+        )?)
+    }
+}
+
+/// LLaMA's RMSNorm: in f32, then cast, then scaled, in this order.
+pub(crate) struct RmsNorm {
+    pub weight: Tensor,
+    pub eps: f64,
+}
+
+impl RmsNorm {
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+        let kind = x.f_kind()?;
+        let wide = x.f_to_kind(Kind::Float)?;
+        let variance = wide
+            .f_square()?
+            .f_mean_dim([-1i64].as_slice(), true, Kind::Float)?;
+        let scale = variance.f_add_scalar(self.eps)?.f_rsqrt()?;
+        Ok(wide
+            .f_mul(&scale)?
+            .f_to_kind(kind)?
+            .f_mul(&self.weight.f_to_kind(kind)?)?)
+    }
+}
+
+/// Attention over heads: `q` is [batch, heads, tokens, head_dim], `k` and `v` may have fewer
+/// heads. Gives [batch, tokens, heads * head_dim].
+pub(crate) fn attend(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask: Option<&Tensor>,
+    causal: bool,
+) -> Result<Tensor, Error> {
+    let grouped = q.size().get(1) != k.size().get(1);
+    let out =
+        Tensor::f_scaled_dot_product_attention(q, k, v, mask, 0.0, causal, None::<f64>, grouped)?;
+    // [batch, heads, tokens, head_dim] -> [batch, tokens, heads * head_dim]
+    Ok(out.f_transpose(1, 2)?.f_flatten(2, 3)?)
+}
+
+/// [batch, tokens, heads * head_dim] -> [batch, heads, tokens, head_dim]
+pub(crate) fn split_heads(x: &Tensor, heads: i64, head_dim: i64) -> Result<Tensor, Error> {
+    let (batch, tokens) = (x.size()[0], x.size()[1]);
+    Ok(x.f_view([batch, tokens, heads, head_dim])?
+        .f_transpose(1, 2)?)
+}

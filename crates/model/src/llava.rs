@@ -1,0 +1,230 @@
+//! The model as a whole: what a trainer and a generator call.
+
+use std::collections::HashMap;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::decoder::{Decoder, KvCache};
+use crate::layers::Named;
+use crate::parameters::{initialise, specification};
+use crate::vision::{Projector, VisionTower};
+use crate::{Error, LlavaConfig};
+
+/// LLaVA-1.5: tower, projector, decoder.
+pub struct Llava {
+    config: LlavaConfig,
+    parameters: Vec<(String, Tensor)>,
+    tower: VisionTower,
+    projector: Projector,
+    decoder: Decoder,
+    device: Device,
+    /// The type of all matrix products: [`Kind::Float`] or [`Kind::BFloat16`]. Weights stay in
+    /// f32 and are cast where they are used.
+    pub compute: Kind,
+}
+
+impl Llava {
+    /// A model with random weights, the same for the same seed whatever the machine does besides.
+    ///
+    /// # Errors
+    /// A configuration that cannot be built, or one whose weights would not fit into memory.
+    pub fn new(config: &LlavaConfig, seed: u64, device: Device) -> Result<Llava, Error> {
+        config.validate()?;
+        fits_in_memory(config)?;
+        let parameters = initialise(&specification(config), seed, device)?;
+        Llava::from_parameters(config.clone(), parameters, device, true)
+    }
+
+    /// Puts a model together from all its tensors, in the specification's order.
+    pub(crate) fn from_parameters(
+        config: LlavaConfig,
+        parameters: Vec<(String, Tensor)>,
+        device: Device,
+        trainable: bool,
+    ) -> Result<Llava, Error> {
+        for (_, tensor) in &parameters {
+            let _ = tensor.f_set_requires_grad(trainable)?;
+        }
+        let named: HashMap<&str, &Tensor> = parameters
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor))
+            .collect();
+        let named = Named(named);
+        Ok(Llava {
+            tower: VisionTower::new(&config, &named)?,
+            projector: Projector::new(&config, &named)?,
+            decoder: Decoder::new(&config, &named, device)?,
+            parameters,
+            config,
+            device,
+            compute: Kind::Float,
+        })
+    }
+
+    /// A copy for answering: weights cast to `compute` once, without gradients. Where nothing needs
+    /// casting the memory is shared, so later training steps show in it.
+    pub fn frozen(&self, compute: Kind) -> Result<Llava, Error> {
+        let parameters = self
+            .parameters
+            .iter()
+            .map(|(name, tensor)| Ok((name.clone(), tensor.f_detach()?.f_to_kind(compute)?)))
+            .collect::<Result<_, Error>>()?;
+        let mut model =
+            Llava::from_parameters(self.config.clone(), parameters, self.device, false)?;
+        model.compute = compute;
+        Ok(model)
+    }
+
+    /// Shapes and token ids.
+    pub fn config(&self) -> &LlavaConfig {
+        &self.config
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// All weights by name, in a fixed order; f32 leaves that require gradients, unless
+    /// [`Llava::frozen`]. The names are those of the published `llava-hf` folders: `vision_tower.`,
+    /// `multi_modal_projector.` and `language_model.` are the three parts. Layers of the tower
+    /// above `vision_feature_layer`, and its last norm, never get a gradient.
+    pub fn parameters(&self) -> &[(String, Tensor)] {
+        &self.parameters
+    }
+
+    /// Tower and projector: normalised pixels [images, 3, side, side] to
+    /// [images, image tokens, hidden].
+    pub fn image_features(&self, pixel_values: &Tensor) -> Result<Tensor, Error> {
+        let side = self.config.vision_config.image_size;
+        let size = pixel_values.size();
+        if size.len() != 4 || size[1..] != [3, side, side] {
+            return Err(Error::Shape(format!(
+                "pixel values are {size:?}; the tower takes [images, 3, {side}, {side}]"
+            )));
+        }
+        let pixels = pixel_values
+            .f_to_device(self.device)?
+            .f_to_kind(self.compute)?;
+        self.projector.forward(&self.tower.forward(&pixels)?)
+    }
+
+    /// Token ids [batch, tokens] to embeddings [batch, tokens, hidden]. Ids outside the vocabulary
+    /// are an error.
+    pub fn embed(&self, ids: &Tensor) -> Result<Tensor, Error> {
+        let rows = Tensor::f_embedding(&self.decoder.embedding, ids, -1, false, false)?;
+        Ok(rows.f_to_kind(self.compute)?)
+    }
+
+    /// Runs the decoder; the result has the final norm applied, [batch, tokens, hidden].
+    ///
+    /// `positions` is [batch, tokens] (i64; one row serves all of a batch). `mask` must broadcast
+    /// to [batch, 1, tokens, cached + tokens]: true where a token may look, or numbers added to the
+    /// scores; without it each token sees the cached ones and those not after it. With a cache no
+    /// gradients are recorded.
+    pub fn decode(
+        &self,
+        embeds: &Tensor,
+        positions: &Tensor,
+        mask: Option<&Tensor>,
+        cache: Option<&mut KvCache>,
+    ) -> Result<Tensor, Error> {
+        self.decode_seeing_layers(embeds, positions, mask, cache, |_| ())
+    }
+
+    /// [`Llava::decode`], showing the input of every layer to `each_layer`.
+    pub fn decode_seeing_layers(
+        &self,
+        embeds: &Tensor,
+        positions: &Tensor,
+        mask: Option<&Tensor>,
+        cache: Option<&mut KvCache>,
+        each_layer: impl FnMut(&Tensor),
+    ) -> Result<Tensor, Error> {
+        let size = embeds.size();
+        let hidden = self.config.text_config.hidden_size;
+        if size.len() != 3 || size[2] != hidden || size[1] == 0 {
+            return Err(Error::Shape(format!(
+                "embeddings are {size:?}; the decoder takes [batch, tokens, {hidden}]"
+            )));
+        }
+        let at = positions.size();
+        if at.len() != 2 || at[1] != size[1] || (at[0] != size[0] && at[0] != 1) {
+            return Err(Error::Shape(format!(
+                "positions are {at:?} for embeddings of {size:?}"
+            )));
+        }
+        let run = |cache| {
+            self.decoder
+                .forward(embeds, positions, mask, cache, each_layer)
+        };
+        match cache {
+            // The cache is written in place, which autograd could not follow.
+            Some(cache) => tch::no_grad(|| run(Some(cache))),
+            None => run(None),
+        }
+    }
+
+    /// Hidden states [.., hidden] to logits [.., vocabulary] in f32. Give it only the rows that
+    /// have a label: it is the widest product of the model.
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor, Error> {
+        Ok(self.decoder.head.forward(hidden)?.f_to_kind(Kind::Float)?)
+    }
+
+    /// Embeddings of a batch with its images in place: `ids` is [batch, tokens] with
+    /// [`LlavaConfig::image_tokens`] copies of the image token per image, `features` what
+    /// [`Llava::image_features`] gave, in reading order.
+    pub fn embed_with_images(&self, ids: &Tensor, features: &Tensor) -> Result<Tensor, Error> {
+        merge_image_features(
+            &self.embed(ids)?,
+            ids,
+            features,
+            self.config.image_token_index,
+        )
+    }
+}
+
+/// Replaces the embeddings [batch, tokens, hidden] at `image_token` positions of `ids`
+/// [batch, tokens] by the rows of `features` [images, image tokens, hidden], in reading order.
+///
+/// # Errors
+/// A number of image tokens that is not the number of feature rows.
+pub fn merge_image_features(
+    embeds: &Tensor,
+    ids: &Tensor,
+    features: &Tensor,
+    image_token: i64,
+) -> Result<Tensor, Error> {
+    let mask = ids.f_eq(image_token)?;
+    let tokens: i64 = i64::try_from(&mask.f_sum(Kind::Int64)?)?;
+    let size = features.size();
+    let rows: i64 = size.iter().take(size.len().saturating_sub(1)).product();
+    if tokens != rows || size.last() != embeds.size().last() {
+        return Err(Error::Shape(format!(
+            "{tokens} image tokens in the text for {rows} image features of {size:?}"
+        )));
+    }
+    let mask = mask.f_unsqueeze(-1)?.f_expand_as(embeds)?;
+    Ok(embeds.f_masked_scatter(&mask, &features.f_to_kind(embeds.f_kind()?)?)?)
+}
+
+/// Refuses weights larger than the machine's memory, where that is known.
+fn fits_in_memory(config: &LlavaConfig) -> Result<(), Error> {
+    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else {
+        return Ok(());
+    };
+    let total = text.lines().find_map(|line| {
+        let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?;
+        kib.trim().parse::<i64>().ok()
+    });
+    let needed = config.parameter_count().saturating_mul(4) / 1024;
+    match total {
+        Some(total) if needed > total => Err(Error::Config(format!(
+            "{} parameters take {} MiB in f32, and this machine has {} MiB: make the model smaller",
+            config.parameter_count(),
+            needed / 1024,
+            total / 1024
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,170 @@
+//! From an image file to the tower's input, as LLaVA's training code does it.
+//!
+//! Square pad with CLIP's mean colour (`expand2square` in LLaVA's `mm_utils.py`), PIL's bicubic
+//! resize (a = -0.5, antialiased, horizontal pass first, 8-bit between the passes), then CLIP's
+//! normalisation. Pixels are kept as bytes until they are used: a quarter of the memory.
+
+use std::path::{Path, PathBuf};
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::RgbImage;
+use rayon::prelude::*;
+use sample::pixels::Fault;
+use tch::{Device, Tensor};
+
+use crate::{Error, LlavaConfig};
+
+/// Mean of each channel, from OpenAI's CLIP.
+pub const CLIP_MEAN: [f64; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+/// Standard deviation of each channel, from OpenAI's CLIP.
+pub const CLIP_STD: [f64; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+
+/// A square image of the tower's size, as bytes: all red values, then green, then blue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pixels {
+    /// Pixels along a side.
+    pub side: usize,
+    /// `3 * side * side` values.
+    pub bytes: Vec<u8>,
+}
+
+/// How images become pixel values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preprocessor {
+    /// Pixels along a side of the result.
+    pub side: usize,
+    /// Subtracted from values in 0 to 1.
+    pub mean: [f64; 3],
+    /// Divided by afterwards.
+    pub std: [f64; 3],
+}
+
+impl Preprocessor {
+    /// CLIP's preprocessing at the tower's size.
+    pub fn new(config: &LlavaConfig) -> Preprocessor {
+        Preprocessor {
+            side: usize::try_from(config.vision_config.image_size).unwrap_or(1),
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
+        }
+    }
+
+    /// Preprocessing with the mean and deviation of a folder's `preprocessor_config.json`; CLIP's
+    /// where the file is absent.
+    pub fn load(dir: &Path, config: &LlavaConfig) -> Result<Preprocessor, Error> {
+        let mut preprocessor = Preprocessor::new(config);
+        let path = dir.join("preprocessor_config.json");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(preprocessor),
+            Err(e) => return Err(sample::Error::io(path, e).into()),
+        };
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|e| sample::Error::format(&path, e))?;
+        for (field, to) in [
+            ("image_mean", &mut preprocessor.mean),
+            ("image_std", &mut preprocessor.std),
+        ] {
+            if !value[field].is_null() {
+                *to = serde_json::from_value(value[field].clone())
+                    .map_err(|e| sample::Error::format(&path, format!("{field}: {e}")))?;
+            }
+        }
+        if preprocessor.std.iter().any(|&s| s.is_nan() || s <= 0.0) {
+            return Err(sample::Error::format(path, "image_std must be positive").into());
+        }
+        Ok(preprocessor)
+    }
+
+    /// Pads and resizes one image.
+    pub fn square(&self, image: &RgbImage) -> Result<Pixels, Fault> {
+        let side = self.side;
+        let resized = resize(&self.pad(image), u32::try_from(side).unwrap_or(u32::MAX))?;
+        let plane = side * side;
+        let mut bytes = vec![0; 3 * plane];
+        for (index, pixel) in resized.chunks_exact(3).enumerate() {
+            for channel in 0..3 {
+                bytes[channel * plane + index] = pixel[channel];
+            }
+        }
+        Ok(Pixels { side, bytes })
+    }
+
+    /// Reads, pads and resizes one file.
+    pub fn open(&self, path: &Path) -> Result<Pixels, Fault> {
+        self.square(&sample::pixels::open(path)?)
+    }
+
+    /// Reads many files on all cores; the results are in the files' order.
+    pub fn open_all(&self, paths: &[PathBuf]) -> Vec<Result<Pixels, Fault>> {
+        paths.par_iter().map(|path| self.open(path)).collect()
+    }
+
+    /// Normalised pixel values, [images, 3, side, side] in f32.
+    pub fn normalise(&self, images: &[&Pixels], device: Device) -> Result<Tensor, Error> {
+        let plane = self.side * self.side;
+        let tables: [Vec<f32>; 3] = std::array::from_fn(|channel| {
+            let (mean, std) = (self.mean[channel], self.std[channel]);
+            (0..=255u8)
+                .map(|v| ((f64::from(v) / 255.0 - mean) / std) as f32)
+                .collect()
+        });
+        let mut values = vec![0f32; images.len() * 3 * plane];
+        if let Some(wrong) = images.iter().find(|i| i.bytes.len() != 3 * plane) {
+            return Err(Error::Shape(format!(
+                "an image of {} pixels a side for a tower of {}",
+                wrong.side, self.side
+            )));
+        }
+        values
+            .par_chunks_mut(3 * plane)
+            .zip(images)
+            .for_each(|(to, image)| {
+                for (channel, table) in tables.iter().enumerate() {
+                    let range = channel * plane..(channel + 1) * plane;
+                    for (value, byte) in to[range.clone()].iter_mut().zip(&image.bytes[range]) {
+                        *value = table[usize::from(*byte)];
+                    }
+                }
+            });
+        let side = self.side as i64;
+        let shape = [images.len() as i64, 3, side, side];
+        Ok(Tensor::f_from_slice(&values)?
+            .f_reshape(shape)?
+            .f_to_device(device)?)
+    }
+
+    /// The image in the middle of a square of the mean colour.
+    fn pad(&self, image: &RgbImage) -> RgbImage {
+        let (width, height) = image.dimensions();
+        if width == height {
+            return image.clone();
+        }
+        // Truncated, as `int(x * 255)` in LLaVA.
+        let colour = self.mean.map(|mean| (mean * 255.0) as u8);
+        let side = width.max(height);
+        let mut square = RgbImage::from_pixel(side, side, image::Rgb(colour));
+        let (x, y) = ((side - width) / 2, (side - height) / 2);
+        image::imageops::replace(&mut square, image, i64::from(x), i64::from(y));
+        square
+    }
+}
+
+/// Bicubic as PIL's.
+fn resize(image: &RgbImage, side: u32) -> Result<Vec<u8>, Fault> {
+    let broken = |e: &dyn std::fmt::Display| Fault::Broken(e.to_string());
+    let (width, height) = image.dimensions();
+    if (width, height) == (side, side) {
+        return Ok(image.as_raw().clone());
+    }
+    let from =
+        ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(|e| broken(&e))?;
+    let mut to = Image::new(side, side, PixelType::U8x3);
+    // Catmull-Rom is the cubic with a = -0.5.
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    Resizer::new()
+        .resize(&from, &mut to, &options)
+        .map_err(|e| broken(&e))?;
+    Ok(to.into_vec())
+}
