@@ -1,0 +1,241 @@
+//! # TabMWP
+//!
+//! 38,431 grade-school word problems, each on one table that is given as an image, with the
+//! solution written out.
+//!
+//! - Home: <https://promptpg.github.io/>
+//! - Licence: CC BY-NC-SA 4.0
+//! - Citation: Lu et al., "Dynamic Prompt Learning via Policy Gradient for Semi-structured
+//!   Mathematical Reasoning", ICLR 2023, arXiv 2209.14610
+//!
+//! ## Layout
+//! ```text
+//! <root>/problems_{train,dev,test,dev1k,test1k}.json
+//! <root>/tables/<pid>.png
+//! ```
+//! The same below `<root>/data/tabmwp` and `<root>/tabmwp`, as in the authors' repository.
+//!
+//! ## Example row
+//! ```json
+//! "204": {"question": "How much do 2 kites cost?", "choices": null, "answer": "8.40",
+//!         "unit": "$", "table_title": "Toys", "table": "kite | $4.20\nball | $3.10",
+//!         "table_for_pd": {"c1": ["kite", "ball"], "c2": ["$4.20", "$3.10"]},
+//!         "row_num": 2, "column_num": 2, "solution": "Multiply: 2 x $4.20 = $8.40.",
+//!         "ques_type": "free_text", "ans_type": "decimal_number", "grade": 4, "split": "train"}
+//! ```
+//!
+//! ## Quirks
+//! - All answers are text; those that are numbers become numbers, keeping their decimal places and
+//!   losing the commas between thousands. Fractions (`5/18`, called `decimal_number`) stay text.
+//! - The answer to a multiple-choice problem is the choice's text.
+//! - `dev1k` and `test1k` are parts of `dev` and `test`: they are read by default only where the
+//!   whole is not there.
+//! - `unit` is `$` before the number, and words after it otherwise; `$, per year` occurs.
+//! - The template is the type of answer with the opening words of the solution (`Find the cost
+//!   of`): 87 forms for 800 problems.
+
+use std::path::Path;
+
+use sample::{Answer, Task, printed};
+
+use super::fields::Fields;
+use super::{Fault, Part, Record, RowShape, Source, opening, under};
+use crate::Error;
+
+const SPLITS: [&str; 5] = ["train", "dev", "test", "dev1k", "test1k"];
+const HOMES: [&str; 3] = ["", "data/tabmwp", "tabmwp"];
+
+/// The adapter.
+pub struct TabMwp;
+
+impl Source for TabMwp {
+    fn name(&self) -> &'static str {
+        "tabmwp"
+    }
+
+    fn title(&self) -> &'static str {
+        "TabMWP"
+    }
+
+    fn task(&self) -> Task {
+        Task::Mwp
+    }
+
+    fn licence(&self) -> &'static str {
+        "CC BY-NC-SA 4.0"
+    }
+
+    fn url(&self) -> &'static str {
+        "https://promptpg.github.io/"
+    }
+
+    fn layout(&self) -> &'static [&'static str] {
+        &[
+            "problems_<train|dev|test|dev1k|test1k>.json with tables/<pid>.png",
+            "the same below data/tabmwp",
+        ]
+    }
+
+    fn find(&self, root: &Path) -> Result<Vec<Part>, Error> {
+        for home in HOMES {
+            let file = |split: &str| root.join(home).join(format!("problems_{split}.json"));
+            let there = |split: &str| file(split).is_file();
+            let parts: Vec<Part> = SPLITS
+                .into_iter()
+                .filter(|split| there(split))
+                .map(|split| Part {
+                    split: split.to_owned(),
+                    kind: "",
+                    file: file(split),
+                    images: home.to_owned(),
+                    by_default: !split.strip_suffix("1k").is_some_and(there),
+                })
+                .collect();
+            if !parts.is_empty() {
+                return Ok(parts);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn shape(&self) -> RowShape {
+        RowShape::Object
+    }
+
+    fn row(&self, part: &Part, key: &str, text: &str) -> Result<Record, Fault> {
+        let fields = Fields::parse(text)?;
+        let question = fields.text("question")?;
+        let choices = fields.texts("choices")?;
+        let printed_answer = fields.text_or_number("answer")?;
+        let solution = fields.optional_text("solution")?;
+        let answer = if choices.is_empty() {
+            printed::answer(&printed_answer)
+        } else {
+            choice(&choices, &printed_answer)?
+        };
+        let form = opening(solution.as_deref().unwrap_or(&question), 4);
+        let kind = fields
+            .optional_text("ans_type")?
+            .unwrap_or_else(|| answer.kind().to_owned());
+        Ok(Record {
+            row: key.to_owned(),
+            image: under(&part.images, &format!("tables/{key}.png")),
+            template: format!("{kind}/{form}"),
+            question,
+            choices,
+            answer,
+            unit: fields.optional_text("unit")?,
+            rationale: solution,
+            family: Some("table"),
+        })
+    }
+}
+
+/// The letters there are to answer with.
+const MAX_CHOICES: usize = 26;
+
+fn choice(choices: &[String], answer: &str) -> Result<Answer, Fault> {
+    if choices.len() < 2 || choices.len() > MAX_CHOICES {
+        let detail = format!("{} choices: 2 to {MAX_CHOICES} can be asked", choices.len());
+        return Err(Fault::new("choices_count", detail));
+    }
+    choices
+        .iter()
+        .position(|c| c == answer)
+        .map(Answer::Choice)
+        .ok_or_else(|| {
+            Fault::new(
+                "answer_not_a_choice",
+                format!("answer {answer:?} is none of {choices:?}"),
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Record, Fault> {
+        let part = Part {
+            split: "train".into(),
+            kind: "",
+            file: "x".into(),
+            images: String::new(),
+            by_default: true,
+        };
+        TabMwp.row(&part, "204", text)
+    }
+
+    #[test]
+    fn rows_get_the_answer_type_they_print() {
+        let cases = [
+            (
+                r#""choices": null, "answer": "8.40", "unit": "$""#,
+                Answer::Decimal {
+                    value: 8.4,
+                    places: 2,
+                },
+            ),
+            (
+                r#""choices": null, "answer": "6,830""#,
+                Answer::Integer(6830),
+            ),
+            (
+                r#""choices": null, "answer": "5/18""#,
+                Answer::Text("5/18".into()),
+            ),
+            (
+                r#""choices": ["linear", "nonlinear"], "answer": "nonlinear""#,
+                Answer::Choice(1),
+            ),
+        ];
+        for (rest, expected) in cases {
+            let record = read(&format!(
+                r#"{{"question": "How much?", "solution": "Find the cost of the kite. Then", "ans_type": "t", {rest}}}"#
+            ))
+            .unwrap();
+            assert_eq!(record.answer, expected);
+            assert_eq!(record.template, "t/find_the_cost_of");
+            assert_eq!(record.image, "tables/204.png");
+            assert_eq!(
+                record.rationale.as_deref(),
+                Some("Find the cost of the kite. Then")
+            );
+        }
+    }
+
+    #[test]
+    fn answers_outside_the_choices_and_odd_fields_are_faults() {
+        for (rest, reason) in [
+            (
+                r#""choices": ["a", "b"], "answer": "c""#,
+                "answer_not_a_choice",
+            ),
+            (r#""choices": ["a"], "answer": "a""#, "choices_count"),
+            (r#""choices": "ab", "answer": "a""#, "field_mistyped"),
+            (r#""choices": null, "answer": ["1"]"#, "field_mistyped"),
+            (r#""choices": null"#, "field_missing"),
+            (r#""answer": "1", "unit": 4"#, "field_mistyped"),
+        ] {
+            let fault = read(&format!(r#"{{"question": "How much?", {rest}}}"#)).unwrap_err();
+            assert_eq!(fault.reason, reason, "{rest}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_split_are_left_out_where_the_whole_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("data/tabmwp");
+        std::fs::create_dir_all(&home).unwrap();
+        for split in ["dev", "dev1k", "test1k"] {
+            std::fs::write(home.join(format!("problems_{split}.json")), "{}").unwrap();
+        }
+        let parts = TabMwp.find(dir.path()).unwrap();
+        let read: Vec<(&str, bool)> = parts
+            .iter()
+            .map(|p| (p.split.as_str(), p.by_default))
+            .collect();
+        assert_eq!(read, [("dev", true), ("dev1k", false), ("test1k", true)]);
+        assert_eq!(parts[0].images, "data/tabmwp");
+    }
+}
