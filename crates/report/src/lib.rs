@@ -1,1 +1,106 @@
-//! (being written)
+//! Reports: what a run did and found, as one page that anybody can open and keep.
+//!
+//! [`run`] reads the folders of a run's stages and writes `report.html`, which needs nothing beside
+//! itself (no script, no request, images inside), and `report.md`, the short form. [`table`] is the
+//! same result as plain text, for the end of a run.
+//!
+//! **Invariant:** text from data reaches the page through [`html::escape`] alone, and the page's own
+//! security policy forbids scripts and requests, so that a question with markup in it shows as
+//! that markup's text.
+
+mod chart;
+mod examples;
+mod html;
+mod markdown;
+mod page;
+mod picture;
+mod scores;
+mod stages;
+mod table;
+
+pub use stages::stage_folders;
+pub use table::table;
+
+use std::path::{Path, PathBuf};
+
+use sample::{Manifest, Stage, StageKey, write_atomic};
+use serde::{Deserialize, Serialize};
+
+/// File name of the page.
+pub const PAGE: &str = "report.html";
+/// File name of the short form.
+pub const SHORT: &str = "report.md";
+
+/// The `[report]` part of a run's configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The page's title.
+    pub title: String,
+    /// Answers shown in the gallery, half of them right where there are so many.
+    pub gallery: usize,
+    /// Synthesised pairs shown of each kind.
+    pub pairs_per_kind: usize,
+    /// The longer side of images on the page, in pixels; larger ones are scaled down.
+    pub image_side: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            title: "Math-LLaVA run".to_owned(),
+            gallery: 24,
+            pairs_per_kind: 3,
+            image_side: 360,
+        }
+    }
+}
+
+/// What can go wrong in a report.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Records, their files, or an interruption.
+    #[error(transparent)]
+    Sample(#[from] sample::Error),
+    /// There is nothing to report on.
+    #[error("{0}: no finished stage found; a report needs the folder of a run, or of one stage")]
+    NoStages(PathBuf),
+    /// A setting that cannot be meant.
+    #[error("report.{setting}: {detail}")]
+    Config {
+        /// The setting's name.
+        setting: &'static str,
+        /// What is wrong with it, and what to write instead.
+        detail: String,
+    },
+}
+
+/// Reports on the finished stages in `folders` into `out`.
+///
+/// Stages that are not there leave their part of the page out, and the page says so.
+pub fn run(
+    config: &Config,
+    folders: &[PathBuf],
+    out: &Path,
+    key: StageKey,
+    force: bool,
+) -> Result<Manifest, Error> {
+    if !(16..=2048).contains(&config.image_side) {
+        return Err(Error::Config {
+            setting: "image_side",
+            detail: format!("{} pixels; choose 16 to 2048", config.image_side),
+        });
+    }
+    if !force && let Some(manifest) = Stage::finished(out, &key)? {
+        return Ok(manifest);
+    }
+    let run = stages::Run::read(folders)?;
+    let stage = Stage::begin(out, key, force)?;
+    let page = page::page(config, stage.key().seed, &run)?;
+    write_atomic(&stage.path(PAGE), page.as_bytes())?;
+    write_atomic(&stage.path(SHORT), markdown::short(config, &run).as_bytes())?;
+    let mut manifest = Manifest::new(stage.key().clone());
+    manifest.count("stages", run.stages.len() as u64);
+    manifest.count("bytes", page.len() as u64);
+    Ok(stage.finish(manifest, &[PAGE, SHORT])?)
+}
