@@ -20,7 +20,10 @@ mod stage;
 mod table;
 
 pub use record::{Answer, ImageRef, ImageRow, Origin, Reject, Sample, Task};
-pub use stage::{Manifest, Stage, StageKey, file_sha256, resolve_image, safe_join, sha256_hex, write_atomic};
+pub use stage::{
+    Manifest, Stage, StageKey, file_sha256, rebase_root, resolve_image, safe_join, sha256_hex,
+    write_atomic,
+};
 pub use table::{IMAGES, REJECTS, Row, SAMPLES, TableWriter, read_table, write_table};
 
 use std::path::PathBuf;

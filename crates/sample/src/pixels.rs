@@ -86,9 +86,13 @@ fn cut_short(bytes: &[u8]) -> bool {
     const END_OF_JPEG: &[u8] = b"\xFF\xD9";
     if bytes.starts_with(b"\xFF\xD8\xFF") {
         // The first half may hold the end of an embedded thumbnail; junk may follow the end.
-        return !bytes[bytes.len() / 2..].windows(2).any(|w| w == END_OF_JPEG);
+        return !bytes[bytes.len() / 2..]
+            .windows(2)
+            .any(|w| w == END_OF_JPEG);
     }
-    let Some(mut rest) = bytes.strip_prefix(PNG) else { return false };
+    let Some(mut rest) = bytes.strip_prefix(PNG) else {
+        return false;
+    };
     // A chunk is its length, its name, its data and four bytes of checksum.
     while let Some((head, data)) = rest.split_at_checked(8) {
         let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
@@ -228,7 +232,10 @@ mod tests {
             let bytes = bytes.into_inner();
             assert!(size(&bytes).is_ok(), "{format:?}");
             for cut in [bytes.len() - 1, bytes.len() - 30, bytes.len() * 9 / 10] {
-                assert!(matches!(size(&bytes[..cut]), Err(Fault::Broken(_))), "{format:?} {cut}");
+                assert!(
+                    matches!(size(&bytes[..cut]), Err(Fault::Broken(_))),
+                    "{format:?} {cut}"
+                );
             }
         }
     }

@@ -40,7 +40,10 @@ pub fn number(text: &str) -> Option<Answer> {
     plain.push('.');
     plain.push_str(fraction);
     let places = u8::try_from(fraction.len()).ok()?;
-    let answer = Answer::Decimal { value: plain.parse().ok()?, places };
+    let answer = Answer::Decimal {
+        value: plain.parse().ok()?,
+        places,
+    };
     (answer.text() == plain).then_some(answer)
 }
 
@@ -61,7 +64,10 @@ fn without_commas(whole: &str) -> Option<String> {
 /// Several values in square brackets, `[Gambia, Niger]`; `None` for fewer than two.
 pub fn list(text: &str) -> Option<Answer> {
     let inner = text.trim().strip_prefix('[')?.strip_suffix(']')?;
-    let items: Vec<String> = inner.split(',').map(|item| item.trim().to_owned()).collect();
+    let items: Vec<String> = inner
+        .split(',')
+        .map(|item| item.trim().to_owned())
+        .collect();
     (items.len() > 1 && items.iter().all(|item| !item.is_empty())).then_some(Answer::List(items))
 }
 
@@ -71,7 +77,11 @@ pub fn answer(text: &str) -> Answer {
     let text = text.trim();
     number(text).or_else(|| list(text)).unwrap_or_else(|| {
         let lower = text.to_ascii_lowercase();
-        Answer::Text(if lower == "yes" || lower == "no" { lower } else { text.to_owned() })
+        Answer::Text(if lower == "yes" || lower == "no" {
+            lower
+        } else {
+            text.to_owned()
+        })
     })
 }
 
@@ -104,7 +114,10 @@ mod tests {
             ("\u{0661}", text("\u{0661}")),
             ("Yes", text("yes")),
             ("May '21", text("May '21")),
-            ("[2003, 2004]", Answer::List(vec!["2003".into(), "2004".into()])),
+            (
+                "[2003, 2004]",
+                Answer::List(vec!["2003".into(), "2004".into()]),
+            ),
             ("[one]", text("[one]")),
             ("", text("")),
         ];

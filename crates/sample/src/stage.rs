@@ -332,3 +332,29 @@ pub fn resolve_image(
     };
     safe_join(&root, below)
 }
+
+/// An image root from the manifest in `folder`, as the manifest in `seen_from` must have it. Both
+/// folders must exist. Roots that were absolute stay so; relative ones stay relative, so that a
+/// whole run can be moved.
+pub fn rebase_root(folder: &Path, root: &Path, seen_from: &Path) -> Result<PathBuf, Error> {
+    if root.is_absolute() {
+        return Ok(root.to_owned());
+    }
+    let real = |path: &Path| path.canonicalize().map_err(|e| Error::io(path, e));
+    let (target, base) = (real(&folder.join(root))?, real(seen_from)?);
+    let shared = target
+        .components()
+        .zip(base.components())
+        .take_while(|(a, b)| a == b)
+        .count();
+    // With nothing but `/` in common there is no run folder to move as a whole.
+    if target
+        .components()
+        .take(shared)
+        .all(|c| !matches!(c, Component::Normal(_)))
+    {
+        return Ok(target);
+    }
+    let up = base.components().skip(shared).map(|_| Component::ParentDir);
+    Ok(up.chain(target.components().skip(shared)).collect())
+}
