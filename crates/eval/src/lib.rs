@@ -64,6 +64,12 @@ pub enum Error {
         /// The image as the sample names it.
         path: String,
     },
+    /// One path, two files.
+    #[error(
+        "two different held-out images are both called {0:?}; give each import its own source name, \
+         or evaluate them in two runs"
+    )]
+    TwoImages(String),
     /// Training has seen what is held out.
     #[error(
         "{shared} of {images} held-out images are also in the training data (first: {examples}). \

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use sample::scores::{Condition, Grounds, Separation};
-use sample::{Sample, interrupt, seed};
+use sample::{ImageRef, Sample, interrupt, seed};
 use serde::{Deserialize, Serialize};
 
 use crate::benchmarks::{self, BENCHMARKS, Benchmark, Family};
@@ -65,7 +65,7 @@ pub struct Plan {
     /// Of each item's image: `source/family`, or the source alone.
     pub(crate) families: Vec<String>,
     pub(crate) files: BTreeMap<String, PathBuf>,
-    pub(crate) donors: Vec<Option<String>>,
+    pub(crate) donors: Vec<Option<ImageRef>>,
     pub(crate) guesses: Vec<String>,
     pub(crate) grounds: Grounds,
     pub(crate) separation: Separation,
@@ -99,10 +99,10 @@ impl Plan {
 
     /// The image that item `i` is shown under `condition`; the outer `None` where the item is left
     /// out of it.
-    pub(crate) fn shown(&self, condition: Condition, i: usize) -> Option<Option<&str>> {
+    pub(crate) fn shown(&self, condition: Condition, i: usize) -> Option<Option<&ImageRef>> {
         match condition {
-            Condition::Model => Some(Some(&self.items[i].image.path)),
-            Condition::Swapped => self.donors[i].as_deref().map(Some),
+            Condition::Model => Some(Some(&self.items[i].image)),
+            Condition::Swapped => self.donors[i].as_ref().map(Some),
             Condition::Blind => Some(None),
         }
     }
@@ -151,16 +151,20 @@ pub fn plan(config: &Config, run_seed: u64, inputs: &Inputs<'_>) -> Result<Plan,
 
     let donors = swap::donors(&items, inputs.items, inputs.families, run_seed);
     let mut files = BTreeMap::new();
+    let mut digests: BTreeMap<&str, &str> = BTreeMap::new();
     for (item, donor) in items.iter().zip(&donors) {
-        for path in [Some(&item.image.path), donor.as_ref()]
-            .into_iter()
-            .flatten()
-        {
-            let file = inputs.images.get(path).ok_or_else(|| Error::NoImage {
-                id: item.id.clone(),
-                path: path.clone(),
-            })?;
-            files.insert(path.clone(), file.clone());
+        for image in [Some(&item.image), donor.as_ref()].into_iter().flatten() {
+            if *digests.entry(&image.path).or_insert(&image.sha256) != image.sha256 {
+                return Err(Error::TwoImages(image.path.clone()));
+            }
+            let file = inputs
+                .images
+                .get(&image.path)
+                .ok_or_else(|| Error::NoImage {
+                    id: item.id.clone(),
+                    path: image.path.clone(),
+                })?;
+            files.insert(image.path.clone(), file.clone());
         }
     }
     let guesser = Guesser::new(inputs.training);
@@ -212,13 +216,12 @@ fn drawn(items: &[Sample], limit: Option<usize>, run_seed: u64) -> Vec<Sample> {
     kept.into_iter().map(|i| items[i].clone()).collect()
 }
 
-/// Counts both sides; an error where an image, by digest or by path, is on both.
+/// Counts both sides; an error where an image is on both. By digest: two imports may have different
+/// files of one path.
 fn separate(items: &[Sample], training: &[Sample]) -> Result<Separation, Error> {
     let mut digests: HashMap<&str, &str> = HashMap::new();
-    let mut paths: HashMap<&str, &str> = HashMap::new();
     for pair in training {
         digests.entry(&pair.image.sha256).or_insert(&pair.id);
-        paths.entry(&pair.image.path).or_insert(&pair.id);
     }
     let mut images = BTreeSet::new();
     let mut shared = BTreeSet::new();
@@ -226,10 +229,7 @@ fn separate(items: &[Sample], training: &[Sample]) -> Result<Separation, Error> 
     for item in items {
         let image = &item.image;
         images.insert(image.sha256.as_str());
-        let twin = digests
-            .get(image.sha256.as_str())
-            .or_else(|| paths.get(image.path.as_str()));
-        if let Some(twin) = twin
+        if let Some(twin) = digests.get(image.sha256.as_str())
             && shared.insert(image.sha256.as_str())
             && examples.len() < 3
         {

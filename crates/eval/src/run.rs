@@ -1,5 +1,6 @@
 //! The stage: ask, read, score, sum up.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use chat::{ChatModel, Request, Role, Turn};
@@ -140,7 +141,7 @@ fn questions(plan: &Plan, condition: Condition) -> Vec<Question> {
             continue;
         };
         questions.push(Question {
-            shown: shown.to_owned(),
+            shown: shown.path.clone(),
             request: Request {
                 id: item.id.clone(),
                 system: None,
@@ -148,9 +149,9 @@ fn questions(plan: &Plan, condition: Condition) -> Vec<Question> {
                     role: Role::User,
                     text: plan.benchmark.query(item),
                 }],
-                images: plan.files.get(shown).cloned().into_iter().collect(),
+                images: plan.files.get(&shown.path).cloned().into_iter().collect(),
                 subject: serde_json::json!({
-                    "sample": item.id, "condition": condition, "image": shown,
+                    "sample": item.id, "condition": condition, "image": shown.path,
                 }),
                 max_tokens: plan.config.max_new_tokens,
                 temperature: 0.0,
@@ -214,16 +215,19 @@ fn score(
     all: &[(Condition, Vec<Response>)],
     extractions: &[Extraction],
 ) -> Vec<Score> {
-    let items: std::collections::HashMap<&str, &sample::Sample> = plan
+    let index: HashMap<&str, usize> = plan
         .items
         .iter()
-        .map(|item| (item.id.as_str(), item))
+        .enumerate()
+        .map(|(i, item)| (item.id.as_str(), i))
         .collect();
     all.iter()
         .flat_map(|(_, replies)| replies)
         .zip(extractions)
         .filter_map(|(reply, found)| {
-            let item = items.get(reply.id.as_str())?;
+            let at = *index.get(reply.id.as_str())?;
+            let item = &plan.items[at];
+            let shown = plan.shown(found.condition, at).flatten();
             let correct = found
                 .extraction
                 .as_deref()
@@ -232,6 +236,7 @@ fn score(
                 id: reply.id.clone(),
                 condition: found.condition,
                 shown: reply.shown.clone(),
+                shown_sha256: shown.map(|image| image.sha256.clone()),
                 response: reply.text.clone(),
                 reading: found.reading,
                 truncated: reply.truncated,

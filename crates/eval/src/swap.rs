@@ -6,29 +6,29 @@
 use std::collections::BTreeMap;
 
 use rand::Rng;
-use sample::{Sample, seed};
+use sample::{ImageRef, Sample, seed};
 
 use crate::benchmarks::Family;
 
-/// For each of `items`, the path of the image it is swapped with, drawn from the images of `pool`;
+/// For each of `items`, the image it is swapped with, drawn from the images of `pool`;
 /// `None` where its family has no other. An image with the same bytes is not another.
 pub(crate) fn donors(
     items: &[Sample],
     pool: &[Sample],
     families: &BTreeMap<String, Family>,
     run_seed: u64,
-) -> Vec<Option<String>> {
+) -> Vec<Option<ImageRef>> {
     // By digest, so that copies of one file are one donor; by family, so that draws are cheap.
-    let mut kinds: BTreeMap<Family, BTreeMap<&str, &str>> = BTreeMap::new();
+    let mut kinds: BTreeMap<Family, BTreeMap<&str, &ImageRef>> = BTreeMap::new();
     for sample in pool {
         let image = &sample.image;
         kinds
             .entry(family(sample, families))
             .or_default()
             .entry(&image.sha256)
-            .or_insert(&image.path);
+            .or_insert(image);
     }
-    let kinds: BTreeMap<Family, Vec<(&str, &str)>> = kinds
+    let kinds: BTreeMap<Family, Vec<(&str, &ImageRef)>> = kinds
         .into_iter()
         .map(|(kind, images)| (kind, images.into_iter().collect()))
         .collect();
@@ -45,7 +45,7 @@ pub(crate) fn donors(
             if own.is_ok_and(|own| at >= own) {
                 at += 1;
             }
-            Some(images[at].1.to_owned())
+            Some(images[at].1.clone())
         })
         .collect()
 }

@@ -298,6 +298,7 @@ fn swaps_stay_in_the_family_and_never_show_the_same_picture() {
         let shown = score.shown.as_deref().unwrap();
         let own = own[score.id.as_str()];
         assert_ne!(sha[shown], sha[own], "{}", score.id);
+        assert_eq!(score.shown_sha256.as_deref(), Some(sha[shown]));
         assert_eq!(world.families[shown], world.families[own]);
         assert_ne!(own, alone);
         seen.insert(shown.to_owned());
@@ -390,19 +391,17 @@ fn blind_guesses_go_back_to_wider_ground_and_count_it() {
 
 #[test]
 fn a_held_out_image_that_training_has_stops_the_evaluation() {
-    let mut by_bytes = world(10);
-    by_bytes.training[4].image.sha256 = "test-3".into();
-    let mut by_path = world(10);
-    by_path.training[4].image.path = "figures/test/3.png".into();
-    for world in [by_bytes, by_path] {
-        let error = eval::plan(&config(), 5, &world.inputs()).err().unwrap();
-        let text = error.to_string();
-        assert!(text.starts_with("1 of 10 held-out images"), "{text}");
-        assert!(
-            text.contains("figures:test/3#0 and figures:train/101#1"),
-            "{text}"
-        );
-    }
+    let mut world = world(10);
+    world.training[4].image.sha256 = "test-3".into();
+    // The same path with other bytes is another image.
+    world.training[9].image.path = "figures/test/5.png".into();
+    let error = eval::plan(&config(), 5, &world.inputs()).err().unwrap();
+    let text = error.to_string();
+    assert!(text.starts_with("1 of 10 held-out images"), "{text}");
+    assert!(
+        text.contains("figures:test/3#0 and figures:train/101#1"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -666,6 +665,9 @@ fn settings_and_data_that_cannot_be_meant_are_refused() {
     assert!(refused(config(), &twice).contains("occurs twice"));
     let mut lost = self::world(8);
     lost.images.remove("figures/test/3.png");
+    let mut two = self::world(8);
+    two.items[0].image.sha256 = "other".into();
+    assert!(refused(config(), &two).contains("two different held-out images"));
     assert!(refused(config(), &lost).contains("no file is known"));
     assert!(serde_json::from_str::<Config>("{\"batchsize\": 3}").is_err());
     assert_eq!(

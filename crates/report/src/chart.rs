@@ -175,16 +175,22 @@ fn open(width: f64, height: f64, label: &str) -> String {
     )
 }
 
-/// A running mean that forgets over about a fiftieth of the curve, without a start at 0.
+/// The mean over a window around each point, a fiftieth of the curve to either side: unlike a mean
+/// that only looks back, it does not lag behind a falling loss.
 pub(crate) fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let keep = 1.0 - 1.0 / (points.len() as f64 / 50.0).max(1.0);
-    let (mut mean, mut weight) = (0.0, 0.0);
+    let reach = points.len() / 50;
+    let sums: Vec<f64> = std::iter::once(0.0)
+        .chain(points.iter().scan(0.0, |sum, (_, loss)| {
+            *sum += loss;
+            Some(*sum)
+        }))
+        .collect();
     points
         .iter()
-        .map(|&(step, loss)| {
-            mean = keep * mean + (1.0 - keep) * loss;
-            weight = keep * weight + (1.0 - keep);
-            (step, mean / weight)
+        .enumerate()
+        .map(|(i, &(step, _))| {
+            let (from, to) = (i.saturating_sub(reach), (i + reach + 1).min(points.len()));
+            (step, (sums[to] - sums[from]) / (to - from) as f64)
         })
         .collect()
 }
@@ -249,13 +255,20 @@ mod tests {
     fn smoothing_keeps_a_constant_and_damps_noise() {
         let flat: Vec<(f64, f64)> = (0..500).map(|i| (f64::from(i), 2.0)).collect();
         assert!(smoothed(&flat).iter().all(|p| (p.1 - 2.0).abs() < 1e-9));
-        let noisy: Vec<(f64, f64)> = (0..500)
-            .map(|i| (f64::from(i), if i % 2 == 0 { 1.0 } else { 3.0 }))
-            .collect();
+        let curve = |loss: fn(u32) -> f64| -> Vec<(f64, f64)> {
+            (0..500).map(|i| (f64::from(i), loss(i))).collect()
+        };
+        let noisy = curve(|i| if i % 2 == 0 { 1.0 } else { 3.0 });
+        assert!(smoothed(&noisy).iter().all(|p| (p.1 - 2.0).abs() < 0.2));
+        let falling = curve(|i| 500.0 - f64::from(i));
+        let pairs = smoothed(&falling)
+            .into_iter()
+            .zip(falling)
+            .skip(10)
+            .take(480);
         assert!(
-            smoothed(&noisy)[100..]
-                .iter()
-                .all(|p| (p.1 - 2.0).abs() < 0.2)
+            { pairs }.all(|(a, b)| (a.1 - b.1).abs() < 1e-6),
+            "lags behind"
         );
         assert!(smoothed(&[]).is_empty());
     }

@@ -91,16 +91,16 @@ fn drawn<'a>(items: impl Iterator<Item = &'a Sample>, run_seed: u64) -> Vec<&'a 
 
 fn card(item: &Sample, verdicts: &Verdicts<'_>, pictures: &mut Pictures<'_>) -> String {
     let mut html = String::from("<article class=\"item\"><div class=\"pictures\">");
-    let own = pictures.element(&item.image.path, "the question's image");
+    let own = pictures.element(&item.image.path, &item.image.sha256, "the question's image");
     let _ = write!(
         html,
         "<figure>{own}<figcaption>own image</figcaption></figure>"
     );
     let other = verdicts
         .get(&Condition::Swapped)
-        .and_then(|s| s.shown.as_deref());
-    if let Some(path) = other {
-        let other = pictures.element(path, "the image it was swapped with");
+        .and_then(|s| Some((s.shown.as_deref()?, s.shown_sha256.as_deref()?)));
+    if let Some((path, sha256)) = other {
+        let other = pictures.element(path, sha256, "the image it was swapped with");
         let _ = write!(
             html,
             "<figure>{other}<figcaption>swapped</figcaption></figure>"
@@ -227,7 +227,7 @@ fn one(pair: &Sample, run: &Run, pictures: &mut Pictures<'_>) -> String {
     };
     format!(
         "<div class=\"pair\">{}<div><p>{}</p><p class=\"from\">{from}{teacher}</p></div></div>",
-        pictures.element(&pair.image.path, "the pair's image"),
+        pictures.element(&pair.image.path, &pair.image.sha256, "the pair's image"),
         question_and_answer(pair)
     )
 }

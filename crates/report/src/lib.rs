@@ -75,28 +75,34 @@ pub enum Error {
     },
 }
 
-/// Reports on the finished stages in `folders` into `out`.
+/// Reports on all finished stages in a run's folder, with the default settings.
+pub fn run(run: &Path, out: &Path) -> Result<Manifest, Error> {
+    report(&Config::default(), &stage_folders(run)?, out)
+}
+
+/// Reports on the finished stages in `folders` into `out`, in place of any report there.
 ///
 /// Stages that are not there leave their part of the page out, and the page says so.
-pub fn run(
-    config: &Config,
-    folders: &[PathBuf],
-    out: &Path,
-    key: StageKey,
-    force: bool,
-) -> Result<Manifest, Error> {
+pub fn report(config: &Config, folders: &[PathBuf], out: &Path) -> Result<Manifest, Error> {
     if !(16..=2048).contains(&config.image_side) {
         return Err(Error::Config {
             setting: "image_side",
             detail: format!("{} pixels; choose 16 to 2048", config.image_side),
         });
     }
-    if !force && let Some(manifest) = Stage::finished(out, &key)? {
-        return Ok(manifest);
-    }
     let run = stages::Run::read(folders)?;
-    let stage = Stage::begin(out, key, force)?;
-    let page = page::page(config, stage.key().seed, &run)?;
+    let value = serde_json::to_value(config).map_err(|e| sample::Error::format(out, e))?;
+    // Which examples are shown follows the last stage's seed.
+    let seed = run.stages.last().map_or(0, |s| s.manifest.key.seed);
+    let mut key = StageKey::new("report", seed, value);
+    for stage in &run.stages {
+        key = key.input(
+            &format!("{}/{}", stage.manifest.key.stage, stage.name),
+            &stage.digest,
+        );
+    }
+    let stage = Stage::begin(out, key, true)?;
+    let page = page::page(config, seed, &run)?;
     write_atomic(&stage.path(PAGE), page.as_bytes())?;
     write_atomic(&stage.path(SHORT), markdown::short(config, &run).as_bytes())?;
     let mut manifest = Manifest::new(stage.key().clone());

@@ -10,6 +10,17 @@ use crate::{Config, Error, chart, examples, scores};
 
 /// Nothing but its own styles and the images inside it: no script, no request.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+/// Counts on a stage's card, in this order; the settings have them all.
+const SHOWN_COUNTS: [&str; 8] = [
+    "samples",
+    "images",
+    "rejects",
+    "heldout",
+    "items",
+    "requests",
+    "steps",
+    "parameters",
+];
 /// No more rows in a table of shares; the rest is summed up.
 const SHARES: usize = 12;
 
@@ -78,10 +89,10 @@ fn assemble(
         .first()
         .map(|s| escape(&s.manifest.key.version))
         .unwrap_or_default();
-    let _ = write!(
+    let _ = writeln!(
         html,
         "</main><footer>Made by math-llava {version} from the manifests and tables of this run. \
-         Everything on this page is in the file itself.</footer></body></html>\n"
+         Everything on this page is in the file itself.</footer></body></html>"
     );
     html
 }
@@ -109,18 +120,30 @@ fn pipeline(run: &Run) -> String {
         "<p class=\"lead\">What each stage took in and gave out, from its manifest.</p>\
          <ol class=\"flow\">",
     );
+    let mut before = "";
     for stage in &run.stages {
-        let _ = write!(
-            html,
-            "<li><span class=\"stage\">{}</span><dl>",
-            escape(&stage.name)
-        );
-        for (name, n) in &stage.manifest.counts {
-            let name = escape(name).replace('_', " ");
-            let _ = write!(html, "<dt>{name}</dt><dd>{}</dd>", count(*n));
+        let verb = stage.manifest.key.stage.as_str();
+        if verb != before {
+            html.push_str(if before.is_empty() {
+                "<li>"
+            } else {
+                "</li><li>"
+            });
+            let _ = write!(html, "<span class=\"stage\">{}</span>", escape(verb));
+            before = verb;
         }
-        html.push_str("</dl></li>");
+        if stage.name != verb {
+            let _ = write!(html, "<span class=\"part\">{}</span>", escape(&stage.name));
+        }
+        html.push_str("<dl>");
+        for name in SHOWN_COUNTS {
+            if let Some(n) = stage.manifest.counts.get(name) {
+                let _ = write!(html, "<dt>{name}</dt><dd>{}</dd>", count(*n));
+            }
+        }
+        html.push_str("</dl>");
     }
+    html.push_str("</li>");
     html.push_str("</ol>");
     if let Some((stage, samples)) = &run.pairs {
         let tally = |name: &dyn Fn(&sample::Sample) -> String| {
@@ -132,8 +155,8 @@ fn pipeline(run: &Run) -> String {
         };
         let _ = write!(
             html,
-            "<div class=\"card\"><h3 style=\"margin-top:0\">{} pairs for training, from {}</h3>\
-             <div class=\"split\">",
+            "<div class=\"card\"><h3 style=\"margin-top:0\">{} pairs in {}</h3>\
+             <div class=\"fifths\">",
             count(samples.len() as u64),
             escape(stage)
         );
@@ -149,7 +172,7 @@ fn pipeline(run: &Run) -> String {
         ));
         html.push_str(&shares(
             "By complexity of the image",
-            tally(&|s| match run.complexity.get(&s.image.path) {
+            tally(&|s| match run.complexity.get(&s.image.sha256) {
                 Some(level) => format!("level {level}"),
                 None => "not graded".to_owned(),
             }),
@@ -241,7 +264,7 @@ fn training(run: &Run) -> String {
     if run.unread_metrics > 0 {
         let _ = write!(
             html,
-            "<p class=\"lead\">{} lines of the log could not be read.</p>",
+            "<p class=\"lead\">Lines of the log that could not be read: {}.</p>",
             run.unread_metrics
         );
     }
@@ -274,11 +297,14 @@ fn settings(run: &Run) -> String {
     html.push_str("</tbody></table></div></div>");
     for stage in &run.stages {
         let config = serde_json::to_string_pretty(&stage.manifest.key.config).unwrap_or_default();
+        let counts = serde_json::to_string_pretty(&stage.manifest.counts).unwrap_or_default();
         let _ = write!(
             html,
-            "<details><summary>Configuration of {}</summary><pre tabindex=\"0\">{}</pre></details>",
+            "<details><summary>Configuration and counts of {}</summary><pre tabindex=\"0\">{}\n{}\
+             </pre></details>",
             escape(&stage.name),
-            escape(&config)
+            escape(&config),
+            escape(&counts)
         );
     }
     html

@@ -20,6 +20,7 @@ const QUALITY: u8 = 84;
 pub(crate) struct Pictures<'a> {
     run: &'a Run,
     side: u32,
+    /// By digest.
     encoded: BTreeMap<String, Option<String>>,
 }
 
@@ -32,11 +33,11 @@ impl<'a> Pictures<'a> {
         }
     }
 
-    /// An `img` element for an image path; a note where the file cannot be shown.
-    pub(crate) fn element(&mut self, path: &str, alt: &str) -> String {
+    /// An `img` element for an image; a note where the file cannot be shown.
+    pub(crate) fn element(&mut self, path: &str, sha256: &str, alt: &str) -> String {
         let (run, side) = (self.run, self.side);
-        let uri = self.encoded.entry(path.to_owned()).or_insert_with(|| {
-            let image = pixels::open(&run.image(path)?).ok()?;
+        let uri = self.encoded.entry(sha256.to_owned()).or_insert_with(|| {
+            let image = pixels::decode(&run.image(path, sha256)?).ok()?;
             data_uri(&image, side)
         });
         match uri {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use sample::scores::{Results, Score};
 use sample::{
-    IMAGES, ImageRow, Manifest, REJECTS, Reject, SAMPLES, Sample, interrupt, read_table,
-    resolve_image,
+    IMAGES, ImageRow, Manifest, REJECTS, Reject, SAMPLES, Sample, interrupt, pixels, read_table,
+    resolve_image, sha256_hex,
 };
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ pub(crate) struct Run {
     pub(crate) pairs: Option<(String, Vec<Sample>)>,
     /// Every sample seen in any data stage that is some synthesised pair's parent, by id.
     pub(crate) parents: BTreeMap<String, Sample>,
-    /// Image path to complexity.
+    /// Image digest to complexity.
     pub(crate) complexity: BTreeMap<String, u8>,
     pub(crate) losses: Vec<Point>,
     /// Lines of the training's log that could not be read.
@@ -126,7 +126,7 @@ impl Run {
             // A later stage knows more of an image than an earlier one.
             for row in table::<ImageRow>(&stage.folder.join(IMAGES))? {
                 if let Some(level) = row.complexity {
-                    self.complexity.insert(row.image.path, level);
+                    self.complexity.insert(row.image.sha256, level);
                 }
             }
             let samples: Vec<Sample> = table(&stage.folder.join(SAMPLES))?;
@@ -203,12 +203,14 @@ impl Run {
             .find(|s| s.manifest.key.stage == stage)
     }
 
-    /// The file of an image, by the first stage that says where its source's images lie.
-    pub(crate) fn image(&self, path: &str) -> Option<PathBuf> {
+    /// The bytes of an image, from the first stage that has them: two stages may have different
+    /// files of one path, and the digest tells them apart.
+    pub(crate) fn image(&self, path: &str, sha256: &str) -> Option<Vec<u8>> {
         self.stages
             .iter()
             .filter_map(|s| resolve_image(&s.folder, &s.manifest.image_roots, path).ok())
-            .find(|file| file.is_file())
+            .filter_map(|file| pixels::read_bytes(&file).ok())
+            .find(|bytes| sha256_hex(bytes) == sha256)
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Score {
     pub condition: Condition,
     /// Path of the image that was shown, as samples write it; none where none was.
     pub shown: Option<String>,
+    /// That image's digest, since two stages may have different files of one path.
+    pub shown_sha256: Option<String>,
     /// What was said, in full.
     pub response: String,
     /// How it was read.

@@ -15,12 +15,8 @@ use sample::scores::{
 };
 use sample::{Manifest, Stage, StageKey};
 
-fn key() -> StageKey {
-    StageKey::new("report", SEED, serde_json::Value::Null)
-}
-
 fn page(folders: &[PathBuf], out: &Path) -> String {
-    report::run(&Config::default(), folders, out, key(), true).unwrap();
+    report::report(&Config::default(), folders, out).unwrap();
     std::fs::read_to_string(out.join(report::PAGE)).unwrap()
 }
 
@@ -80,7 +76,7 @@ fn a_full_run_gives_a_full_page_that_stands_alone() {
         "Wrong (12 of",
         "class=\"smooth\"",
         "class=\"whisker\"",
-        "1 lines of the log could not be read",
+        "could not be read: 1.",
         "tiny-llava",
         "bar/highest",
         "Best question templates",
@@ -167,7 +163,7 @@ fn markup_in_any_text_of_the_data_is_shown_and_never_run() {
         ..Config::default()
     };
     let out = hostile.path().join("out");
-    report::run(&config, &folders, &out, key(), false).unwrap();
+    report::report(&config, &folders, &out).unwrap();
     let html = std::fs::read_to_string(out.join(report::PAGE)).unwrap();
 
     let kinds = |html: &str| -> BTreeSet<(String, Vec<String>)> {
@@ -188,6 +184,64 @@ fn markup_in_any_text_of_the_data_is_shown_and_never_run() {
         !short.contains("<script") && !short.contains("<img"),
         "{short}"
     );
+}
+
+#[test]
+fn an_image_is_found_by_its_bytes_where_two_stages_have_files_of_one_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder::make(
+        dir.path(),
+        &Shape {
+            images: 20,
+            spice: "",
+        },
+    );
+    let folders = report::stage_folders(&run).unwrap();
+    let wanted = page(&folders, &dir.path().join("a"));
+    // Another import that claims the held-out images' paths and comes first.
+    let import = run.join("import");
+    let mut manifest = Manifest::read(&import).unwrap();
+    manifest
+        .image_roots
+        .insert("import-held-out".into(), "decoys".into());
+    let text = serde_json::to_string(&manifest).unwrap();
+    std::fs::write(import.join("manifest.json"), text).unwrap();
+    std::fs::create_dir(import.join("decoys")).unwrap();
+    for entry in std::fs::read_dir(run.join("import-held-out/images")).unwrap() {
+        let decoy = import.join("decoys").join(entry.unwrap().file_name());
+        std::fs::copy(import.join("images/3.png"), decoy).unwrap();
+    }
+    let pictures = |html: &str| -> Vec<String> {
+        let sources = html.match_indices("src=\"");
+        sources
+            .map(|(i, _)| html[i..].split('"').nth(1).unwrap().to_owned())
+            .collect()
+    };
+    let found = page(&folders, &dir.path().join("b"));
+    assert!(pictures(&found).len() > 20);
+    assert_eq!(pictures(&found), pictures(&wanted));
+}
+
+#[test]
+fn a_run_is_reported_by_its_folder_alone_and_again_over_the_old_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder::make(
+        dir.path(),
+        &Shape {
+            images: 20,
+            spice: "",
+        },
+    );
+    let first = report::run(&run, &run.join("report")).unwrap();
+    assert_eq!(
+        (
+            first.counts["stages"],
+            first.key.seed,
+            first.key.inputs.len()
+        ),
+        (6, SEED, 6)
+    );
+    assert_eq!(report::run(&run, &run.join("report")).unwrap(), first);
 }
 
 #[test]
@@ -231,13 +285,7 @@ fn a_folder_without_stages_or_with_a_foreign_evaluation_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let error = report::stage_folders(dir.path()).unwrap_err();
     assert!(matches!(error, Error::NoStages(_)), "{error}");
-    let none = report::run(
-        &Config::default(),
-        &[],
-        &dir.path().join("out"),
-        key(),
-        false,
-    );
+    let none = report::report(&Config::default(), &[], &dir.path().join("out"));
     assert!(matches!(none, Err(Error::NoStages(_))));
 
     let foreign = dir.path().join("eval");
@@ -249,13 +297,7 @@ fn a_folder_without_stages_or_with_a_foreign_evaluation_is_an_error() {
     let mut manifest = Manifest::new(StageKey::new("eval", 1, serde_json::Value::Null));
     manifest.results = serde_json::json!({ "accuracy": 0.5 });
     stage.unwrap().finish(manifest, &[]).unwrap();
-    let error = report::run(
-        &Config::default(),
-        &[foreign],
-        &dir.path().join("out"),
-        key(),
-        false,
-    );
+    let error = report::report(&Config::default(), &[foreign], &dir.path().join("out"));
     let error = error.unwrap_err().to_string();
     assert!(
         error.contains("eval") && error.contains("not of an evaluation"),
@@ -267,7 +309,7 @@ fn a_folder_without_stages_or_with_a_foreign_evaluation_is_an_error() {
         image_side: 0,
         ..Config::default()
     };
-    let error = report::run(&config, &[], &dir.path().join("out"), key(), false).unwrap_err();
+    let error = report::report(&config, &[], &dir.path().join("out")).unwrap_err();
     assert!(error.to_string().contains("report.image_side"), "{error}");
 }
 
