@@ -151,20 +151,23 @@ impl Preprocessor {
     }
 }
 
-/// Bicubic as PIL's.
+/// Bicubic as PIL's: all rows first, rounded to bytes and clipped, then all columns. In one call the
+/// library would take the columns first, which at hard edges differs by several levels.
 fn resize(image: &RgbImage, side: u32) -> Result<Vec<u8>, Fault> {
     let broken = |e: &dyn std::fmt::Display| Fault::Broken(e.to_string());
     let (width, height) = image.dimensions();
-    if (width, height) == (side, side) {
-        return Ok(image.as_raw().clone());
-    }
-    let from =
-        ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(|e| broken(&e))?;
-    let mut to = Image::new(side, side, PixelType::U8x3);
     // Catmull-Rom is the cubic with a = -0.5.
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-    Resizer::new()
-        .resize(&from, &mut to, &options)
+    let mut resizer = Resizer::new();
+    let mut rows = Image::new(side, height, PixelType::U8x3);
+    let from =
+        ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(|e| broken(&e))?;
+    resizer
+        .resize(&from, &mut rows, &options)
         .map_err(|e| broken(&e))?;
-    Ok(to.into_vec())
+    let mut square = Image::new(side, side, PixelType::U8x3);
+    resizer
+        .resize(&rows, &mut square, &options)
+        .map_err(|e| broken(&e))?;
+    Ok(square.into_vec())
 }
