@@ -5,23 +5,11 @@
 //! the learning rate must be about fifty times the paper's, which tunes a trained model, so a
 //! configuration for that sets its own.
 
+use model::{LlavaConfig, Precision, Template, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::tree::Weighting;
-
-/// The number type of the forward and backward pass; weights and optimiser states are f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compute {
-    /// bf16 where the processor has instructions for it, else f32.
-    #[default]
-    Auto,
-    /// f32 everywhere.
-    F32,
-    /// bf16 also where it is emulated and slow.
-    Bf16,
-}
 
 /// The shape of a LLaVA that is trained from scratch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,7 +20,7 @@ pub struct ModelConfig {
     /// The decoder and its vocabulary.
     pub text: TextConfig,
     /// The conversation template.
-    pub template: String,
+    pub template: Template,
 }
 
 /// A ViT.
@@ -78,7 +66,7 @@ impl Default for ModelConfig {
         ModelConfig {
             vision: VisionConfig::default(),
             text: TextConfig::default(),
-            template: "v1".to_owned(),
+            template: Template::V1,
         }
     }
 }
@@ -106,6 +94,46 @@ impl Default for TextConfig {
             mlp: 768,
             vocab_size: 1024,
             max_length: 512,
+        }
+    }
+}
+
+impl ModelConfig {
+    /// The model's configuration as it is saved, for the vocabulary that `tokenizer` learned.
+    pub fn llava(&self, tokenizer: &Tokenizer) -> LlavaConfig {
+        let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        LlavaConfig {
+            text_config: model::TextConfig {
+                hidden_size: size(self.text.hidden),
+                intermediate_size: size(self.text.mlp),
+                num_hidden_layers: size(self.text.layers),
+                num_attention_heads: size(self.text.heads),
+                num_key_value_heads: Some(size(self.text.kv_heads)),
+                // Whole tiles for the bf16 kernels.
+                vocab_size: (tokenizer.vocab_size() + 31) / 32 * 32,
+                max_position_embeddings: size(self.text.max_length),
+                bos_token_id: tokenizer.bos.map(model::TokenIds::One),
+                eos_token_id: Some(model::TokenIds::One(tokenizer.eos)),
+                pad_token_id: Some(tokenizer.pad),
+                ..Default::default()
+            },
+            vision_config: model::VisionConfig {
+                hidden_size: size(self.vision.hidden),
+                intermediate_size: size(self.vision.mlp),
+                num_hidden_layers: size(self.vision.layers),
+                num_attention_heads: size(self.vision.heads),
+                image_size: size(self.vision.image_size),
+                patch_size: size(self.vision.patch_size),
+                hidden_act: "gelu".to_owned(),
+                ..Default::default()
+            },
+            image_token_index: tokenizer.image,
+            // All of a tower that is trained with the rest; -2, which LLaVA takes of CLIP, would
+            // leave its last layer unused.
+            vision_feature_layer: -1,
+            pad_token_id: Some(tokenizer.pad),
+            conversation_template: self.template,
+            ..Default::default()
         }
     }
 }
@@ -141,8 +169,8 @@ pub struct TrainConfig {
     pub weighting: Weighting,
     /// Keeps the vision tower as it is. The paper freezes CLIP; a tower from scratch has to learn.
     pub freeze_tower: bool,
-    /// The number type of forward and backward.
-    pub compute: Compute,
+    /// The number type of forward and backward; weights and optimiser states are f32.
+    pub compute: Precision,
     /// Threads of the tensor library. The bytes of a result depend on this number, since sums are
     /// split by it, and therefore not on the number of cores.
     pub threads: usize,
@@ -174,7 +202,7 @@ impl Default for TrainConfig {
             max_steps: 0,
             weighting: Weighting::PerToken,
             freeze_tower: false,
-            compute: Compute::Auto,
+            compute: Precision::Auto,
             threads: 2,
             row_tokens: 0,
             tree_tokens: 4096,
@@ -274,7 +302,8 @@ mod tests {
 
     #[test]
     fn values_that_cannot_work_are_named() {
-        let broken: [(fn(&mut TrainConfig), &str); 6] = [
+        type Change = fn(&mut TrainConfig);
+        let broken: [(Change, &str); 6] = [
             (|c| c.lr = f64::NAN, "lr"),
             (|c| c.betas[1] = 1.0, "betas[1]"),
             (|c| c.batch_images = 0, "batch_images"),

@@ -10,10 +10,15 @@ pub mod adamw;
 pub mod batch;
 mod checkpoint;
 mod config;
+pub mod data;
+pub mod metrics;
+mod run;
 pub mod schedule;
+pub mod step;
 pub mod tree;
 
-pub use config::{Compute, ModelConfig, TextConfig, TrainConfig, VisionConfig};
+pub use config::{ModelConfig, TextConfig, TrainConfig, VisionConfig};
+pub use run::{Forecast, ImageFile, METRICS, MODEL, TIMING, forecast, run};
 
 /// What can stop a training run.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +29,9 @@ pub enum Error {
     /// The tensor library refused.
     #[error("the tensor library stopped: {0}")]
     Tensor(#[from] tch::TchError),
+    /// The model's files, images or shapes.
+    #[error(transparent)]
+    Model(#[from] model::Error),
     /// A setting that cannot work.
     #[error("training settings: {0}")]
     Config(String),

@@ -1,0 +1,415 @@
+//! The training stage: from samples to a model folder.
+//!
+//! **Invariant:** everything a step does follows from the seed, the data, the configuration and the
+//! step's number, apart from the weights and moments that a checkpoint holds. So a run that goes on
+//! from a checkpoint gives, bit for bit, the losses and weights of one that never stopped. Sums
+//! inside the tensor library are split by its number of threads, which is therefore a setting
+//! (`threads`) and not the machine's number of cores.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use model::{Llava, LlavaConfig, Preprocessor, Tokenizer, WeightKind};
+use rand::seq::SliceRandom;
+use sample::{Manifest, Sample, Stage, StageKey, interrupt, progress, seed, write_table};
+use serde::Serialize;
+use tch::{Device, Kind};
+
+use crate::adamw::{AdamW, Hyper, clip_factor};
+use crate::batch::{Batch, collate};
+use crate::data::{self, Data, Placed};
+use crate::metrics::{self, Lines, StepMetrics, StepTiming};
+use crate::schedule::learning_rate;
+use crate::tree::Tree;
+use crate::{Error, TrainConfig, checkpoint, step};
+
+/// One line of JSON per step: what was computed.
+pub const METRICS: &str = "metrics.jsonl";
+/// One line of JSON per step: how long it took.
+pub const TIMING: &str = "timing.jsonl";
+/// The trained model's folder, in Hugging Face's form.
+pub const MODEL: &str = "model";
+
+/// Finds the file of a sample's image.
+pub type ImageFile<'a> = dyn Fn(&Sample) -> Result<PathBuf, sample::Error> + Sync + 'a;
+
+/// Trains a model from scratch on `samples` and leaves it in `folder`.
+///
+/// A finished stage with the same key is returned as it is; an unfinished one goes on from its
+/// checkpoint, unless `force` starts it anew. On a stop (Ctrl-C, SIGTERM) a checkpoint is saved
+/// first.
+///
+/// The manifest counts `steps`, `samples` (pairs trained on), `images`, `rejects`, `tokens` (of one
+/// epoch, shared prefixes once), `tokens_unpacked` (what the pairs would be as separate sequences)
+/// and `parameters`.
+///
+/// # Errors
+/// Settings that cannot work, nothing to train on, a checkpoint of something else, divergence,
+/// a stop.
+pub fn run(
+    config: &TrainConfig,
+    run_seed: u64,
+    samples: &[Sample],
+    image_file: &ImageFile<'_>,
+    folder: &Path,
+    key: StageKey,
+    force: bool,
+) -> Result<Manifest, Error> {
+    config.check()?;
+    if !force && let Some(manifest) = Stage::finished(folder, &key)? {
+        return Ok(manifest);
+    }
+    let stage = Stage::begin(folder, key, force)?;
+    if force {
+        checkpoint::remove(folder)?;
+    }
+    let mut session = Session::new(config, run_seed, samples, image_file)?;
+    write_table(&stage.path(sample::REJECTS), &session.data.rejects)?;
+    let resumed = checkpoint::load(folder, stage.key(), &mut session.adamw)?;
+    progress::note(&session.describe());
+    if resumed {
+        progress::note(&format!(
+            "going on from the checkpoint of step {}",
+            session.adamw.step
+        ));
+    }
+    session.train(&stage)?;
+    session
+        .model
+        .save(&stage.path(MODEL), &session.tokenizer, WeightKind::Float32)?;
+    let manifest = session.manifest(&stage)?;
+    let weights = format!("{MODEL}/model.safetensors");
+    let manifest = stage.finish(manifest, &[METRICS, sample::REJECTS, &weights])?;
+    // Three times the model's size, and of no more use.
+    checkpoint::remove(folder)?;
+    Ok(manifest)
+}
+
+/// What a run will cost, from a few of its own steps.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Forecast {
+    /// Parameters in all.
+    pub parameters: i64,
+    /// Steps.
+    pub steps: u64,
+    /// Of one epoch, shared prefixes once.
+    pub tokens: usize,
+    /// Of one epoch, had each pair been its own sequence.
+    pub tokens_unpacked: usize,
+    /// Of the median step tried.
+    pub seconds_per_step: f64,
+    /// Of the whole run's steps.
+    pub seconds: f64,
+}
+
+/// Prepares the data and times `tries` steps after one to warm up; writes nothing.
+pub fn forecast(
+    config: &TrainConfig,
+    run_seed: u64,
+    samples: &[Sample],
+    image_file: &ImageFile<'_>,
+    tries: u64,
+) -> Result<Forecast, Error> {
+    config.check()?;
+    let mut session = Session::new(config, run_seed, samples, image_file)?;
+    let mut seconds = Vec::new();
+    for at in 0..=tries.max(1) {
+        let started = Instant::now();
+        session.step(at)?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    let mut seconds = seconds.split_off(1);
+    seconds.sort_by(f64::total_cmp);
+    let seconds_per_step = seconds.get(seconds.len() / 2).copied().unwrap_or(0.0);
+    let (tokens, tokens_unpacked) = session.tokens();
+    Ok(Forecast {
+        parameters: session.model.config().parameter_count(),
+        steps: session.steps,
+        tokens,
+        tokens_unpacked,
+        seconds_per_step,
+        seconds: seconds_per_step * session.steps as f64,
+    })
+}
+
+/// A model with its optimiser and data, between two steps.
+struct Session<'a> {
+    config: &'a TrainConfig,
+    seed: u64,
+    tokenizer: Tokenizer,
+    model: Llava,
+    adamw: AdamW,
+    data: Data,
+    /// Steps of the whole run, and of one pass over the data.
+    steps: u64,
+    steps_per_epoch: u64,
+    compute: &'static str,
+    /// The order of the epoch that was looked at last.
+    order: Option<(u64, Vec<usize>)>,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        config: &'a TrainConfig,
+        run_seed: u64,
+        samples: &[Sample],
+        image_file: &ImageFile<'_>,
+    ) -> Result<Self, Error> {
+        tch::set_num_threads(i32::try_from(config.threads).unwrap_or(i32::MAX));
+        let tokenizer = data::learn_vocabulary(config, samples)?;
+        let shape: LlavaConfig = config.model.llava(&tokenizer);
+        shape.validate()?;
+        let preprocessor = Preprocessor::new(&shape);
+        let data = data::prepare(config, samples, image_file, &tokenizer, preprocessor)?;
+        let device = Device::Cpu;
+        let mut model = Llava::new(
+            &shape,
+            seed::derive(run_seed, &["train", "weights"]),
+            device,
+        )?;
+        let (kind, compute) = config.compute.resolve(device);
+        model.compute = kind;
+        let adamw = optimiser(config, &model)?;
+        let steps_per_epoch = data.trees.len().div_ceil(config.batch_images) as u64;
+        let all = (steps_per_epoch as f64 * config.epochs).ceil().max(1.0) as u64;
+        let steps = if config.max_steps == 0 {
+            all
+        } else {
+            all.min(config.max_steps)
+        };
+        Ok(Session {
+            config,
+            seed: run_seed,
+            tokenizer,
+            model,
+            adamw,
+            data,
+            steps,
+            steps_per_epoch,
+            compute,
+            order: None,
+        })
+    }
+
+    fn describe(&self) -> String {
+        let (tokens, unpacked) = self.tokens();
+        format!(
+            "training {:.1} M parameters in {}, {} threads: {} steps of {} images ({} images, {} \
+             pairs; {tokens} tokens an epoch, {unpacked} without prefix trees; {} rejected)",
+            self.model.config().parameter_count() as f64 / 1e6,
+            self.compute,
+            self.config.threads,
+            self.steps,
+            self.config.batch_images,
+            self.data.images.len(),
+            self.pairs(),
+            self.data.rejects.len(),
+        )
+    }
+
+    fn tokens(&self) -> (usize, usize) {
+        let trees = || self.data.trees.iter().map(|placed| &placed.tree);
+        (
+            trees().map(Tree::len).sum(),
+            trees().map(|tree| tree.unpacked).sum(),
+        )
+    }
+
+    fn pairs(&self) -> usize {
+        self.data.trees.iter().map(|placed| placed.tree.pairs).sum()
+    }
+
+    /// The trees of a step: each epoch goes through all of them in an order of its own.
+    fn batch_of(&mut self, step: u64) -> Vec<&Placed> {
+        let epoch = step / self.steps_per_epoch;
+        if self.order.as_ref().is_none_or(|(known, _)| *known != epoch) {
+            let order = epoch_order(self.seed, epoch, self.data.trees.len());
+            self.order = Some((epoch, order));
+        }
+        let size = self.config.batch_images;
+        let start = (step % self.steps_per_epoch) as usize * size;
+        let order = self.order.as_ref().map_or(&[][..], |(_, order)| order);
+        let picked = &order[start.min(order.len())..(start + size).min(order.len())];
+        picked.iter().map(|&i| &self.data.trees[i]).collect()
+    }
+
+    fn batch(&mut self, step: u64) -> Result<(Batch, Vec<usize>), Error> {
+        let patches = self.model.config().image_tokens() as usize;
+        let (row_tokens, device) = (self.config.row_tokens, self.model.device());
+        let placed = self.batch_of(step);
+        let mut images: Vec<usize> = placed.iter().map(|p| p.image).collect();
+        images.sort_unstable();
+        images.dedup();
+        let slots: Vec<usize> = placed
+            .iter()
+            .map(|p| images.partition_point(|&image| image < p.image))
+            .collect();
+        let trees: Vec<&Tree> = placed.iter().map(|p| &p.tree).collect();
+        Ok((
+            collate(&trees, &slots, patches, row_tokens, device)?,
+            images,
+        ))
+    }
+
+    /// One update; the metrics, and how many seconds the batch took to prepare.
+    fn step(&mut self, at: u64) -> Result<(StepMetrics, f64), Error> {
+        let started = Instant::now();
+        let (batch, images) = self.batch(at)?;
+        let pixels = self.data.images.pixels(&images, self.model.device())?;
+        let waited = started.elapsed().as_secs_f64();
+        let config = self.config;
+        let lr = learning_rate(config.lr, config.warmup_ratio, at, self.steps);
+        let loss = step::loss(&self.model, &pixels, &batch)?;
+        let value = f64::try_from(&loss)?;
+        self.finite(at, "the loss", value, lr, &images)?;
+        loss.f_backward()?;
+        let grad_norm = self.adamw.gradient_norm()?;
+        self.finite(at, "the gradient norm", grad_norm, lr, &images)?;
+        self.adamw.update(lr, clip_factor(grad_norm, config.clip))?;
+        let metrics = StepMetrics {
+            step: at,
+            epoch: at / self.steps_per_epoch,
+            loss: value,
+            lr,
+            grad_norm,
+            pairs: batch.pairs,
+            tokens: batch.tokens,
+        };
+        Ok((metrics, waited))
+    }
+
+    fn finite(
+        &self,
+        step: u64,
+        what: &'static str,
+        value: f64,
+        lr: f64,
+        images: &[usize],
+    ) -> Result<(), Error> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        let names: Vec<String> = images
+            .iter()
+            .map(|&i| self.data.images.file(i).display().to_string())
+            .collect();
+        Err(Error::Diverged {
+            step,
+            what,
+            value,
+            lr,
+            images: names.join(", "),
+        })
+    }
+
+    fn train(&mut self, stage: &Stage) -> Result<(), Error> {
+        let first = self.adamw.step;
+        let mut lines = Lines::open(&stage.path(METRICS), first)?;
+        let mut timing = Lines::open(&stage.path(TIMING), first)?;
+        let bar = progress::bar("train", self.steps.saturating_sub(first), "steps");
+        let (mut saved, mut smooth) = (Instant::now(), None);
+        for at in first..self.steps {
+            if interrupt::requested() {
+                self.save(stage, &lines)?;
+                return Err(sample::Error::Interrupted.into());
+            }
+            let started = Instant::now();
+            let (metrics, data_seconds) = self.step(at)?;
+            let seconds = started.elapsed().as_secs_f64();
+            lines.push(&metrics)?;
+            let tokens_per_second = metrics.tokens as f64 / seconds.max(1e-9);
+            timing.push(&StepTiming {
+                step: at,
+                seconds,
+                data_seconds,
+                tokens_per_second,
+            })?;
+            let shown = smooth.map_or(metrics.loss, |s: f64| 0.95 * s + 0.05 * metrics.loss);
+            smooth = Some(shown);
+            bar.message(&format!("loss {shown:.3}, {tokens_per_second:.0} tokens/s"));
+            bar.inc(1);
+            if self.due(at + 1, saved.elapsed()) {
+                self.save(stage, &lines)?;
+                saved = Instant::now();
+            }
+        }
+        bar.finish();
+        lines.sync()
+    }
+
+    fn due(&self, done: u64, since: Duration) -> bool {
+        let (steps, seconds) = (self.config.checkpoint_steps, self.config.checkpoint_seconds);
+        done < self.steps
+            && ((steps > 0 && done.is_multiple_of(steps))
+                || (seconds > 0 && since.as_secs() >= seconds))
+    }
+
+    /// The metrics first: a checkpoint whose steps are not on record could not be told from one
+    /// that skipped them.
+    fn save(&self, stage: &Stage, lines: &Lines) -> Result<(), Error> {
+        lines.sync()?;
+        checkpoint::save(stage.folder(), stage.key(), &self.adamw)
+    }
+
+    fn manifest(&self, stage: &Stage) -> Result<Manifest, Error> {
+        let mut manifest = Manifest::new(stage.key().clone());
+        let (tokens, unpacked) = self.tokens();
+        let steps = metrics::read(&stage.path(METRICS))?;
+        let mean = |steps: &[StepMetrics]| {
+            steps.iter().map(|m| m.loss).sum::<f64>() / steps.len().max(1) as f64
+        };
+        let window = (steps.len() / 10).clamp(1, 50).min(steps.len());
+        manifest.count("steps", self.steps);
+        manifest.count("samples", self.pairs() as u64);
+        manifest.count("images", self.data.images.len() as u64);
+        manifest.count("rejects", self.data.rejects.len() as u64);
+        manifest.count("tokens", tokens as u64);
+        manifest.count("tokens_unpacked", unpacked as u64);
+        manifest.count(
+            "parameters",
+            self.model.config().parameter_count().unsigned_abs(),
+        );
+        manifest.results = serde_json::json!({
+            "compute": if self.model.compute == Kind::BFloat16 { "bf16" } else { "f32" },
+            "vocabulary": self.tokenizer.vocab_size(),
+            "image_tokens": self.model.config().image_tokens(),
+            "first_loss": mean(&steps[..window]),
+            "final_loss": mean(&steps[steps.len() - window..]),
+            "packing_saves": unpacked as f64 / tokens.max(1) as f64,
+        });
+        Ok(manifest)
+    }
+}
+
+/// AdamW over what is trained; what is not stops requiring gradients.
+fn optimiser(config: &TrainConfig, model: &Llava) -> Result<AdamW, Error> {
+    let mut slots = Vec::new();
+    for (name, parameter) in model.parameters() {
+        let tower = name.starts_with("vision_tower.");
+        if tower && config.freeze_tower {
+            let _ = parameter.f_set_requires_grad(false)?;
+            continue;
+        }
+        let scale = if tower { config.tower_lr_scale } else { 1.0 };
+        slots.push((name.clone(), parameter.shallow_clone(), scale));
+    }
+    let (betas, eps, weight_decay) = (config.betas, config.eps, config.weight_decay);
+    Ok(AdamW::new(
+        slots,
+        Hyper {
+            betas,
+            eps,
+            weight_decay,
+        },
+    ))
+}
+
+/// The order in which an epoch goes through `n` trees: a function of seed and epoch.
+fn epoch_order(run_seed: u64, epoch: u64, n: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    order.shuffle(&mut seed::rng(
+        run_seed,
+        &["train", "epoch", &epoch.to_string()],
+    ));
+    order
+}

@@ -1,0 +1,46 @@
+//! The loss of one batch.
+//!
+//! Logits are computed only where something is to be predicted: a few per cent of the positions,
+//! and the widest product of the model.
+
+use model::Llava;
+use tch::{Kind, Tensor};
+
+use crate::Error;
+use crate::batch::Batch;
+
+/// The weighted mean cross-entropy of the batch's edges, in f32, ready for `backward`.
+///
+/// `pixels` are the batch's images, preprocessed: `[images, 3, side, side]`.
+pub fn loss(model: &Llava, pixels: &Tensor, batch: &Batch) -> Result<Tensor, Error> {
+    let losses = edge_losses(model, pixels, batch)?;
+    Ok(losses.f_dot(&batch.edge_weight)?)
+}
+
+/// The cross-entropy of each edge, f32. `[edges]`
+pub fn edge_losses(model: &Llava, pixels: &Tensor, batch: &Batch) -> Result<Tensor, Error> {
+    let logits = edge_logits(model, pixels, batch)?;
+    Ok(logits
+        .f_log_softmax(-1, Kind::Float)?
+        .f_gather(1, &batch.edge_target.f_unsqueeze(1)?, false)?
+        .f_squeeze_dim(1)?
+        .f_neg()?)
+}
+
+/// The logits of each edge's predicting token, f32. `[edges, vocabulary]`
+pub fn edge_logits(model: &Llava, pixels: &Tensor, batch: &Batch) -> Result<Tensor, Error> {
+    let features = model.image_features(pixels)?.f_flatten(0, 1)?; // [images * patches, hidden]
+    let features = features.f_index_select(0, &batch.image_from)?; // [image tokens, hidden]
+    let embeds = model.embed(&batch.ids)?; // [rows, tokens, hidden]
+    let shape = embeds.size();
+    let embeds = embeds
+        .f_flatten(0, 1)? // [rows * tokens, hidden]
+        .f_index_copy(0, &batch.image_at, &features)?
+        .f_view(shape.as_slice())?;
+    // The CPU's attention kernel adds its mask; one conversion here serves every layer.
+    let mask = Tensor::f_zeros(batch.mask.size(), (model.compute, batch.mask.device()))?
+        .f_masked_fill(&batch.mask.f_logical_not()?, f64::NEG_INFINITY)?;
+    let hidden = model.decode(&embeds, &batch.positions, Some(&mask), None)?;
+    let hidden = hidden.f_flatten(0, 1)?.f_index_select(0, &batch.edge_at)?; // [edges, hidden]
+    Ok(model.logits(&hidden)?)
+}
