@@ -77,8 +77,8 @@ pub fn difference(clusters: &[Cluster], resamples: u32, rng: &mut impl Rng) -> D
     Difference {
         items,
         images: images as u64,
-        value,
-        interval,
+        value: printed(value),
+        interval: interval.map(|(low, high)| (printed(low), printed(high))),
         verdict,
     }
 }
@@ -149,6 +149,25 @@ mod tests {
             "{d:?}"
         );
         assert_eq!(difference(&down, 2000, &mut rng()).verdict, Verdict::Loses);
+    }
+
+    #[test]
+    fn numbers_read_back_from_json_as_they_were() {
+        for n in 1..400u32 {
+            let clusters: Vec<Cluster> = (0..8 + n % 7)
+                .map(|i| Cluster {
+                    difference: i64::from(i % 2),
+                    items: n,
+                })
+                .collect();
+            let d = difference(&clusters, 20, &mut rng());
+            let a = accuracy(u64::from(n / 3), u64::from(n));
+            let text = serde_json::to_string(&(d, a)).unwrap();
+            assert_eq!(
+                serde_json::from_str::<(Difference, Accuracy)>(&text).unwrap(),
+                (d, a)
+            );
+        }
     }
 
     #[test]

@@ -451,6 +451,43 @@ fn a_run_stopped_anywhere_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn a_batch_is_asked_again_whole_so_that_its_company_stays_the_same() {
+    /// Says where in its batch a question came; fails after some batches.
+    struct Placed(Cell<usize>);
+    impl ChatModel for Placed {
+        fn name(&self) -> &str {
+            "placed"
+        }
+        fn reply(&self, batch: &[Request]) -> Vec<Result<Reply, ChatError>> {
+            if self.0.get() == 0 {
+                return batch.iter().map(|_| Err(ChatError::Interrupted)).collect();
+            }
+            self.0.set(self.0.get() - 1);
+            (0..batch.len())
+                .map(|place| said(&format!("The answer is {place}")))
+                .collect()
+        }
+    }
+    let world = world(10);
+    let plan = eval::plan(&config(), 5, &world.inputs()).unwrap();
+    let ask = |batches: usize, folder: &Path| {
+        eval::run(&plan, &Placed(Cell::new(batches)), folder, key(), false)
+    };
+    let whole = tempfile::tempdir().unwrap();
+    ask(usize::MAX, whole.path()).unwrap();
+    for cut in [0, 1, 150, 700, 1_200] {
+        let dir = tempfile::tempdir().unwrap();
+        ask(3, dir.path()).unwrap_err();
+        // A write that the kill cut in two: whole lines of a batch, but not all.
+        let file = dir.path().join("responses.model.jsonl");
+        let text = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &text[..text.len() - cut]).unwrap();
+        ask(usize::MAX, dir.path()).unwrap();
+        assert_eq!(contents(dir.path()), contents(whole.path()), "cut by {cut}");
+    }
+}
+
+#[test]
 fn the_thread_count_changes_no_byte() {
     let world = world(20);
     let bytes = |threads: usize| {

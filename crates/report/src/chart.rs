@@ -110,7 +110,7 @@ fn losses_at(points: &[Point], width: f64) -> String {
     let highest = logged.iter().map(|p| p.1).fold(0.0, f64::max);
     let (across, up) = (
         ticks(last, if width < 600.0 { 4 } else { 8 }),
-        ticks(highest, 5),
+        ticks(highest, 6),
     );
     let (last, highest) = (
         last.max(1e-9),

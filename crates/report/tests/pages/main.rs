@@ -426,7 +426,7 @@ fn the_short_form_has_the_same_numbers_as_a_markdown_table() {
         assert!(short.contains(&row), "{row} in\n{short}");
     }
     assert!(
-        short.contains("| synth | images 40, rejects 0, samples "),
+        short.contains("| synth | images 40, noted 1, rejects 0, samples "),
         "{short}"
     );
 }

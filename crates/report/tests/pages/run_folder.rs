@@ -47,7 +47,9 @@ const FAMILIES: [(&str, Task, f64); 5] = [
 /// Makes the folder with all stages; returns it.
 pub fn make(root: &Path, shape: &Shape) -> PathBuf {
     let run = root.join("run");
-    let training = data(&run, "import", shape, 0, shape.images);
+    // As much of it as a folder's name can have.
+    let name = |name: &str| format!("{name}{}", shape.spice.replace('/', ""));
+    let training = data(&run, &name("import"), shape, 0, shape.images);
     let held_out = data(&run, "import-held-out", shape, 100_000, shape.images / 2);
     let kept: Vec<Sample> = training
         .0
@@ -55,7 +57,15 @@ pub fn make(root: &Path, shape: &Shape) -> PathBuf {
         .filter(|s| !s.id.ends_with("7#0"))
         .cloned()
         .collect();
-    stage(&run, "select", "select", &kept, &training.1, &[], shape);
+    stage(
+        &run,
+        &name("select"),
+        "select",
+        &kept,
+        &training.1,
+        &[],
+        shape,
+    );
     let mut all = kept.clone();
     all.extend(
         kept.iter()
@@ -63,7 +73,7 @@ pub fn make(root: &Path, shape: &Shape) -> PathBuf {
             .enumerate()
             .map(|(i, s)| synthesised(s, i, shape)),
     );
-    stage(&run, "synth", "synth", &all, &training.1, &[], shape);
+    stage(&run, &name("synth"), "synth", &all, &training.1, &[], shape);
     train(&run, all.len());
     evaluate(&run, &held_out, &all, shape);
     run
@@ -133,6 +143,7 @@ fn stage(
     manifest.count("samples", samples.len() as u64);
     manifest.count("images", rows.len() as u64);
     manifest.count("rejects", rejects.len() as u64);
+    manifest.count(&format!("noted{}", shape.spice), 1);
     stage.finish(manifest, &[SAMPLES, IMAGES, REJECTS]).unwrap();
 }
 
@@ -417,7 +428,7 @@ fn figure(n: usize, shape: &Shape) -> (RgbImage, Vec<Sample>, ImageRow) {
         source: format!("figures{spice}"),
         family: Some(format!("{family}{spice}")),
         clarity: Some(1),
-        complexity: (n % 11 != 0).then_some((n % 4) as u8),
+        complexity: (!n.is_multiple_of(11)).then_some((n % 4) as u8),
         scene: None,
     };
     (picture, questions, row)
