@@ -72,6 +72,7 @@ pub fn select(
     pool.check_images(out)?;
     pool.merge_copies();
     pool.drop_repeated_questions();
+    pool.drop_unasked();
     if config.drop_unclear {
         pool.drop_unclear();
     }
@@ -462,7 +463,8 @@ mod tests {
             "b",
             &image(vec!["Another one", "same question", "HOW MANY BARS?"]),
         );
-        // The first question of b contradicts nothing, the second repeats, the third contradicts.
+        // Of b's questions the first is new, the second repeats one of a, and the third contradicts
+        // one of a, so that neither can be believed.
         let mut rows: Vec<Sample> = read_table(&b.join(SAMPLES)).unwrap();
         rows[2].answer = Answer::Integer(99);
         rows[1].answer = Answer::Integer(14 % 3);
@@ -471,10 +473,11 @@ mod tests {
         run(&SelectConfig::default(), &[b, a], &out).unwrap();
         let kept = samples(&out, SAMPLES);
         let ids: Vec<&str> = kept.iter().map(|s| s.id.as_str()).collect();
-        assert_eq!(ids, ["a:x.png/0", "a:x.png/1", "b:x.png/0"]);
+        assert_eq!(ids, ["a:x.png/1", "b:x.png/0"]);
         assert!(kept.iter().all(|s| s.image.path == "a/x.png"));
         let expected = [
             ("b/x.png", "duplicate_image"),
+            ("a:x.png/0", "contradicting_answer"),
             ("b:x.png/1", "duplicate_question"),
             ("b:x.png/2", "contradicting_answer"),
         ];

@@ -173,54 +173,66 @@ impl Pool {
         self.candidates = kept;
     }
 
-    /// Of questions that are the same about the same image, keeps the first by id; of sample ids
-    /// that occur twice, likewise.
+    /// Of questions that are the same about the same image, keeps the first by id; where their
+    /// answers differ, none, since nothing says which is true. Of sample ids that occur twice, the
+    /// first is kept.
     pub fn drop_repeated_questions(&mut self) {
         let mut ids: HashMap<String, String> = HashMap::new();
         for candidate in &mut self.candidates {
-            let mut asked: HashMap<(String, Vec<String>, Option<String>), usize> = HashMap::new();
-            let mut kept: Vec<Sample> = Vec::with_capacity(candidate.samples.len());
-            for sample in std::mem::take(&mut candidate.samples) {
-                let words = sample
-                    .question
-                    .split_whitespace()
-                    .collect::<Vec<_>>()
-                    .join(" ");
-                let key = (
-                    words.to_lowercase(),
-                    sample.choices.clone(),
-                    sample.unit.clone(),
-                );
+            let mut same: BTreeMap<Asked, Vec<usize>> = BTreeMap::new();
+            for (at, sample) in candidate.samples.iter().enumerate() {
+                same.entry(Asked::of(sample)).or_default().push(at);
+            }
+            let samples = std::mem::take(&mut candidate.samples);
+            for (at, sample) in samples.iter().enumerate() {
+                let alike = same.get(&Asked::of(sample)).map_or(&[][..], Vec::as_slice);
+                let other = alike
+                    .iter()
+                    .map(|i| &samples[*i])
+                    .find(|o| o.answer != sample.answer);
                 let (reason, detail) = if let Some(path) = ids.get(&sample.id) {
                     (
                         "duplicate_id",
                         format!("the id is taken by a question about {path}"),
                     )
-                } else if let Some(&at) = asked.get(&key) {
-                    let first: &Sample = &kept[at];
-                    if first.answer == sample.answer {
-                        ("duplicate_question", format!("{} asks the same", first.id))
-                    } else {
-                        let (a, b) = (sample.answer.text(), first.answer.text());
-                        let detail =
-                            format!("{} asks the same and answers {b:?}, not {a:?}", first.id);
-                        ("contradicting_answer", detail)
-                    }
+                } else if let Some(other) = other {
+                    let (own, its) = (sample.answer.text(), other.answer.text());
+                    let detail = format!("answers {own:?}; {} asks the same, {its:?}", other.id);
+                    ("contradicting_answer", detail)
+                } else if let Some(first) = alike.first().filter(|first| **first < at) {
+                    (
+                        "duplicate_question",
+                        format!("{} asks the same", samples[*first].id),
+                    )
                 } else {
                     ids.insert(sample.id.clone(), candidate.image.image.path.clone());
-                    asked.insert(key, kept.len());
-                    kept.push(sample);
+                    candidate.samples.push(sample.clone());
                     continue;
                 };
                 self.rejects.push(Reject {
                     source: sample.origin.source().to_owned(),
-                    row: sample.id,
+                    row: sample.id.clone(),
                     reason: reason.to_owned(),
                     detail,
                 });
             }
-            candidate.samples = kept;
         }
+    }
+}
+
+/// What makes two questions about one image the same: words without their case and spacing,
+/// choices and unit.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Asked(String, Vec<String>, Option<String>);
+
+impl Asked {
+    fn of(sample: &Sample) -> Asked {
+        let words: Vec<&str> = sample.question.split_whitespace().collect();
+        Asked(
+            words.join(" ").to_lowercase(),
+            sample.choices.clone(),
+            sample.unit.clone(),
+        )
     }
 }
 

@@ -22,9 +22,7 @@ pub enum Error {
     #[error(transparent)]
     Sample(#[from] sample::Error),
     /// The folder does not hold the data set it is said to hold.
-    #[error(
-        "{root} does not look like {title}: looked for {looked_for}; found {found}. {hint}"
-    )]
+    #[error("{root} does not look like {title}: looked for {looked_for}; found {found}. {hint}")]
     WrongFolder {
         /// The folder that was given.
         root: PathBuf,

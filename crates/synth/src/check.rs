@@ -193,16 +193,17 @@ fn typed(text: &str, choices: &[String], unit: Option<&str>) -> Result<Answer, F
 }
 
 /// The index of the choice that `text` names by letter (`B`, `(B)`, `B. two`, `(B) two`) or by text.
+/// A bare letter is a letter even where a choice's text is one too: the reply form asks for it.
 fn choice(text: &str, choices: &[String]) -> Option<usize> {
-    if let Some(i) = choices.iter().position(|c| c == text) {
-        return Some(i);
-    }
-    let inner = text.strip_prefix('(').unwrap_or(text);
-    let mut rest = inner.chars();
+    by_letter(text, choices).or_else(|| choices.iter().position(|c| c == text))
+}
+
+fn by_letter(text: &str, choices: &[String]) -> Option<usize> {
+    let mut rest = text.strip_prefix('(').unwrap_or(text).chars();
     let letter = rest.next().filter(char::is_ascii_uppercase)?;
     let index = letter as usize - 'A' as usize;
-    let named = rest.as_str().trim_start_matches([')', '.', ':']).trim();
     let marked = rest.as_str().starts_with([')', '.', ':']);
+    let named = rest.as_str().trim_start_matches([')', '.', ':']).trim();
     let choice = choices.get(index)?;
     (named.is_empty() || (marked && equal(named, choice))).then_some(index)
 }
@@ -360,6 +361,8 @@ mod tests {
         for text in ["b", "Blue", "(A) three", "B three four", "4"] {
             assert!(typed(text, &choices, None).is_err(), "{text}");
         }
+        let letters = ["B".to_owned(), "A".to_owned()];
+        assert_eq!(typed("A", &letters, None), Ok(Answer::Choice(0)));
         assert_eq!(typed("5 cm.", &[], Some("cm")), Ok(Answer::Integer(5)));
         assert_eq!(
             typed("2.50", &[], None),
