@@ -4,7 +4,7 @@
 //! itself (no script, no request, images inside), and `report.md`, the short form. [`table`] is the
 //! same result as plain text, for the end of a run.
 //!
-//! **Invariant:** text from data reaches the page through [`html::escape`] alone, and the page's own
+//! **Invariant:** text from data reaches the page through `html::escape` alone, and the page's own
 //! security policy forbids scripts and requests, so that a question with markup in it shows as
 //! that markup's text.
 
