@@ -220,6 +220,25 @@ fn requests_hold_what_a_model_and_a_program_need() {
 }
 
 #[test]
+fn demonstrations_are_about_other_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = selection(dir.path(), 2);
+    for seed in 0..8 {
+        let out = dir.path().join(format!("synth{seed}"));
+        let teacher = Scripted::new(good);
+        synthesise(&config(), seed, &input, Some(&teacher), &out, false).unwrap();
+        for request in teacher.asked.lock().unwrap().iter() {
+            let text = &request.turns[0].text;
+            if let Some((shown, _)) = text.split_once("do not ask it again") {
+                let (own, _) = request.id.split_once('/').unwrap();
+                assert!(shown.contains("How many are there in a:00"), "{shown}");
+                assert!(!shown.contains(own), "{own}: {shown}");
+            }
+        }
+    }
+}
+
+#[test]
 fn batch_size_leaves_no_trace_and_a_second_run_asks_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let input = selection(dir.path(), 9);
