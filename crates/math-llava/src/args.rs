@@ -1,0 +1,176 @@
+//! What the user typed. `commands` turn it into what will run.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Builds a vision-language model that reasons about maths: data, training, scoring.
+///
+/// Stages meet in folders: each writes tables and, last, a manifest.json. A stage that was stopped
+/// goes on when the same command is given again; one that is finished is not done twice.
+#[derive(Debug, Parser)]
+#[command(name = "math-llava", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// No progress and no remarks on standard error; errors only
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// How many threads to use for data work (default: all; results never depend on it)
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  math-llava run configs/tiny.toml              the whole method on drawn figures, on this CPU
+  math-llava run configs/tiny.toml --dry-run    what that would do, and how long it would take
+  math-llava run configs/real.toml --root DATA  FigureQA, TabMWP and ChartQA from DATA
+  math-llava import --source tabmwp --root DATA/tabmwp --out runs/tabmwp
+  math-llava report --run runs/tiny";
+
+/// The stages, each a verb, and `run` for all of them.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Read a published data set, or draw figures, into tables
+    Import(Import),
+    /// Check, deduplicate and sample images
+    Select(StageArguments),
+    /// Make new question-answer pairs with a teacher
+    Synth(StageArguments),
+    /// Train a model on the pairs
+    Train(StageArguments),
+    /// Score a model on held-out questions, beside its blind baselines
+    Eval(StageArguments),
+    /// Write the HTML report of a run
+    Report(Report),
+    /// Do all stages of a configuration, going on where a run was stopped
+    Run(Run),
+    /// Write a checkpoint's logits for an image and a prompt, to compare with other programs
+    Logits(Logits),
+    /// List the data sets that can be imported
+    Sources,
+}
+
+/// `math-llava import`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  math-llava import --source tabmwp --root data/tabmwp --out runs/tabmwp
+  math-llava import --source figureqa --root data/figureqa --split sample_train1 --limit 1000 --out runs/fqa
+  math-llava import --source figures --count 500 --seed 3 --out runs/figures")]
+pub struct Import {
+    /// The data set; `math-llava sources` lists them
+    #[arg(long, value_name = "NAME")]
+    pub source: String,
+    /// The folder with the data set as its authors publish it
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// The folder to write
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Only these splits (default: all that are there)
+    #[arg(long = "split", value_name = "NAME")]
+    pub splits: Vec<String>,
+    /// At most so many rows
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// How many figures to draw, for --source figures
+    #[arg(long, value_name = "N")]
+    pub count: Option<usize>,
+    /// The seed, for --source figures
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Replace what another configuration left in --out
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// A stage on its own, from a run's configuration.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The stage reads what the stages before it left in the run's folder. Example:
+  math-llava select --config configs/tiny.toml --out runs/tiny")]
+pub struct StageArguments {
+    /// The run's configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The run's folder (default: the configuration's `out`)
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Where published data sets lie (default: the configuration's `data_root`)
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Say what would be done, with counts and time, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Replace what another configuration left there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `math-llava report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The run's folder
+    #[arg(long, value_name = "DIR")]
+    pub run: PathBuf,
+}
+
+/// `math-llava run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  math-llava run configs/tiny.toml
+  math-llava run configs/real.toml --root ~/data --out runs/real
+  math-llava run configs/tiny.toml --dry-run
+
+Exit status: 0 done; 1 done, but below --min-accuracy; 2 an error; 130 interrupted.")]
+pub struct Run {
+    /// The configuration
+    #[arg(value_name = "CONFIG")]
+    pub config: PathBuf,
+    /// The run's folder (default: the configuration's `out`)
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Where published data sets lie (default: the configuration's `data_root`)
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Say what would be done, with counts and time, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do again what another configuration left in the run's folder
+    #[arg(long)]
+    pub force: bool,
+    /// Exit with status 1 if the model's accuracy is below this, in per cent
+    #[arg(long, value_name = "PERCENT")]
+    pub min_accuracy: Option<f64>,
+}
+
+/// `math-llava logits`.
+#[derive(Debug, Args)]
+pub struct Logits {
+    /// A Hugging Face folder
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// The image
+    #[arg(long, value_name = "FILE")]
+    pub image: PathBuf,
+    /// The user's words
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: String,
+    /// A safetensors file to write: logits, input_ids, pixel_values
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,9 @@
+//! The verbs. Each returns whether everything the user asked for was reached; an error is exit
+//! status 2.
+
+pub mod import;
+pub mod logits;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod sources;

@@ -1,0 +1,357 @@
+//! `math-llava run`: all stages of a configuration, each skipped where it is already done; and the
+//! verbs that do one stage of it.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use chat::ChatModel;
+use sample::{Manifest, progress};
+
+use crate::args::{Run, StageArguments};
+use crate::commands::{import, plan};
+use crate::config::{Layout, RunConfig, SourceConfig};
+use crate::roles::ProgramTeacher;
+
+/// A configuration with where it runs.
+pub struct Pipeline {
+    /// What was written.
+    pub config: RunConfig,
+    /// Where it goes.
+    pub layout: Layout,
+    /// Where published data sets lie.
+    pub root: Option<PathBuf>,
+    /// Whether results of other configurations may be replaced.
+    pub force: bool,
+}
+
+/// Runs everything, prints the table and where the report is.
+pub fn run(arguments: &Run) -> Result<bool> {
+    let config = RunConfig::read(&arguments.config)?;
+    let pipeline =
+        Pipeline::new(config, arguments.out.clone(), arguments.root.clone(), arguments.force);
+    if arguments.dry_run {
+        return plan::print(&pipeline);
+    }
+    let started = Instant::now();
+    for verb in ["import", "select", "synth", "train", "eval", "report"] {
+        pipeline.stage(verb)?;
+    }
+    let results = pipeline.results()?;
+    println!("\n{}", report::table(&results));
+    println!("\ndone in {}", plan::duration(started.elapsed().as_secs_f64()));
+    println!("report: {}", pipeline.layout.stage("report").join("report.html").display());
+    let accuracy = 100.0 * results.overall.model.value;
+    if let Some(wanted) = arguments.min_accuracy
+        && accuracy < wanted
+    {
+        eprintln!("math-llava: accuracy {accuracy:.1}% is below --min-accuracy {wanted}%");
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// Runs one stage of a configuration.
+pub fn stage(arguments: &StageArguments, verb: &str) -> Result<bool> {
+    let config = RunConfig::read(&arguments.config)?;
+    let pipeline =
+        Pipeline::new(config, arguments.out.clone(), arguments.root.clone(), arguments.force);
+    if arguments.dry_run {
+        return plan::print(&pipeline);
+    }
+    pipeline.stage(verb)?;
+    if verb == "eval" {
+        println!("\n{}", report::table(&pipeline.results()?));
+    }
+    Ok(true)
+}
+
+impl Pipeline {
+    /// Command-line folders win over those of the file.
+    pub fn new(
+        config: RunConfig,
+        out: Option<PathBuf>,
+        root: Option<PathBuf>,
+        force: bool,
+    ) -> Pipeline {
+        let run = out.unwrap_or_else(|| config.out.clone());
+        let root = root.or_else(|| config.data_root.clone());
+        Pipeline { config, layout: Layout { run }, root, force }
+    }
+
+    /// Does one stage and says what came out.
+    pub fn stage(&self, verb: &str) -> Result<()> {
+        let started = Instant::now();
+        let says = self.work(verb)?;
+        let took = plan::duration(started.elapsed().as_secs_f64());
+        println!("{verb:>7}  {says} ({took})");
+        Ok(())
+    }
+
+    /// Does one stage.
+    pub fn quietly(&self, verb: &str) -> Result<()> {
+        self.work(verb).map(drop)
+    }
+
+    fn work(&self, verb: &str) -> Result<String> {
+        match verb {
+            "import" => self.import(),
+            "select" => self.select(),
+            "synth" => self.synth(),
+            "train" => self.train(),
+            "eval" => self.eval(),
+            "report" => self.report(),
+            other => bail!("there is no stage {other:?}"),
+        }
+    }
+
+    /// The folders of all imports that training draws from.
+    fn imports(&self) -> Vec<PathBuf> {
+        let figures = self.config.figures.iter().map(|_| self.layout.import("figures"));
+        let sources = self.config.sources.iter().map(|s| self.layout.import(&s.name));
+        figures.chain(sources).collect()
+    }
+
+    /// Where a published data set lies.
+    pub fn source_root(&self, source: &SourceConfig) -> Result<PathBuf> {
+        let below = source.root.clone().unwrap_or_else(|| PathBuf::from(&source.name));
+        if below.is_absolute() {
+            return Ok(below);
+        }
+        let root = self.root.as_ref().with_context(|| {
+            format!(
+                "where does {} lie? Give --root DIR, the folder with {}/, or `data_root` in the \
+                 configuration",
+                source.name,
+                below.display()
+            )
+        })?;
+        Ok(root.join(below))
+    }
+
+    fn import(&self) -> Result<String> {
+        let mut says = Vec::new();
+        if let Some(figures) = &self.config.figures {
+            let folder = self.layout.import("figures");
+            let manifest = self.replacing(|force| {
+                Ok(sources::figures::import(figures, self.config.seed, &folder, force)?)
+            })?;
+            says.push(format!("figures: {}", import::counts(&manifest)));
+        }
+        for source in &self.config.sources {
+            let adapter = sources::find_source(&source.name)?;
+            let root = self.source_root(source)?;
+            let options = sources::ImportOptions {
+                splits: source.splits.clone(),
+                limit: source.limit,
+            };
+            let folder = self.layout.import(&source.name);
+            let manifest = self.replacing(|force| {
+                Ok(sources::import(adapter, &options, &root, &folder, force)?)
+            })?;
+            says.push(format!("{}: {}", source.name, import::counts(&manifest)));
+        }
+        if let Some(heldout) = &self.config.heldout {
+            let folder = self.layout.heldout();
+            let manifest = self.replacing(|force| {
+                Ok(sources::figures::import(heldout, self.config.seed, &folder, force)?)
+            })?;
+            says.push(format!("held out: {}", import::counts(&manifest)));
+        }
+        Ok(says.join("; "))
+    }
+
+    fn select(&self) -> Result<String> {
+        let (config, seed) = (&self.config.select, self.config.seed);
+        let out = self.layout.stage("select");
+        let manifest = self
+            .replacing(|force| Ok(select::select(config, seed, &self.imports(), &out, force)?))?;
+        Ok(import::counts(&manifest))
+    }
+
+    fn synth(&self) -> Result<String> {
+        let (config, seed) = (&self.config.synth, self.config.seed);
+        let (from, out) = (self.layout.stage("select"), self.layout.stage("synth"));
+        let teacher: Option<&dyn ChatModel> = match config.teacher.as_str() {
+            "none" => None,
+            "program" => Some(&ProgramTeacher),
+            other => bail!("[synth] teacher = {other:?}: there are \"program\" and \"none\""),
+        };
+        let manifest = self
+            .replacing(|force| Ok(synth::synthesise(config, seed, &from, teacher, &out, force)?))?;
+        Ok(import::counts(&manifest))
+    }
+
+    fn report(&self) -> Result<String> {
+        let out = self.layout.stage("report");
+        report::run(&self.layout.run, &out)?;
+        Ok(format!("{}", out.join("report.html").display()))
+    }
+
+    /// What the evaluation found.
+    pub fn results(&self) -> Result<sample::scores::Results> {
+        let manifest = Manifest::read(&self.layout.stage("eval"))?;
+        serde_json::from_value(manifest.results)
+            .context("the evaluation's manifest has no results this version can read")
+    }
+
+    /// Does `stage` without force; only where another configuration's result is in the way, and the
+    /// user said so, again with it.
+    fn replacing(&self, stage: impl Fn(bool) -> Result<Manifest>) -> Result<Manifest> {
+        match stage(false) {
+            Err(error) if self.force && is_conflict(&error) => {
+                progress::note(&format!("replacing: {error}"));
+                stage(true)
+            }
+            other => other,
+        }
+    }
+
+    #[cfg(not(feature = "torch"))]
+    fn train(&self) -> Result<String> {
+        bail!("this build has no libtorch: build it with the feature torch to train")
+    }
+
+    #[cfg(not(feature = "torch"))]
+    fn eval(&self) -> Result<String> {
+        bail!("this build has no libtorch: build it with the feature torch to evaluate a model")
+    }
+}
+
+#[cfg(feature = "torch")]
+mod learning {
+    //! The two stages that need libtorch.
+
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use anyhow::{Result, bail};
+    use eval::benchmarks::Family;
+    use sample::{ImageRow, Manifest, SAMPLES, Sample, StageKey, read_table, resolve_image};
+
+    use super::Pipeline;
+    use crate::roles::Student;
+
+    impl Pipeline {
+        /// The training pairs with the folder that their manifest is in.
+        pub(super) fn train(&self) -> Result<String> {
+            let from = self.layout.stage("synth");
+            let samples: Vec<Sample> = read_table(&from.join(SAMPLES))?;
+            let roots = Manifest::read(&from)?.image_roots;
+            let file = |s: &Sample| resolve_image(&from, &roots, &s.image.path);
+            let config = &self.config.train;
+            let key = StageKey::new("train", self.config.seed, serde_json::to_value(config)?)
+                .input("synth", &Manifest::digest(&from)?);
+            let out = self.layout.stage("train");
+            let manifest = self.replacing(|force| {
+                let (key, seed) = (key.clone(), self.config.seed);
+                Ok(train::run(config, seed, &samples, &file, &out, key, force)?)
+            })?;
+            let get = |name: &str| manifest.counts.get(name).copied().unwrap_or(0);
+            Ok(format!(
+                "{} steps over {} pairs of {} images, loss {:.3} to {:.3}",
+                get("steps"),
+                get("samples"),
+                get("images"),
+                manifest.results["first_loss"].as_f64().unwrap_or(f64::NAN),
+                manifest.results["final_loss"].as_f64().unwrap_or(f64::NAN),
+            ))
+        }
+
+        pub(super) fn eval(&self) -> Result<String> {
+            let mut held = HeldOut::default();
+            let mut key = StageKey::new(
+                "eval",
+                self.config.seed,
+                serde_json::to_value(&self.config.eval)?,
+            );
+            if self.config.heldout.is_some() {
+                let folder = self.layout.heldout();
+                held.add(&folder, SAMPLES, sample::IMAGES)?;
+                key = key.input("heldout", &Manifest::digest(&folder)?);
+            }
+            let select = self.layout.stage("select");
+            if select.join(select::HELDOUT).is_file() {
+                held.add(&select, select::HELDOUT, select::HELDOUT_IMAGES)?;
+                key = key.input("select", &Manifest::digest(&select)?);
+            }
+            if held.items.is_empty() {
+                bail!(
+                    "nothing is held out to evaluate on: give [heldout] to draw other figures, or \
+                     [select.holdout] to set images of the sources aside"
+                );
+            }
+            let (synth, trained) = (self.layout.stage("synth"), self.layout.stage("train"));
+            let training: Vec<Sample> = read_table(&synth.join(SAMPLES))?;
+            let key = key
+                .input("synth", &Manifest::digest(&synth)?)
+                .input("train", &Manifest::digest(&trained)?);
+            let inputs = eval::Inputs {
+                items: &held.items,
+                images: &held.files,
+                families: &held.families,
+                training: &training,
+            };
+            let plan = eval::plan(&self.config.eval, self.config.seed, &inputs)?;
+            let threads = self.config.train.threads;
+            let batch_size = self.config.eval.batch_size;
+            let student =
+                Student::load(&trained.join(train::MODEL), "student", threads, batch_size)?;
+            let out = self.layout.stage("eval");
+            self.replacing(|force| Ok(eval::run(&plan, &student, &out, key.clone(), force)?))?;
+            let overall = self.results()?.overall;
+            Ok(format!(
+                "{} questions: model {:.1}%, swapped images {:.1}%, blind {:.1}%",
+                plan.items(),
+                100.0 * overall.model.value,
+                100.0 * overall.swapped.value,
+                100.0 * overall.blind.value,
+            ))
+        }
+    }
+
+    /// What evaluation asks, gathered from the folders that hold something out.
+    #[derive(Default)]
+    struct HeldOut {
+        items: Vec<Sample>,
+        files: BTreeMap<String, std::path::PathBuf>,
+        families: BTreeMap<String, Family>,
+    }
+
+    impl HeldOut {
+        fn add(&mut self, folder: &Path, samples: &str, images: &str) -> Result<()> {
+            let roots = Manifest::read(folder)?.image_roots;
+            for row in read_table::<ImageRow>(&folder.join(images))? {
+                let file = resolve_image(folder, &roots, &row.image.path)?;
+                self.files.insert(row.image.path.clone(), file);
+                let family = Family { source: row.source, family: row.family };
+                self.families.insert(row.image.path, family);
+            }
+            self.items.extend(read_table::<Sample>(&folder.join(samples))?);
+            Ok(())
+        }
+    }
+}
+
+/// Whether another configuration's result is in the way, which `--force` may replace.
+fn is_conflict(error: &anyhow::Error) -> bool {
+    let conflict = |e: &sample::Error| matches!(e, sample::Error::Conflict(_));
+    if let Some(e) = error.downcast_ref::<sources::Error>() {
+        return matches!(e, sources::Error::Sample(e) if conflict(e));
+    }
+    if let Some(e) = error.downcast_ref::<select::Error>() {
+        return matches!(e, select::Error::Sample(e) if conflict(e));
+    }
+    if let Some(e) = error.downcast_ref::<synth::Error>() {
+        return matches!(e, synth::Error::Sample(e) if conflict(e));
+    }
+    #[cfg(feature = "torch")]
+    if let Some(e) = error.downcast_ref::<train::Error>() {
+        return matches!(e, train::Error::Sample(e) if conflict(e));
+    }
+    match error.downcast_ref::<eval::Error>() {
+        Some(eval::Error::Sample(e)) => conflict(e),
+        Some(eval::Error::OtherHalf { .. } | eval::Error::Responses { .. }) => true,
+        _ => false,
+    }
+}

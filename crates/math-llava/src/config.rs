@@ -1,0 +1,120 @@
+//! A run's configuration: one TOML file, read strictly, with the defaults of each stage.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use sources::figures::FiguresConfig;
+
+/// What a run's TOML file may say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Every random choice of the run derives from it.
+    pub seed: u64,
+    /// The run's folder, relative to the working folder.
+    pub out: PathBuf,
+    /// Where published data sets lie; `--root` overrides it.
+    #[serde(default)]
+    pub data_root: Option<PathBuf>,
+    /// Figures to draw for training.
+    #[serde(default)]
+    pub figures: Option<FiguresConfig>,
+    /// Figures to draw for evaluation; leave out to hold images of the sources out instead
+    /// (`[select.holdout]`).
+    #[serde(default)]
+    pub heldout: Option<FiguresConfig>,
+    /// Published data sets to import.
+    #[serde(default, rename = "source")]
+    pub sources: Vec<SourceConfig>,
+    /// Which images to take.
+    #[serde(default)]
+    pub select: select::SelectConfig,
+    /// Which pairs to make.
+    #[serde(default)]
+    pub synth: synth::SynthConfig,
+    /// The model and how to train it.
+    #[cfg(feature = "torch")]
+    #[serde(default)]
+    pub train: train::TrainConfig,
+    /// Without libtorch the section is read, so that the file is valid, and not used.
+    #[cfg(not(feature = "torch"))]
+    #[serde(default)]
+    pub train: serde_json::Value,
+    /// How to score it.
+    #[serde(default)]
+    pub eval: eval::Config,
+}
+
+/// One published data set of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// Its name; `math-llava sources` lists them.
+    pub name: String,
+    /// Its folder, below `data_root` unless absolute; by default the name.
+    #[serde(default)]
+    pub root: Option<PathBuf>,
+    /// Only these splits; empty for all.
+    #[serde(default)]
+    pub splits: Vec<String>,
+    /// At most so many rows.
+    #[serde(default)]
+    pub limit: Option<usize>,
+}
+
+impl RunConfig {
+    /// Reads a file and checks what no single stage can check.
+    pub fn read(path: &Path) -> Result<RunConfig> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let config: RunConfig =
+            toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+        config.check().with_context(|| format!("in {}", path.display()))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.figures.is_none() && self.sources.is_empty() {
+            bail!("there is nothing to train on: give [figures], or one [[source]] or more");
+        }
+        if let (Some(train), Some(heldout)) = (&self.figures, &self.heldout)
+            && train.split == heldout.split
+        {
+            bail!(
+                "[figures] and [heldout] have the same split {:?}: held-out figures must be others",
+                train.split
+            );
+        }
+        for (i, source) in self.sources.iter().enumerate() {
+            if self.sources[..i].iter().any(|s| s.name == source.name) {
+                bail!("source {:?} is given twice", source.name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the stages of a run lie.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// The run's folder.
+    pub run: PathBuf,
+}
+
+impl Layout {
+    /// The import of one source.
+    pub fn import(&self, source: &str) -> PathBuf {
+        self.run.join("import").join(source)
+    }
+
+    /// The figures drawn for evaluation.
+    pub fn heldout(&self) -> PathBuf {
+        self.run.join("heldout")
+    }
+
+    /// Another stage, by its verb.
+    pub fn stage(&self, verb: &str) -> PathBuf {
+        self.run.join(verb)
+    }
+}
