@@ -24,7 +24,12 @@ pub(crate) struct Area {
 
 impl Area {
     pub fn new(left: f32, top: f32, right: f32, bottom: f32) -> Area {
-        Area { left, top, right, bottom }
+        Area {
+            left,
+            top,
+            right,
+            bottom,
+        }
     }
 
     pub fn width(&self) -> f32 {
@@ -36,12 +41,20 @@ impl Area {
     }
 
     pub fn centre(&self) -> (f32, f32) {
-        ((self.left + self.right) / 2.0, (self.top + self.bottom) / 2.0)
+        (
+            (self.left + self.right) / 2.0,
+            (self.top + self.bottom) / 2.0,
+        )
     }
 
     /// Smaller by `by` on each side.
     pub fn inset(&self, by: f32) -> Area {
-        Area::new(self.left + by, self.top + by, self.right - by, self.bottom - by)
+        Area::new(
+            self.left + by,
+            self.top + by,
+            self.right - by,
+            self.bottom - by,
+        )
     }
 
     pub fn meets(&self, other: &Area) -> bool {
@@ -94,12 +107,22 @@ pub(crate) struct Paint {
 
 /// Filled, without outline.
 pub(crate) fn fill(colour: Colour) -> Paint {
-    Paint { fill: Some(colour), opacity: 1.0, stroke: None, dashed: false }
+    Paint {
+        fill: Some(colour),
+        opacity: 1.0,
+        stroke: None,
+        dashed: false,
+    }
 }
 
 /// Outline alone.
 pub(crate) fn stroke(colour: Colour, width: f32) -> Paint {
-    Paint { fill: None, opacity: 1.0, stroke: Some((colour, width)), dashed: false }
+    Paint {
+        fill: None,
+        opacity: 1.0,
+        stroke: Some((colour, width)),
+        dashed: false,
+    }
 }
 
 impl Paint {
@@ -110,7 +133,11 @@ impl Paint {
 
     /// With an outline where the look has outlines.
     pub fn in_look(self, look: &Look) -> Paint {
-        if look.outlined { self.edged(look.ink, 1.2) } else { self }
+        if look.outlined {
+            self.edged(look.ink, 1.2)
+        } else {
+            self
+        }
     }
 
     pub fn faint(mut self, opacity: f32) -> Paint {
@@ -291,8 +318,11 @@ impl Canvas {
         let neck = (b.0 - ux * head, b.1 - uy * head);
         self.line(a, neck, stroke(colour, width));
         let half = head * 0.55;
-        let points =
-            [b, (neck.0 - uy * half, neck.1 + ux * half), (neck.0 + uy * half, neck.1 - ux * half)];
+        let points = [
+            b,
+            (neck.0 - uy * half, neck.1 + ux * half),
+            (neck.0 + uy * half, neck.1 - ux * half),
+        ];
         self.polygon(&points, fill(colour));
     }
 
@@ -324,7 +354,12 @@ impl Canvas {
         };
         // Set by the height of capitals, so that labels in a row share a base line.
         let base = at.1 + 0.36 * size;
-        Area::new(left, base - extent.top * size, left + width, base - extent.bottom * size)
+        Area::new(
+            left,
+            base - extent.top * size,
+            left + width,
+            base - extent.bottom * size,
+        )
     }
 
     /// Writes text whose middle (in height) is at `at`; returns where it lies.
@@ -374,7 +409,14 @@ impl Canvas {
                 size *= (self.width - 12.0) / width;
             }
             let y = margin + size * 0.5;
-            self.text((self.width / 2.0, y), Anchor::Middle, size, look.bold, look.ink, title);
+            self.text(
+                (self.width / 2.0, y),
+                Anchor::Middle,
+                size,
+                look.bold,
+                look.ink,
+                title,
+            );
             top = y + size * 0.5 + 6.0;
         }
         Area::new(margin, top, self.width - margin, self.height - margin)
@@ -387,7 +429,9 @@ impl Canvas {
         let extent = typeface::extent(look.bold, text);
         let (half_w, half_h) = (extent.width * size / 2.0, size * 0.36);
         for distance in [4.0, 7.0, 11.0] {
-            for turn in [0.0, 0.06, -0.06, 0.12, -0.12, 0.2, -0.2, 0.3, -0.3, 0.4, -0.4, 0.5] {
+            for turn in [
+                0.0, 0.06, -0.06, 0.12, -0.12, 0.2, -0.2, 0.3, -0.3, 0.4, -0.4, 0.5,
+            ] {
                 let (dx, dy) = around((0.0, 0.0), 1.0, first + turn);
                 let at = (
                     point.0 + dx * (distance + half_w),
@@ -438,7 +482,9 @@ impl Canvas {
                     && t.top >= edge.top
                     && t.right <= edge.right
                     && t.bottom <= edge.bottom
-                    && !self.texts[..i].iter().any(|other| other.meets(&t.inset(-CLEARANCE)))
+                    && !self.texts[..i]
+                        .iter()
+                        .any(|other| other.meets(&t.inset(-CLEARANCE)))
                     && !self.marks.iter().any(|m| match m {
                         Mark::Box(a) => a.meets(t),
                         Mark::Segment(a, b) => t.meets_segment(*a, *b),
@@ -450,5 +496,8 @@ impl Canvas {
 /// The point at `turn` (in turns, clockwise from the top) on a circle.
 pub(crate) fn around(centre: (f32, f32), radius: f32, turn: f32) -> (f32, f32) {
     let angle = turn * std::f32::consts::TAU;
-    (centre.0 + radius * angle.sin(), centre.1 - radius * angle.cos())
+    (
+        centre.0 + radius * angle.sin(),
+        centre.1 - radius * angle.cos(),
+    )
 }

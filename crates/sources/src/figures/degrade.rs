@@ -50,12 +50,24 @@ pub enum Degradation {
 impl Degradation {
     pub(crate) fn draw(rng: &mut Rng8) -> Degradation {
         match count(rng, 0, 5) {
-            0 => Degradation::Blur { sigma: round(real(rng, 11.0, 20.0)) },
-            1 => Degradation::Noise { level: rng.random_range(110..=190) },
-            2 => Degradation::Jpeg { quality: rng.random_range(1..=4) },
-            3 => Degradation::DownScale { factor: round(real(rng, 6.0, 10.0)) },
-            4 => Degradation::LowContrast { left: round(real(rng, 0.06, 0.13)) },
-            _ => Degradation::Occlusion { patches: rng.random_range(3..=5) },
+            0 => Degradation::Blur {
+                sigma: round(real(rng, 11.0, 20.0)),
+            },
+            1 => Degradation::Noise {
+                level: rng.random_range(110..=190),
+            },
+            2 => Degradation::Jpeg {
+                quality: rng.random_range(1..=4),
+            },
+            3 => Degradation::DownScale {
+                factor: round(real(rng, 6.0, 10.0)),
+            },
+            4 => Degradation::LowContrast {
+                left: round(real(rng, 0.06, 0.13)),
+            },
+            _ => Degradation::Occlusion {
+                patches: rng.random_range(3..=5),
+            },
         }
     }
 
@@ -69,7 +81,8 @@ impl Degradation {
                 let mut image = image;
                 for channel in image.iter_mut() {
                     let noise = rng.random_range(-level..=level);
-                    *channel = u8::try_from((i32::from(*channel) + noise).clamp(0, 255)).unwrap_or(255);
+                    *channel =
+                        u8::try_from((i32::from(*channel) + noise).clamp(0, 255)).unwrap_or(255);
                 }
                 image
             }
@@ -77,8 +90,9 @@ impl Degradation {
                 let mut bytes = Vec::new();
                 let mut encoder = JpegEncoder::new_with_quality(&mut bytes, *quality);
                 let coded = encoder.encode_image(&image).ok();
-                let back = coded
-                    .and_then(|()| image::load_from_memory_with_format(&bytes, ImageFormat::Jpeg).ok());
+                let back = coded.and_then(|()| {
+                    image::load_from_memory_with_format(&bytes, ImageFormat::Jpeg).ok()
+                });
                 back.map_or(image, image::DynamicImage::into_rgb8)
             }
             Degradation::DownScale { factor } => {
@@ -90,20 +104,28 @@ impl Degradation {
                 let base = real(rng, 90.0, 190.0);
                 let mut image = image;
                 for channel in image.iter_mut() {
-                    *channel = (base + (f32::from(*channel) - 128.0) * left).clamp(0.0, 255.0) as u8;
+                    *channel =
+                        (base + (f32::from(*channel) - 128.0) * left).clamp(0.0, 255.0) as u8;
                 }
                 image
             }
             Degradation::Occlusion { patches } => {
                 let mut image = image;
-                let colours = [[30, 30, 34], [235, 235, 235], [150, 120, 90], [90, 110, 140]];
+                let colours = [
+                    [30, 30, 34],
+                    [235, 235, 235],
+                    [150, 120, 90],
+                    [90, 110, 140],
+                ];
                 for _ in 0..*patches {
                     let (pw, ph) = (
                         (w as f32 * real(rng, 0.3, 0.5)) as u32,
                         (h as f32 * real(rng, 0.3, 0.5)) as u32,
                     );
-                    let (x, y) =
-                        (rng.random_range(0..=w - pw.min(w)), rng.random_range(0..=h - ph.min(h)));
+                    let (x, y) = (
+                        rng.random_range(0..=w - pw.min(w)),
+                        rng.random_range(0..=h - ph.min(h)),
+                    );
                     let colour = Rgb(pick(rng, &colours));
                     for py in y..(y + ph).min(h) {
                         for px in x..(x + pw).min(w) {

@@ -71,7 +71,12 @@ pub(crate) fn draw_one(
     if let Some(degradation) = &degradation {
         image = degradation.apply(image, &mut rng);
     }
-    let chosen = select(&composed.questions, config.questions_per_figure, &|_| false, &mut rng);
+    let chosen = select(
+        &composed.questions,
+        config.questions_per_figure,
+        &|_| false,
+        &mut rng,
+    );
     let questions = chosen
         .into_iter()
         .map(|q| {
@@ -90,7 +95,7 @@ pub(crate) fn draw_one(
         task: family.task(),
         image,
         scene: composed.scene,
-        complexity: composed.complexity,
+        complexity: composed.load.complexity(),
         degradation,
         questions,
     })
@@ -106,9 +111,17 @@ pub(crate) fn render(canvas: &Canvas, long_side: u32) -> Result<RgbImage, String
     let size = tree.size().to_int_size();
     let (width, height) = (size.width(), size.height());
     let mut pixels = tiny_skia::Pixmap::new(width, height).ok_or("the figure has no size")?;
-    resvg::render(&tree, tiny_skia::Transform::identity(), &mut pixels.as_mut());
+    resvg::render(
+        &tree,
+        tiny_skia::Transform::identity(),
+        &mut pixels.as_mut(),
+    );
     // The paper covers everything, so there is no transparency to undo.
-    let rgb = pixels.data().chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect();
+    let rgb = pixels
+        .data()
+        .chunks_exact(4)
+        .flat_map(|p| [p[0], p[1], p[2]])
+        .collect();
     RgbImage::from_raw(width, height, rgb).ok_or_else(|| "the figure has no size".to_owned())
 }
 
@@ -116,7 +129,12 @@ pub(crate) fn render(canvas: &Canvas, long_side: u32) -> Result<RgbImage, String
 pub(crate) fn png(image: &RgbImage) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(64 << 10);
     PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive)
-        .write_image(image, image.width(), image.height(), ExtendedColorType::Rgb8)
+        .write_image(
+            image,
+            image.width(),
+            image.height(),
+            ExtendedColorType::Rgb8,
+        )
         .map_err(|e| e.to_string())?;
     Ok(bytes)
 }

@@ -81,7 +81,9 @@ pub fn import(
     manifest.count("samples", samples.finish()?);
     manifest.count("images", images.finish()?);
     manifest.count("rejects", rejects.finish()?);
-    manifest.image_roots.insert(SOURCE.to_owned(), "images".into());
+    manifest
+        .image_roots
+        .insert(SOURCE.to_owned(), "images".into());
     Ok(stage.finish(manifest, &[SAMPLES, IMAGES, REJECTS])?)
 }
 
@@ -131,7 +133,10 @@ fn make(
             rationale: None,
             task: drawn.task,
             language: "en".to_owned(),
-            origin: Origin::Source { source: SOURCE.to_owned(), row: row.clone() },
+            origin: Origin::Source {
+                source: SOURCE.to_owned(),
+                row: row.clone(),
+            },
             template: Some(q.template),
         })
         .collect();

@@ -112,7 +112,10 @@ impl FiguresConfig {
             return wrong(format!("size = {}: give 64 to 2048 pixels", self.size));
         }
         if !(0.0..=1.0).contains(&self.degraded) {
-            return wrong(format!("degraded = {}: give a share from 0 to 1", self.degraded));
+            return wrong(format!(
+                "degraded = {}: give a share from 0 to 1",
+                self.degraded
+            ));
         }
         if !(1..=64).contains(&self.questions_per_figure) {
             let n = self.questions_per_figure;
@@ -120,7 +123,10 @@ impl FiguresConfig {
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if self.split.is_empty() || !self.split.chars().all(plain) {
-            return wrong(format!("split = {:?}: give letters, digits, - or _", self.split));
+            return wrong(format!(
+                "split = {:?}: give letters, digits, - or _",
+                self.split
+            ));
         }
         if self.families.is_empty() {
             return Ok(FAMILIES.to_vec());

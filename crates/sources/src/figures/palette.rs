@@ -27,16 +27,26 @@ impl Colour {
     /// A step of `share` towards another colour.
     pub fn towards(self, other: Colour, share: f32) -> Colour {
         let mix = |a: u8, b: u8| {
-            (f32::from(a) + (f32::from(b) - f32::from(a)) * share).round().clamp(0.0, 255.0) as u8
+            (f32::from(a) + (f32::from(b) - f32::from(a)) * share)
+                .round()
+                .clamp(0.0, 255.0) as u8
         };
-        Colour(mix(self.0, other.0), mix(self.1, other.1), mix(self.2, other.2))
+        Colour(
+            mix(self.0, other.0),
+            mix(self.1, other.1),
+            mix(self.2, other.2),
+        )
     }
 
     /// Black or white, whichever reads better on this colour.
     pub fn contrast(self) -> Colour {
         let light =
             0.299 * f32::from(self.0) + 0.587 * f32::from(self.1) + 0.114 * f32::from(self.2);
-        if light > 140.0 { Colour::BLACK } else { Colour::WHITE }
+        if light > 140.0 {
+            Colour::BLACK
+        } else {
+            Colour::WHITE
+        }
     }
 }
 
@@ -82,14 +92,46 @@ impl Hue {
     /// The hue in one of three print qualities: chart software, bright print, textbook.
     fn shade(self, palette: usize) -> Colour {
         let (chart, bright, book) = match self {
-            Hue::Red => (Colour(214, 39, 40), Colour(235, 30, 36), Colour(190, 30, 45)),
-            Hue::Blue => (Colour(31, 100, 200), Colour(20, 80, 230), Colour(40, 85, 165)),
-            Hue::Green => (Colour(44, 150, 44), Colour(20, 170, 60), Colour(30, 120, 70)),
-            Hue::Orange => (Colour(255, 127, 14), Colour(255, 140, 0), Colour(240, 130, 40)),
-            Hue::Purple => (Colour(128, 70, 180), Colour(130, 40, 190), Colour(105, 60, 150)),
-            Hue::Yellow => (Colour(245, 205, 30), Colour(255, 222, 0), Colour(240, 200, 60)),
-            Hue::Pink => (Colour(245, 130, 190), Colour(255, 120, 190), Colour(240, 150, 190)),
-            Hue::Gray => (Colour(127, 127, 127), Colour(140, 140, 145), Colour(120, 120, 125)),
+            Hue::Red => (
+                Colour(214, 39, 40),
+                Colour(235, 30, 36),
+                Colour(190, 30, 45),
+            ),
+            Hue::Blue => (
+                Colour(31, 100, 200),
+                Colour(20, 80, 230),
+                Colour(40, 85, 165),
+            ),
+            Hue::Green => (
+                Colour(44, 150, 44),
+                Colour(20, 170, 60),
+                Colour(30, 120, 70),
+            ),
+            Hue::Orange => (
+                Colour(255, 127, 14),
+                Colour(255, 140, 0),
+                Colour(240, 130, 40),
+            ),
+            Hue::Purple => (
+                Colour(128, 70, 180),
+                Colour(130, 40, 190),
+                Colour(105, 60, 150),
+            ),
+            Hue::Yellow => (
+                Colour(245, 205, 30),
+                Colour(255, 222, 0),
+                Colour(240, 200, 60),
+            ),
+            Hue::Pink => (
+                Colour(245, 130, 190),
+                Colour(255, 120, 190),
+                Colour(240, 150, 190),
+            ),
+            Hue::Gray => (
+                Colour(127, 127, 127),
+                Colour(140, 140, 145),
+                Colour(120, 120, 125),
+            ),
         };
         match palette {
             0 => chart,
@@ -103,9 +145,27 @@ impl Hue {
         several(rng, &Hue::ALL, n)
     }
 
+    /// The names of `hues`, filled up to four with others: choices where few are in the figure.
+    pub fn pool(hues: &[Hue]) -> Vec<String> {
+        let mut pool: Vec<Hue> = hues.to_vec();
+        // Where filling starts depends on the figure, so that no hue is the usual filling.
+        let start = hues.first().map_or(0, |h| *h as usize * 3 + hues.len());
+        for i in 0..Hue::ALL.len() {
+            let hue = Hue::ALL[(start + i) % Hue::ALL.len()];
+            if pool.len() < 4 && !pool.contains(&hue) {
+                pool.push(hue);
+            }
+        }
+        pool.into_iter().map(|h| h.name().to_owned()).collect()
+    }
+
     /// The names of all hues but this one, as wrong choices.
     pub fn others(self) -> Vec<String> {
-        Hue::ALL.iter().filter(|h| **h != self).map(|h| h.name().to_owned()).collect()
+        Hue::ALL
+            .iter()
+            .filter(|h| **h != self)
+            .map(|h| h.name().to_owned())
+            .collect()
     }
 }
 
@@ -150,15 +210,29 @@ impl Look {
         ];
         let paper = pick(rng, &papers);
         let panel = if chance(rng, 0.25) {
-            pick(rng, &[Colour(234, 236, 244), Colour(240, 240, 240), Colour(236, 244, 238)])
+            pick(
+                rng,
+                &[
+                    Colour(234, 236, 244),
+                    Colour(240, 240, 240),
+                    Colour(236, 244, 238),
+                ],
+            )
         } else {
             paper
         };
-        let ink = pick(rng, &[Colour(20, 20, 24), Colour(40, 40, 48), Colour(25, 35, 60)]);
+        let ink = pick(
+            rng,
+            &[Colour(20, 20, 24), Colour(40, 40, 48), Colour(25, 35, 60)],
+        );
         Look {
             palette: pick(rng, &[0, 0, 1, 2]),
             face: if serif { Face::Serif } else { Face::Sans },
-            bold: if serif { Face::SerifBold } else { Face::SansBold },
+            bold: if serif {
+                Face::SerifBold
+            } else {
+                Face::SansBold
+            },
             text: real(rng, 13.0, 15.5),
             paper,
             panel,

@@ -42,7 +42,10 @@ fn ask<S: Into<String>, const N: usize>(
     answer: Answer,
     forms: [S; N],
 ) -> Question {
-    let mut forms: Vec<String> = forms.into_iter().map(Into::into).collect();
+    let mut forms: Vec<String> = forms
+        .into_iter()
+        .map(|form| capitalised(form.into()))
+        .collect();
     let concise = forms.pop().unwrap_or_default();
     Question {
         template,
@@ -57,13 +60,24 @@ fn ask<S: Into<String>, const N: usize>(
     }
 }
 
+/// Forms may begin with a name or a colour from the scene.
+fn capitalised(mut text: String) -> String {
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
+}
+
 /// A question that marks and colours answer; the last of `forms` is the concise one.
 pub(crate) fn seen<S: Into<String>, const N: usize>(
     template: &'static str,
     answer: Answer,
     forms: [S; N],
 ) -> Question {
-    Question { perceptual: true, ..ask(template, answer, forms) }
+    Question {
+        perceptual: true,
+        ..ask(template, answer, forms)
+    }
 }
 
 /// A question that needs the small print read; the last of `forms` is the concise one.
@@ -127,7 +141,10 @@ impl Question {
 
     /// The forms and the concise form.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.forms.iter().map(String::as_str).chain([self.concise.as_str()])
+        self.forms
+            .iter()
+            .map(String::as_str)
+            .chain([self.concise.as_str()])
     }
 }
 
@@ -158,8 +175,9 @@ pub(crate) fn letter(index: usize) -> String {
 
 /// `first`, `second`, ... for 0, 1, ...
 pub(crate) fn ordinal(index: usize) -> &'static str {
-    const ALL: [&str; 9] =
-        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"];
+    const ALL: [&str; 9] = [
+        "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth",
+    ];
     ALL.get(index).copied().unwrap_or("last")
 }
 
@@ -207,8 +225,7 @@ pub(crate) fn select<'a>(
     avoid: &dyn Fn(&str) -> bool,
     rng: &mut Rng8,
 ) -> Vec<&'a Question> {
-    let mut left: Vec<&Question> =
-        questions.iter().filter(|q| !q.texts().any(avoid)).collect();
+    let mut left: Vec<&Question> = questions.iter().filter(|q| !q.texts().any(avoid)).collect();
     let mut taken: Vec<&Question> = Vec::new();
     while taken.len() < n && !left.is_empty() {
         let perceptual = chance(rng, PERCEPTUAL_SHARE);

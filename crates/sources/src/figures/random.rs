@@ -29,7 +29,11 @@ pub(crate) fn count(rng: &mut Rng8, low: usize, high: usize) -> usize {
 
 /// A real number in `[low, high)`.
 pub(crate) fn real(rng: &mut Rng8, low: f32, high: f32) -> f32 {
-    if high > low { rng.random_range(low..high) } else { low }
+    if high > low {
+        rng.random_range(low..high)
+    } else {
+        low
+    }
 }
 
 /// True with probability `p`.
@@ -45,7 +49,10 @@ pub(crate) fn spread(rng: &mut Rng8, n: usize, low: i64, high: i64, gap: i64) ->
     let slack = high - low - gap * (n as i64 - 1);
     let mut cuts: Vec<i64> = (0..n).map(|_| whole(rng, 0, slack)).collect();
     cuts.sort_unstable();
-    let mut all: Vec<i64> = (0i64..).zip(cuts).map(|(i, cut)| low + cut + gap * i).collect();
+    let mut all: Vec<i64> = (0i64..)
+        .zip(cuts)
+        .map(|(i, cut)| low + cut + gap * i)
+        .collect();
     all.shuffle(rng);
     all
 }

@@ -52,9 +52,9 @@ impl Load {
     /// 0 (easy) to 3. The bounds put about 20, 35, 35 and 10 per cent of all figures in the levels.
     pub fn complexity(self) -> u8 {
         match self.points() {
-            0..=5 => 0,
-            6..=9 => 1,
-            10..=14 => 2,
+            0..=7 => 0,
+            8..=10 => 1,
+            11..=16 => 2,
             _ => 3,
         }
     }
@@ -69,7 +69,7 @@ pub(crate) struct Composition {
     pub canvas: Canvas,
     /// The scene as JSON, with the family's name and the degradation.
     pub scene: String,
-    pub complexity: u8,
+    pub load: Load,
     pub questions: Vec<Question>,
 }
 
@@ -123,17 +123,24 @@ impl<F: Figure> Family for F {
                 let mut canvas = Canvas::new(Look::draw(rng));
                 self.draw(&scene, &mut canvas, rng);
                 if canvas.fits() {
-                    let tagged = Tagged { family: Figure::name(self), degradation, scene: &scene };
+                    let tagged = Tagged {
+                        family: Figure::name(self),
+                        degradation,
+                        scene: &scene,
+                    };
                     return Ok(Composition {
                         canvas,
                         scene: serde_json::to_string(&tagged).map_err(|e| e.to_string())?,
-                        complexity: self.load(&scene).complexity(),
+                        load: self.load(&scene),
                         questions: self.questions(&scene),
                     });
                 }
             }
         }
-        Err(format!("no layout without meeting texts in {} tries", SCENES * LAYOUTS))
+        Err(format!(
+            "no layout without meeting texts in {} tries",
+            SCENES * LAYOUTS
+        ))
     }
 
     fn questions_of(&self, scene: Value) -> Result<Vec<Question>, String> {
@@ -163,9 +170,13 @@ pub(crate) fn read_scene(text: &str) -> Result<ReadScene, String> {
     };
     let family = super::family(&name)
         .ok_or_else(|| format!("{name:?} is not a family of figures of this version"))?;
-    let questions =
-        family.questions_of(value).map_err(|e| format!("the scene is not a {name} scene: {e}"))?;
-    Ok(ReadScene { family: family.name(), questions })
+    let questions = family
+        .questions_of(value)
+        .map_err(|e| format!("the scene is not a {name} scene: {e}"))?;
+    Ok(ReadScene {
+        family: family.name(),
+        questions,
+    })
 }
 
 /// `Err` with `what` unless `good`: the form of the checks in [`Figure::check`].
@@ -175,10 +186,15 @@ pub(crate) fn expect(good: bool, what: &str) -> Result<(), String> {
 
 /// Whether all of `items` differ.
 pub(crate) fn distinct<T: PartialEq>(items: &[T]) -> bool {
-    items.iter().enumerate().all(|(i, a)| !items[..i].contains(a))
+    items
+        .iter()
+        .enumerate()
+        .all(|(i, a)| !items[..i].contains(a))
 }
 
 /// Whether `text` is short and printable: fit to stand in a question.
 pub(crate) fn plain(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 40 && !text.contains(|c: char| c.is_control() || "[]{};".contains(c))
+    !text.is_empty()
+        && text.len() <= 40
+        && !text.contains(|c: char| c.is_control() || "[]{};".contains(c))
 }

@@ -21,8 +21,11 @@ const EACH: u64 = 2;
 /// A string that says which figure could not be drawn.
 pub fn contact_sheet(seed: u64, columns: u32) -> Result<RgbImage, String> {
     let columns = columns.clamp(1, 20);
-    let config =
-        FiguresConfig { degraded: 0.0, split: "sheet".to_owned(), ..FiguresConfig::default() };
+    let config = FiguresConfig {
+        degraded: 0.0,
+        split: "sheet".to_owned(),
+        ..FiguresConfig::default()
+    };
     let mut cells = Vec::new();
     for (family, _) in super::families() {
         for number in 0..EACH {
@@ -44,7 +47,12 @@ pub fn contact_sheet(seed: u64, columns: u32) -> Result<RgbImage, String> {
         let frame = RgbImage::from_pixel(w + 2, h + 2, Rgb([205, 205, 210]));
         imageops::replace(&mut sheet, &frame, i64::from(left) - 1, i64::from(top) - 1);
         imageops::replace(&mut sheet, &small, i64::from(left), i64::from(top));
-        imageops::replace(&mut sheet, &caption, i64::from(x), i64::from(y + FIGURE + 10));
+        imageops::replace(
+            &mut sheet,
+            &caption,
+            i64::from(x),
+            i64::from(y + FIGURE + 10),
+        );
     }
     Ok(sheet)
 }
@@ -71,7 +79,11 @@ fn caption(figure: &Drawn) -> Result<RgbImage, String> {
         let mut lines: Vec<String> = vec![String::new()];
         for word in text.split_whitespace() {
             let last = lines.len() - 1;
-            let longer = format!("{}{}{word}", lines[last], if lines[last].is_empty() { "" } else { " " });
+            let longer = format!(
+                "{}{}{word}",
+                lines[last],
+                if lines[last].is_empty() { "" } else { " " }
+            );
             if extent(Face::Sans, &longer).width * size > width && !lines[last].is_empty() {
                 lines.push(word.to_owned());
             } else {
@@ -81,7 +93,11 @@ fn caption(figure: &Drawn) -> Result<RgbImage, String> {
         for line in lines.iter().take(3) {
             put(&mut canvas, Face::Sans, Colour::BLACK, line);
         }
-        let unit = q.unit.as_deref().map(|u| format!(" {u}")).unwrap_or_default();
+        let unit = q
+            .unit
+            .as_deref()
+            .map(|u| format!(" {u}"))
+            .unwrap_or_default();
         let answer = format!("{}{unit}", q.answer.text());
         put(&mut canvas, Face::SansBold, Colour(20, 110, 50), &answer);
     }

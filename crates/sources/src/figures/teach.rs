@@ -10,7 +10,7 @@ use sample::{Answer, seed};
 use serde_json::Value;
 
 use super::question::{Posed, Question, int, pose, read, select, yes};
-use super::random::{Rng8, chance, pick, several};
+use super::random::{Rng8, chance, pick, several, whole};
 use super::scene::read_scene;
 
 /// Compositions tried for one question.
@@ -28,13 +28,20 @@ const PAIRS: usize = 60;
 /// A sentence that says why there is no answer: no scene, a scene or question of another source, or
 /// nothing left to ask.
 pub fn teach(subject: &Value) -> Result<String, String> {
-    let text = |name: &str| subject.get(name).and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| {
+        subject
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let scene = match subject.get("scene") {
         Some(Value::String(scene)) => scene,
         None | Some(Value::Null) => {
-            return Err("this teacher answers from a figure's scene only, and this image has none; \
+            return Err(
+                "this teacher answers from a figure's scene only, and this image has none; \
                         real images need a configured teacher"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         Some(_) => return Err("the scene must be JSON in a string".to_owned()),
     };
@@ -51,7 +58,9 @@ pub fn teach(subject: &Value) -> Result<String, String> {
     match kind {
         "askimg" => {
             let count = subject.get("count").and_then(Value::as_u64).unwrap_or(1);
-            let count = usize::try_from(count).unwrap_or(usize::MAX).min(scene.questions.len());
+            let count = usize::try_from(count)
+                .unwrap_or(usize::MAX)
+                .min(scene.questions.len());
             let chosen = select(&scene.questions, count, &avoided, &mut rng);
             if chosen.is_empty() {
                 return Err("there is nothing left to ask about this figure".to_owned());
@@ -81,7 +90,9 @@ pub fn teach(subject: &Value) -> Result<String, String> {
             let new = new.ok_or("there are no other words left for this question")?;
             Ok(reworded(subject, &new, text("answer"), text("template")))
         }
-        other => Err(format!("{other:?} is not a kind: askimg, compq, rephq or simpq")),
+        other => Err(format!(
+            "{other:?} is not a kind: askimg, compq, rephq or simpq"
+        )),
     }
 }
 
@@ -98,9 +109,11 @@ fn line(family: &str, posed: &Posed) -> String {
 /// The pair of the subject with another question text.
 fn reworded(subject: &Value, question: &str, answer: &str, template: &str) -> String {
     let choices: Vec<String> = match subject.get("choices") {
-        Some(Value::Array(items)) => {
-            items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        }
+        Some(Value::Array(items)) => items
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         _ => Vec::new(),
     };
     let unit = subject.get("unit").and_then(Value::as_str);
@@ -140,7 +153,7 @@ fn find(questions: &[Question], text: &str) -> Option<Question> {
     let measured = measured(questions);
     for a in &measured {
         for b in &measured {
-            for operation in [Operation::Sum, Operation::Difference, Operation::Compare] {
+            for operation in Operation::ALL {
                 if let Some(made) = combine(operation, a, b)
                     && is(&made)
                 {
@@ -164,10 +177,80 @@ enum Operation {
     Compare,
 }
 
+impl Operation {
+    const ALL: [Operation; 3] = [Operation::Sum, Operation::Difference, Operation::Compare];
+}
+
+fn whole_answer(q: &Question) -> Option<i64> {
+    match q.answer {
+        Answer::Integer(n) => Some(n),
+        _ => None,
+    }
+}
+
+/// The sum of three different quantities.
+fn sum_of_three(a: &Question, b: &Question, c: &Question) -> Option<Question> {
+    let (x, y, z) = (
+        a.quantity.as_ref()?,
+        b.quantity.as_ref()?,
+        c.quantity.as_ref()?,
+    );
+    let sum = whole_answer(a)?
+        .checked_add(whole_answer(b)?)?
+        .checked_add(whole_answer(c)?)?;
+    if x == y || y == z || x == z || a.unit != b.unit || b.unit != c.unit {
+        return None;
+    }
+    let mut made = read(
+        "sum_of_three",
+        int(sum),
+        [
+            format!("What is the sum of {x}, {y} and {z}?"),
+            format!("What do you get when you add {x}, {y} and {z}?"),
+            format!("{x} plus {y} plus {z}?"),
+        ],
+    );
+    made.unit.clone_from(&a.unit);
+    Some(
+        made.steps(
+            a.steps
+                .saturating_add(b.steps)
+                .saturating_add(c.steps)
+                .saturating_add(2),
+        ),
+    )
+}
+
+/// `k` times the sum of two different quantities.
+fn multiple(k: i64, a: &Question, b: &Question) -> Option<Question> {
+    let (x, y) = (a.quantity.as_ref()?, b.quantity.as_ref()?);
+    let product = whole_answer(a)?
+        .checked_add(whole_answer(b)?)?
+        .checked_mul(k)?;
+    if x == y || a.unit != b.unit {
+        return None;
+    }
+    let mut made = read(
+        "multiple_of_sum",
+        int(product),
+        [
+            format!("What is {k} times the sum of {x} and {y}?"),
+            format!("Add {x} and {y}, then multiply by {k}. What do you get?"),
+            format!("{k} times the sum of {x} and {y}?"),
+        ],
+    );
+    made.unit.clone_from(&a.unit);
+    Some(made.steps(a.steps.saturating_add(b.steps).saturating_add(2)))
+}
+
 /// A question about two measured quantities together.
 fn combine(operation: Operation, a: &Question, b: &Question) -> Option<Question> {
-    let (Some(x), Some(y)) = (&a.quantity, &b.quantity) else { return None };
-    let (Answer::Integer(m), Answer::Integer(n)) = (&a.answer, &b.answer) else { return None };
+    let (Some(x), Some(y)) = (&a.quantity, &b.quantity) else {
+        return None;
+    };
+    let (Answer::Integer(m), Answer::Integer(n)) = (&a.answer, &b.answer) else {
+        return None;
+    };
     if x == y || a.unit != b.unit {
         return None;
     }
@@ -227,7 +310,7 @@ fn compose(
             Some(q) if q.quantity.is_some() => vec![q],
             _ => all.clone(),
         };
-        for _ in 0..PAIRS {
+        for round in 0..PAIRS {
             if first.is_empty() || all.len() < 2 {
                 return None;
             }
@@ -236,9 +319,19 @@ fn compose(
             if chance(rng, 0.5) {
                 std::mem::swap(&mut a, &mut b);
             }
-            let operation =
-                pick(rng, &[Operation::Sum, Operation::Difference, Operation::Compare]);
-            if let Some(made) = combine(operation, a, b)
+            let operation = pick(rng, &Operation::ALL);
+            let made = if round < PAIRS / 2 {
+                combine(operation, a, b)
+            } else {
+                // The original takes many steps already: a product of the sum, or three terms.
+                let (c, k) = (pick(rng, &all), whole(rng, 2, 4));
+                if chance(rng, 0.5) {
+                    sum_of_three(a, b, c)
+                } else {
+                    multiple(k, a, b)
+                }
+            };
+            if let Some(made) = made
                 && made.steps > steps
                 && !made.texts().any(avoided)
             {
@@ -247,9 +340,7 @@ fn compose(
         }
         None
     };
-    let from_own = |rng: &mut Rng8| {
-        several(rng, &own, 1).first().map(|q| (*q).clone())
-    };
+    let from_own = |rng: &mut Rng8| several(rng, &own, 1).first().map(|q| (*q).clone());
     if chance(rng, 0.4) {
         from_own(rng).or_else(|| composed(rng))
     } else {

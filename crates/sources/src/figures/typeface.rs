@@ -58,7 +58,11 @@ fn glyph(face: Face, c: char) -> Option<&'static Glyph> {
 
 /// Measures `text` at size 1.
 pub(crate) fn extent(face: Face, text: &str) -> Extent {
-    let mut all = Extent { width: 0.0, top: 0.0, bottom: 0.0 };
+    let mut all = Extent {
+        width: 0.0,
+        top: 0.0,
+        bottom: 0.0,
+    };
     for g in text.chars().filter_map(|c| glyph(face, c)) {
         all.width += g.advance;
         all.top = all.top.max(g.top);
@@ -83,7 +87,9 @@ pub(crate) fn outline(face: Face, text: &str) -> String {
 }
 
 fn glyphs(data: &'static [u8]) -> HashMap<char, Glyph> {
-    let Ok(font) = FontRef::new(data) else { return HashMap::new() };
+    let Ok(font) = FontRef::new(data) else {
+        return HashMap::new();
+    };
     let whole = LocationRef::default();
     let em = f32::from(font.metrics(Size::unscaled(), whole).units_per_em.max(1));
     let advances = font.glyph_metrics(Size::unscaled(), whole);
@@ -91,7 +97,9 @@ fn glyphs(data: &'static [u8]) -> HashMap<char, Glyph> {
     let characters = (' '..='~').chain(EXTRA.chars());
     let mut table = HashMap::new();
     for c in characters {
-        let Some(id) = font.charmap().map(c) else { continue };
+        let Some(id) = font.charmap().map(c) else {
+            continue;
+        };
         let mut pen = Pen::new(1000.0 / em);
         if let Some(outline) = outlines.get(id) {
             // A glyph that cannot be drawn stays blank.
@@ -99,7 +107,15 @@ fn glyphs(data: &'static [u8]) -> HashMap<char, Glyph> {
         }
         let advance = advances.advance_width(id).unwrap_or(0.0) / em;
         let (bottom, top) = (pen.bottom / 1000.0, pen.top / 1000.0);
-        table.insert(c, Glyph { advance, bottom, top, path: pen.path });
+        table.insert(
+            c,
+            Glyph {
+                advance,
+                bottom,
+                top,
+                path: pen.path,
+            },
+        );
     }
     table
 }
@@ -116,7 +132,14 @@ struct Pen {
 
 impl Pen {
     fn new(scale: f32) -> Self {
-        Pen { scale, path: String::new(), at: (0, 0), start: (0, 0), bottom: 0.0, top: 0.0 }
+        Pen {
+            scale,
+            path: String::new(),
+            at: (0, 0),
+            start: (0, 0),
+            bottom: 0.0,
+            top: 0.0,
+        }
     }
 
     fn point(&mut self, x: f32, y: f32) -> (i32, i32) {

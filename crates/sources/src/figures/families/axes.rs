@@ -40,7 +40,12 @@ pub(crate) fn upwards(canvas: &mut Canvas, room: Area, max: i64, step: i64) -> P
         room.right - 2.0,
         room.bottom - look.text - 6.0,
     );
-    let scale = Scale { low: 0.0, high: max as f32, from: area.bottom, to: area.top };
+    let scale = Scale {
+        low: 0.0,
+        high: max as f32,
+        from: area.bottom,
+        to: area.top,
+    };
     canvas.rect(area, fill(look.panel));
     let mut value = 0;
     while value <= max {
@@ -50,7 +55,14 @@ pub(crate) fn upwards(canvas: &mut Canvas, room: Area, max: i64, step: i64) -> P
         }
         canvas.line((area.left - 3.0, y), (area.left, y), stroke(look.ink, 1.2));
         let at = (area.left - 5.0, y);
-        canvas.text(at, Anchor::End, size, look.face, look.ink, &value.to_string());
+        canvas.text(
+            at,
+            Anchor::End,
+            size,
+            look.face,
+            look.ink,
+            &value.to_string(),
+        );
         value += step.max(1);
     }
     frame(canvas, area);
@@ -78,7 +90,12 @@ pub(crate) fn rightwards(
         room.right - size * 0.9,
         room.bottom - size - 4.0,
     );
-    let scale = Scale { low: 0.0, high: max as f32, from: area.left, to: area.right };
+    let scale = Scale {
+        low: 0.0,
+        high: max as f32,
+        from: area.left,
+        to: area.right,
+    };
     canvas.rect(area, fill(look.panel));
     let mut value = 0;
     while value <= max {
@@ -86,9 +103,20 @@ pub(crate) fn rightwards(
         if look.show_grid && value > 0 {
             canvas.line((x, area.top), (x, area.bottom), stroke(look.grid, 1.0));
         }
-        canvas.line((x, area.bottom), (x, area.bottom + 3.0), stroke(look.ink, 1.2));
+        canvas.line(
+            (x, area.bottom),
+            (x, area.bottom + 3.0),
+            stroke(look.ink, 1.2),
+        );
         let at = (x, area.bottom + 4.0 + size * 0.45);
-        canvas.text(at, Anchor::Middle, size, look.face, look.ink, &value.to_string());
+        canvas.text(
+            at,
+            Anchor::Middle,
+            size,
+            look.face,
+            look.ink,
+            &value.to_string(),
+        );
         value += step.max(1);
     }
     frame(canvas, area);
@@ -110,11 +138,26 @@ pub(crate) fn plane(
     let area = if crossing {
         room.inset(2.0)
     } else {
-        Area::new(room.left + size * 1.5, room.top + 4.0, room.right - 6.0, room.bottom - size - 3.0)
+        Area::new(
+            room.left + size * 1.5,
+            room.top + 4.0,
+            room.right - 6.0,
+            room.bottom - size - 3.0,
+        )
     };
     let (l, h) = (low as f32, high as f32);
-    let x = Scale { low: l, high: h, from: area.left, to: area.right };
-    let y = Scale { low: l, high: h, from: area.bottom, to: area.top };
+    let x = Scale {
+        low: l,
+        high: h,
+        from: area.left,
+        to: area.right,
+    };
+    let y = Scale {
+        low: l,
+        high: h,
+        from: area.bottom,
+        to: area.top,
+    };
     canvas.rect(area, fill(look.panel));
     for value in low..=high {
         let (px, py) = (x.at(value as f32), y.at(value as f32));
@@ -124,7 +167,11 @@ pub(crate) fn plane(
             canvas.line((area.left, py), (area.right, py), line);
         }
     }
-    let (ox, oy) = if crossing { (x.at(0.0), y.at(0.0)) } else { (area.left, area.bottom) };
+    let (ox, oy) = if crossing {
+        (x.at(0.0), y.at(0.0))
+    } else {
+        (area.left, area.bottom)
+    };
     let axis = stroke(look.ink, look.line);
     canvas.line((area.left, oy), (area.right, oy), axis);
     canvas.line((ox, area.bottom), (ox, area.top), axis);
@@ -137,7 +184,14 @@ pub(crate) fn plane(
             let below = (px, oy + 4.0 + size * 0.45);
             canvas.text(below, Anchor::Middle, size, look.face, look.ink, &text);
             if !crossing || value != 0 {
-                canvas.text((ox - 5.0, py), Anchor::End, size, look.face, look.ink, &text);
+                canvas.text(
+                    (ox - 5.0, py),
+                    Anchor::End,
+                    size,
+                    look.face,
+                    look.ink,
+                    &text,
+                );
             }
         }
         value += step.max(1);
@@ -165,8 +219,10 @@ pub(crate) fn legend(
 ) -> Area {
     let look = canvas.look;
     let (square, gap, size) = (11.0, 12.0, look.text);
-    let widths: Vec<f32> =
-        entries.iter().map(|(_, t)| typeface::extent(look.face, t).width * size).collect();
+    let widths: Vec<f32> = entries
+        .iter()
+        .map(|(_, t)| typeface::extent(look.face, t).width * size)
+        .collect();
     let total: f32 =
         widths.iter().map(|w| w + square + 4.0).sum::<f32>() + gap * (entries.len() as f32 - 1.0);
     let mut x = (room.left + room.right - total) / 2.0;

@@ -50,9 +50,15 @@ impl Figure for Bar {
         let (title, kind, labels) = themes::amounts(rng, n);
         let factor = pick(rng, &[1, 1, 2, 5, 10]);
         let gap = if n <= 4 { 2 } else { 1 };
-        let values = spread(rng, n, 1, 10, gap).into_iter().map(|v| v * factor).collect();
-        let hues =
-            if chance(rng, 0.85) { Hue::some(rng, n) } else { vec![Hue::some(rng, 1)[0]; n] };
+        let values = spread(rng, n, 1, 10, gap)
+            .into_iter()
+            .map(|v| v * factor)
+            .collect();
+        let hues = if chance(rng, 0.85) {
+            Hue::some(rng, n)
+        } else {
+            vec![Hue::some(rng, 1)[0]; n]
+        };
         Scene {
             title: chance(rng, 0.75).then_some(title),
             kind,
@@ -68,11 +74,23 @@ impl Figure for Bar {
     fn check(&self, s: &Scene) -> Result<(), String> {
         let n = s.labels.len();
         expect((2..=6).contains(&n), "2 to 6 labels")?;
-        expect(s.values.len() == n && s.hues.len() == n, "a value and a hue for each label")?;
-        expect(distinct(&s.labels) && s.labels.iter().all(|l| plain(l)), "plain distinct labels")?;
-        expect(plain(&s.kind) && s.title.as_deref().is_none_or(plain), "plain texts")?;
+        expect(
+            s.values.len() == n && s.hues.len() == n,
+            "a value and a hue for each label",
+        )?;
+        expect(
+            distinct(&s.labels) && s.labels.iter().all(|l| plain(l)),
+            "plain distinct labels",
+        )?;
+        expect(
+            plain(&s.kind) && s.title.as_deref().is_none_or(plain),
+            "plain texts",
+        )?;
         expect((1..=1000).contains(&s.max), "max from 1 to 1000")?;
-        expect(s.values.iter().all(|v| (0..=s.max).contains(v)), "values from 0 to max")?;
+        expect(
+            s.values.iter().all(|v| (0..=s.max).contains(v)),
+            "values from 0 to max",
+        )?;
         expect(distinct(&s.values), "distinct values")?;
         let same = s.hues.iter().all(|h| *h == s.hues[0]);
         expect(s.colourful() || same, "hues all different or all the same")
@@ -98,7 +116,11 @@ impl Figure for Bar {
         } else {
             axes::upwards(canvas, room, max, step)
         };
-        let slot = if s.lying { plot.area.height() } else { plot.area.width() } / n;
+        let slot = if s.lying {
+            plot.area.height()
+        } else {
+            plot.area.width()
+        } / n;
         let thick = (slot * 0.68).min(46.0);
         for (i, value) in s.values.iter().enumerate() {
             let middle = (i as f32 + 0.5) * slot;
@@ -139,11 +161,16 @@ impl Figure for Bar {
         let high = (0..n).max_by_key(by).unwrap_or(0);
         let low = (0..n).min_by_key(by).unwrap_or(0);
         let names: Vec<String> = s.hues.iter().map(|h| h.name().to_owned()).collect();
+        let pool = Hue::pool(&s.hues);
         let mut all = vec![
             seen(
                 "count",
                 int(n),
-                ["How many bars are there?", "What is the number of bars in the chart?", "Number of bars?"],
+                [
+                    "How many bars are there?",
+                    "What is the number of bars in the chart?",
+                    "Number of bars?",
+                ],
             )
             .near_misses()
             .measures("the number of bars"),
@@ -158,9 +185,10 @@ impl Figure for Bar {
             ),
         ];
         if s.colourful() {
-            for (template, which, word_for) in
-                [("tallest_colour", high, most), ("shortest_colour", low, least)]
-            {
+            for (template, which, word_for) in [
+                ("tallest_colour", high, most),
+                ("shortest_colour", low, least),
+            ] {
                 all.push(
                     seen(
                         template,
@@ -171,7 +199,7 @@ impl Figure for Bar {
                             format!("Colour of {word_for} bar?"),
                         ],
                     )
-                    .among(names.clone()),
+                    .among(pool.clone()),
                 );
             }
             for (i, a) in names.iter().enumerate() {
@@ -182,11 +210,13 @@ impl Figure for Bar {
                         word(&**a),
                         [
                             format!("What colour is the {place} bar from the {side}?"),
-                            format!("Counting from the {side}, what is the colour of the {place} bar?"),
+                            format!(
+                                "Counting from the {side}, what is the colour of the {place} bar?"
+                            ),
                             format!("Colour of {place} bar from {side}?"),
                         ],
                     )
-                    .among(names.clone()),
+                    .among(pool.clone()),
                 );
                 for (j, b) in names.iter().enumerate().filter(|(j, _)| *j != i) {
                     all.push(
@@ -195,7 +225,9 @@ impl Figure for Bar {
                             yes(s.values[i] > s.values[j]),
                             [
                                 format!("Is the {a} bar {more} than the {b} bar?"),
-                                format!("Compare two bars: is the {a} one {more} than the {b} one?"),
+                                format!(
+                                    "Compare two bars: is the {a} one {more} than the {b} one?"
+                                ),
                                 format!("{a} bar {more} than {b} bar?"),
                             ],
                         )
@@ -221,7 +253,11 @@ impl Figure for Bar {
             all.push(seen(
                 "bar_colour",
                 word(&*names[0]),
-                ["What colour are the bars?", "Which colour do all bars have?", "Bar colour?"],
+                [
+                    "What colour are the bars?",
+                    "Which colour do all bars have?",
+                    "Bar colour?",
+                ],
             ));
         }
         let kind = &s.kind;

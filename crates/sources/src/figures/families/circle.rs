@@ -21,8 +21,12 @@ enum Segment {
 }
 
 impl Segment {
-    const ALL: [Segment; 4] =
-        [Segment::Radius, Segment::Diameter, Segment::Chord, Segment::Tangent];
+    const ALL: [Segment; 4] = [
+        Segment::Radius,
+        Segment::Diameter,
+        Segment::Chord,
+        Segment::Tangent,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -38,7 +42,11 @@ impl Segment {
 #[serde(tag = "shows", rename_all = "snake_case", deny_unknown_fields)]
 enum Content {
     /// A line of this kind and length.
-    Segment { segment: Segment, length: i64, colour: Hue },
+    Segment {
+        segment: Segment,
+        length: i64,
+        colour: Hue,
+    },
     /// `shaded` of `parts` equal sectors.
     Sectors { shaded: i64, parts: i64 },
     /// A regular polygon with its corners on the circle.
@@ -75,13 +83,23 @@ impl Figure for Circle {
                     Segment::Diameter => 2 * whole(rng, 1, 10),
                     _ => whole(rng, 2, 12),
                 };
-                Content::Segment { segment, length, colour: hues[1] }
+                Content::Segment {
+                    segment,
+                    length,
+                    colour: hues[1],
+                }
             }
             5..=7 => {
-                let parts = whole(rng, 2, 6);
-                Content::Sectors { shaded: whole(rng, 1, parts - 1), parts }
+                let parts = whole(rng, 3, 8);
+                Content::Sectors {
+                    shaded: whole(rng, 1, parts - 1),
+                    parts,
+                }
             }
-            _ => Content::Polygon { corners: whole(rng, 3, 6), colour: hues[1] },
+            _ => Content::Polygon {
+                corners: whole(rng, 3, 6),
+                colour: hues[1],
+            },
         };
         Scene {
             content,
@@ -93,12 +111,22 @@ impl Figure for Circle {
 
     fn check(&self, s: &Scene) -> Result<(), String> {
         expect((0..100).contains(&s.turn), "a turn from 0 to 99")?;
-        expect(["cm", "m", "mm"].contains(&s.unit.as_str()), "a unit of length")?;
+        expect(
+            ["cm", "m", "mm"].contains(&s.unit.as_str()),
+            "a unit of length",
+        )?;
         match s.content {
-            Content::Segment { segment, length, colour } => {
+            Content::Segment {
+                segment,
+                length,
+                colour,
+            } => {
                 expect((1..=1000).contains(&length), "a length from 1 to 1000")?;
                 expect(colour != s.hue, "a line in another hue than the circle")?;
-                expect(segment != Segment::Diameter || length % 2 == 0, "an even diameter")
+                expect(
+                    segment != Segment::Diameter || length % 2 == 0,
+                    "an even diameter",
+                )
             }
             Content::Sectors { shaded, parts } => expect(
                 (2..=12).contains(&parts) && (1..parts).contains(&shaded),
@@ -150,12 +178,19 @@ impl Figure for Circle {
                 for i in 0..parts {
                     let from = turn + i as f32 / parts as f32;
                     let to = turn + (i + 1) as f32 / parts as f32;
-                    let paint = if i < shaded { fill(colour) } else { fill(Colour::WHITE) };
+                    let paint = if i < shaded {
+                        fill(colour)
+                    } else {
+                        fill(Colour::WHITE)
+                    };
                     canvas.sector(c, radius, from, to, paint.edged(look.ink, look.line));
                 }
                 canvas.circle(c, radius, edge);
             }
-            Content::Polygon { corners, colour: inner } => {
+            Content::Polygon {
+                corners,
+                colour: inner,
+            } => {
                 canvas.circle(c, radius, fill(colour).edged(look.ink, look.line + 1.0));
                 let points: Vec<_> = (0..corners)
                     .map(|i| around(c, radius, turn + i as f32 / corners as f32))
@@ -163,22 +198,28 @@ impl Figure for Circle {
                 let paint = fill(look.hue(inner)).edged(look.ink, look.line);
                 canvas.polygon(&points, paint);
             }
-            Content::Segment { segment, length, colour: line } => {
+            Content::Segment {
+                segment,
+                length,
+                colour: line,
+            } => {
                 let pale = fill(colour.towards(Colour::WHITE, 0.3));
                 canvas.circle(c, radius, pale.edged(look.ink, look.line + 1.0));
                 canvas.circle(c, 3.5, fill(look.ink));
                 let (a, b) = match segment {
                     Segment::Radius => (c, around(c, radius, turn)),
-                    Segment::Diameter => {
-                        (around(c, radius, turn), around(c, radius, turn + 0.5))
-                    }
-                    Segment::Chord => {
-                        (around(c, radius, turn - 0.16), around(c, radius, turn + 0.16))
-                    }
+                    Segment::Diameter => (around(c, radius, turn), around(c, radius, turn + 0.5)),
+                    Segment::Chord => (
+                        around(c, radius, turn - 0.16),
+                        around(c, radius, turn + 0.16),
+                    ),
                     Segment::Tangent => {
                         let touch = around(c, radius, turn);
                         let along = around((0.0, 0.0), radius * 0.75, turn + 0.25);
-                        ((touch.0 - along.0, touch.1 - along.1), (touch.0 + along.0, touch.1 + along.1))
+                        (
+                            (touch.0 - along.0, touch.1 - along.1),
+                            (touch.0 + along.0, touch.1 + along.1),
+                        )
                     }
                 };
                 canvas.line(a, b, stroke(look.hue(line), 5.0));
@@ -222,7 +263,11 @@ impl Figure for Circle {
             .among(s.hue.others()),
         ];
         match s.content {
-            Content::Segment { segment, length, colour } => {
+            Content::Segment {
+                segment,
+                length,
+                colour,
+            } => {
                 let kinds = Segment::ALL.map(|k| k.name().to_owned()).to_vec();
                 all.push(
                     seen(
@@ -250,7 +295,11 @@ impl Figure for Circle {
                     seen(
                         "line_colour",
                         word(colour.name()),
-                        ["What colour is the line?", "In which colour is the line drawn?", "Line colour?"],
+                        [
+                            "What colour is the line?",
+                            "In which colour is the line drawn?",
+                            "Line colour?",
+                        ],
                     )
                     .among(colour.others()),
                 );
@@ -258,7 +307,11 @@ impl Figure for Circle {
                     read(
                         "length",
                         int(length),
-                        ["How long is the coloured line?", "What is the length of the line?", "Length of line?"],
+                        [
+                            "How long is the coloured line?",
+                            "What is the length of the line?",
+                            "Length of line?",
+                        ],
                     )
                     .unit(&s.unit)
                     .near_misses()
@@ -270,7 +323,11 @@ impl Figure for Circle {
                             read(
                                 "diameter",
                                 int(2 * length),
-                                ["What is the diameter of the circle?", "How long is the diameter?", "Diameter?"],
+                                [
+                                    "What is the diameter of the circle?",
+                                    "How long is the diameter?",
+                                    "Diameter?",
+                                ],
                             )
                             .unit(&s.unit)
                             .steps(2)
@@ -284,7 +341,11 @@ impl Figure for Circle {
                             read(
                                 "radius",
                                 int(length / 2),
-                                ["What is the radius of the circle?", "How long is the radius?", "Radius?"],
+                                [
+                                    "What is the radius of the circle?",
+                                    "How long is the radius?",
+                                    "Radius?",
+                                ],
                             )
                             .unit(&s.unit)
                             .steps(2)
@@ -330,7 +391,11 @@ impl Figure for Circle {
                     seen(
                         "parts",
                         int(parts),
-                        ["Into how many equal parts is the circle divided?", "What is the number of equal parts of the circle?", "Number of parts?"],
+                        [
+                            "Into how many equal parts is the circle divided?",
+                            "What is the number of equal parts of the circle?",
+                            "Number of parts?",
+                        ],
                     )
                     .near_misses()
                     .measures("the number of parts"),
@@ -339,7 +404,11 @@ impl Figure for Circle {
                     seen(
                         "shaded_parts",
                         int(shaded),
-                        ["How many parts of the circle are shaded?", "What is the number of shaded parts?", "Shaded parts?"],
+                        [
+                            "How many parts of the circle are shaded?",
+                            "What is the number of shaded parts?",
+                            "Shaded parts?",
+                        ],
                     )
                     .near_misses()
                     .measures("the number of shaded parts"),
@@ -348,7 +417,11 @@ impl Figure for Circle {
                     seen(
                         "white_parts",
                         int(parts - shaded),
-                        ["How many parts of the circle are white?", "What is the number of parts that are not shaded?", "White parts?"],
+                        [
+                            "How many parts of the circle are white?",
+                            "What is the number of parts that are not shaded?",
+                            "White parts?",
+                        ],
                     )
                     .near_misses()
                     .measures("the number of white parts"),
@@ -358,16 +431,30 @@ impl Figure for Circle {
                         seen(
                             "more_than_half",
                             yes(2 * shaded > parts),
-                            ["Is more than half of the circle shaded?", "Does the shaded part take up more than half of the circle?", "More than half shaded?"],
+                            [
+                                "Is more than half of the circle shaded?",
+                                "Does the shaded part take up more than half of the circle?",
+                                "More than half shaded?",
+                            ],
                         )
                         .steps(2),
                     );
                 }
-                let others = [(1, 2), (1, 3), (2, 3), (1, 4), (3, 4), (2, 5), (3, 5), (1, 6), (5, 6)]
-                    .iter()
-                    .filter(|(a, b)| a * parts != shaded * b)
-                    .map(|(a, b)| format!("{a}/{b}"))
-                    .collect();
+                let others = [
+                    (1, 2),
+                    (1, 3),
+                    (2, 3),
+                    (1, 4),
+                    (3, 4),
+                    (2, 5),
+                    (3, 5),
+                    (1, 6),
+                    (5, 6),
+                ]
+                .iter()
+                .filter(|(a, b)| a * parts != shaded * b)
+                .map(|(a, b)| format!("{a}/{b}"))
+                .collect();
                 all.push(
                     seen(
                         "fraction",
@@ -385,7 +472,11 @@ impl Figure for Circle {
                     read(
                         "angle",
                         decimal(360.0 / parts as f64, 1),
-                        ["How large is the angle of one part at the centre?", "All parts are equal: what is the angle of one?", "Angle of one part?"],
+                        [
+                            "How large is the angle of one part at the centre?",
+                            "All parts are equal: what is the angle of one?",
+                            "Angle of one part?",
+                        ],
                     )
                     .unit("°")
                     .steps(3),
@@ -396,16 +487,42 @@ impl Figure for Circle {
                     seen(
                         "corners",
                         int(corners),
-                        ["How many corners does the polygon in the circle have?", "What is the number of sides of the inner polygon?", "Corners of polygon?"],
+                        [
+                            "How many corners does the polygon in the circle have?",
+                            "What is the number of sides of the inner polygon?",
+                            "Corners of polygon?",
+                        ],
                     )
                     .near_misses()
                     .measures("the number of corners of the polygon"),
+                );
+                let kinds = [
+                    "triangle", "square", "pentagon", "hexagon", "heptagon", "octagon",
+                ];
+                let kind = usize::try_from(corners - 3)
+                    .unwrap_or(0)
+                    .min(kinds.len() - 1);
+                all.push(
+                    seen(
+                        "polygon_kind",
+                        word(kinds[kind]),
+                        [
+                            "What is the polygon in the circle: a triangle, square, pentagon or hexagon?",
+                            "Which kind of polygon is drawn inside the circle?",
+                            "Kind of polygon?",
+                        ],
+                    )
+                    .among(kinds[..4].iter().map(|k| (*k).to_owned()).collect()),
                 );
                 all.push(
                     seen(
                         "polygon_colour",
                         word(colour.name()),
-                        ["What colour is the polygon in the circle?", "In which colour is the inner polygon filled?", "Polygon colour?"],
+                        [
+                            "What colour is the polygon in the circle?",
+                            "In which colour is the inner polygon filled?",
+                            "Polygon colour?",
+                        ],
                     )
                     .among(colour.others()),
                 );
@@ -413,7 +530,11 @@ impl Figure for Circle {
                     seen(
                         "angle_sum",
                         int((corners - 2) * 180),
-                        ["What is the sum of the inner angles of the polygon?", "What do the angles inside the polygon add up to?", "Angle sum of polygon?"],
+                        [
+                            "What is the sum of the inner angles of the polygon?",
+                            "What do the angles inside the polygon add up to?",
+                            "Angle sum of polygon?",
+                        ],
                     )
                     .unit("°")
                     .steps(3)
@@ -425,4 +546,3 @@ impl Figure for Circle {
         all
     }
 }
-

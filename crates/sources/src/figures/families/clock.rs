@@ -58,8 +58,15 @@ impl Figure for Clock {
         let hues = Hue::some(rng, 2);
         Scene {
             hour: whole(rng, 1, 12),
-            minute: if chance(rng, 0.6) { 15 * whole(rng, 0, 3) } else { 5 * whole(rng, 0, 11) },
-            dial: pick(rng, &[Dial::Numbers, Dial::Numbers, Dial::Quarters, Dial::Strokes]),
+            minute: if chance(rng, 0.6) {
+                15 * whole(rng, 0, 3)
+            } else {
+                5 * whole(rng, 0, 11)
+            },
+            dial: pick(
+                rng,
+                &[Dial::Numbers, Dial::Numbers, Dial::Quarters, Dial::Strokes],
+            ),
             rim: hues[0],
             hands: hues[1],
         }
@@ -67,7 +74,10 @@ impl Figure for Clock {
 
     fn check(&self, s: &Scene) -> Result<(), String> {
         expect((1..=12).contains(&s.hour), "an hour from 1 to 12")?;
-        expect((0..60).contains(&s.minute) && s.minute % 5 == 0, "minutes from 0 to 55 in fives")?;
+        expect(
+            (0..60).contains(&s.minute) && s.minute % 5 == 0,
+            "minutes from 0 to 55 in fives",
+        )?;
         expect(s.rim != s.hands, "hands in another hue than the rim")
     }
 
@@ -83,7 +93,11 @@ impl Figure for Clock {
             Dial::Quarters => 1,
             Dial::Strokes => 2,
         };
-        Load { objects: 2, relations: 1, computation: minutes + dial }
+        Load {
+            objects: 2,
+            relations: 1,
+            computation: minutes + dial,
+        }
     }
 
     fn draw(&self, s: &Scene, canvas: &mut Canvas, rng: &mut Rng8) {
@@ -109,7 +123,11 @@ impl Figure for Clock {
                 (true, _) => (7.0, 2.2),
             };
             let outer = radius - 7.0;
-            canvas.line(around(c, outer, turn), around(c, outer - length, turn), stroke(look.ink, width));
+            canvas.line(
+                around(c, outer, turn),
+                around(c, outer - length, turn),
+                stroke(look.ink, width),
+            );
         }
         for hour in 1..=12u8 {
             let shown = match s.dial {
@@ -119,15 +137,30 @@ impl Figure for Clock {
             };
             if shown {
                 let at = around(c, radius - 25.0, f32::from(hour) / 12.0);
-                canvas.text(at, Anchor::Middle, 16.0, look.bold, look.ink, &hour.to_string());
+                canvas.text(
+                    at,
+                    Anchor::Middle,
+                    16.0,
+                    look.bold,
+                    look.ink,
+                    &hour.to_string(),
+                );
             }
         }
         let minute = s.minute as f32 / 60.0;
         let hour = (s.hour as f32 + minute) / 12.0;
         let colour = look.hue(s.hands).towards(Colour::BLACK, 0.15);
         let back = |turn: f32| around(c, radius * 0.1, turn + 0.5);
-        canvas.line(back(minute), around(c, radius * 0.8, minute), stroke(look.ink, 4.0));
-        canvas.line(back(hour), around(c, radius * 0.48, hour), stroke(colour, 8.5));
+        canvas.line(
+            back(minute),
+            around(c, radius * 0.8, minute),
+            stroke(look.ink, 4.0),
+        );
+        canvas.line(
+            back(hour),
+            around(c, radius * 0.48, hour),
+            stroke(colour, 8.5),
+        );
         canvas.circle(c, 6.0, fill(look.ink));
     }
 
@@ -140,9 +173,17 @@ impl Figure for Clock {
             .chain([time(if m == 0 { 12 } else { (m / 5).max(1) }, h % 12 * 5)])
             .collect();
         let mut all = vec![
-            read("time", word(&*now), ["What time does the clock show?", "Read the time off the clock.", "Time?"])
-                .steps(2)
-                .among(wrong),
+            read(
+                "time",
+                word(&*now),
+                [
+                    "What time does the clock show?",
+                    "Read the time off the clock.",
+                    "Time?",
+                ],
+            )
+            .steps(2)
+            .among(wrong),
             seen(
                 "hour",
                 int(h),
@@ -157,13 +198,21 @@ impl Figure for Clock {
             seen(
                 "hand_colour",
                 word(s.hands.name()),
-                ["What colour is the hour hand?", "Which colour does the short hand have?", "Hour hand's colour?"],
+                [
+                    "What colour is the hour hand?",
+                    "Which colour does the short hand have?",
+                    "Hour hand's colour?",
+                ],
             )
             .among(s.hands.others()),
             seen(
                 "rim_colour",
                 word(s.rim.name()),
-                ["What colour is the rim of the clock?", "Which colour does the ring around the dial have?", "Rim colour?"],
+                [
+                    "What colour is the rim of the clock?",
+                    "Which colour does the ring around the dial have?",
+                    "Rim colour?",
+                ],
             )
             .among(s.rim.others()),
             seen(
@@ -179,11 +228,13 @@ impl Figure for Clock {
             .measures("the number at the long hand"),
             seen(
                 "half",
-                word(if (1..6).contains(&(h % 12)) || (h == 12 && m > 0) || (h == 12 && m == 0) {
-                    "right"
-                } else {
-                    "left"
-                }),
+                word(
+                    if (1..6).contains(&(h % 12)) || (h == 12 && m > 0) || (h == 12 && m == 0) {
+                        "right"
+                    } else {
+                        "left"
+                    },
+                ),
                 [
                     "Is the short hand in the right or in the left half of the dial?",
                     "In which half of the dial is the hour hand, left or right?",
@@ -193,7 +244,11 @@ impl Figure for Clock {
             read(
                 "minutes",
                 int(m),
-                ["How many minutes past the full hour is it?", "How many minutes does the long hand show?", "Minutes?"],
+                [
+                    "How many minutes past the full hour is it?",
+                    "How many minutes does the long hand show?",
+                    "Minutes?",
+                ],
             )
             .unit("min")
             .steps(2)
@@ -208,7 +263,11 @@ impl Figure for Clock {
             all.push(seen(
                 "full_hour",
                 yes(m == 0),
-                ["Is it a full hour?", "Does the clock show a full hour?", "Full hour?"],
+                [
+                    "Is it a full hour?",
+                    "Does the clock show a full hour?",
+                    "Full hour?",
+                ],
             ));
         }
         for wait in [15, 20, 30, 60, 90] {
@@ -223,7 +282,11 @@ impl Figure for Clock {
                     ],
                 )
                 .steps(3)
-                .among([30, -30, 60, -60, 15, 5].map(|d| later(h, m, wait + d)).to_vec()),
+                .among(
+                    [30, -30, 60, -60, 15, 5]
+                        .map(|d| later(h, m, wait + d))
+                        .to_vec(),
+                ),
             );
         }
         if m > 0 {

@@ -22,8 +22,13 @@ enum Outline {
 }
 
 impl Outline {
-    const ALL: [Outline; 5] =
-        [Outline::Rectangle, Outline::L, Outline::T, Outline::U, Outline::Plus];
+    const ALL: [Outline; 5] = [
+        Outline::Rectangle,
+        Outline::L,
+        Outline::T,
+        Outline::U,
+        Outline::Plus,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -40,9 +45,20 @@ impl Outline {
 #[serde(tag = "shows", rename_all = "snake_case", deny_unknown_fields)]
 enum Content {
     /// An outline in a box of `width` by `height`, with arms of `arm` and `arm2`.
-    Outline { outline: Outline, width: i64, height: i64, arm: i64, arm2: i64, turned: bool },
+    Outline {
+        outline: Outline,
+        width: i64,
+        height: i64,
+        arm: i64,
+        arm2: i64,
+        turned: bool,
+    },
     /// Shaded unit squares of a grid, as row-major numbers.
-    Squares { rows: usize, columns: usize, shaded: Vec<usize> },
+    Squares {
+        rows: usize,
+        columns: usize,
+        shaded: Vec<usize>,
+    },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,22 +76,54 @@ fn corners(outline: Outline, w: i64, h: i64, a: i64, b: i64, turned: bool) -> Ve
         Outline::L => vec![(0, 0), (a, 0), (a, h - b), (w, h - b), (w, h), (0, h)],
         Outline::T => {
             let left = (w - a) / 2;
-            vec![(0, 0), (w, 0), (w, b), (left + a, b), (left + a, h), (left, h), (left, b), (0, b)]
+            vec![
+                (0, 0),
+                (w, 0),
+                (w, b),
+                (left + a, b),
+                (left + a, h),
+                (left, h),
+                (left, b),
+                (0, b),
+            ]
         }
         Outline::U => {
             let side = (w - a) / 2;
-            vec![(0, 0), (side, 0), (side, h - b), (w - side, h - b), (w - side, 0), (w, 0), (w, h), (0, h)]
+            vec![
+                (0, 0),
+                (side, 0),
+                (side, h - b),
+                (w - side, h - b),
+                (w - side, 0),
+                (w, 0),
+                (w, h),
+                (0, h),
+            ]
         }
         Outline::Plus => {
             let (x, y) = ((w - a) / 2, (h - b) / 2);
             vec![
-                (x, 0), (x + a, 0), (x + a, y), (w, y), (w, y + b), (x + a, y + b),
-                (x + a, h), (x, h), (x, y + b), (0, y + b), (0, y), (x, y),
+                (x, 0),
+                (x + a, 0),
+                (x + a, y),
+                (w, y),
+                (w, y + b),
+                (x + a, y + b),
+                (x + a, h),
+                (x, h),
+                (x, y + b),
+                (0, y + b),
+                (0, y),
+                (x, y),
             ]
         }
     };
     // Upside down or mirrored, which keeps lengths.
-    if turned { points.into_iter().map(|(x, y)| (w - x, h - y)).collect() } else { points }
+    if turned {
+        points.into_iter().map(|(x, y)| (w - x, h - y)).collect()
+    } else {
+        points
+    }
 }
 
 fn area(points: &[(i64, i64)]) -> i64 {
@@ -117,7 +165,11 @@ impl Figure for CompositeArea {
             let n = count(rng, 1, 9.min(rows * columns - 1));
             let mut shaded = several(rng, &all, n);
             shaded.sort_unstable();
-            Content::Squares { rows, columns, shaded }
+            Content::Squares {
+                rows,
+                columns,
+                shaded,
+            }
         } else {
             // Arms leave even rests, so that every length is a whole number.
             let arm = whole(rng, 2, 4);
@@ -125,7 +177,14 @@ impl Figure for CompositeArea {
             let width = arm + 2 * whole(rng, 2, 3);
             let height = arm2 + 2 * whole(rng, 1, 2);
             let outline = pick(rng, &Outline::ALL);
-            Content::Outline { outline, width, height, arm, arm2, turned: chance(rng, 0.5) }
+            Content::Outline {
+                outline,
+                width,
+                height,
+                arm,
+                arm2,
+                turned: chance(rng, 0.5),
+            }
         };
         Scene {
             content,
@@ -135,17 +194,48 @@ impl Figure for CompositeArea {
     }
 
     fn check(&self, s: &Scene) -> Result<(), String> {
-        expect(["cm", "m", "mm"].contains(&s.unit.as_str()), "a unit of length")?;
+        expect(
+            ["cm", "m", "mm"].contains(&s.unit.as_str()),
+            "a unit of length",
+        )?;
         match &s.content {
-            Content::Outline { width, height, arm, arm2, .. } => {
-                expect((3..=40).contains(width) && (3..=40).contains(height), "sides from 3 to 40")?;
-                expect((1..*width).contains(arm) && (1..*height).contains(arm2), "smaller arms")?;
-                expect((width - arm) % 2 == 0 && (height - arm2) % 2 == 0, "even rests")
+            Content::Outline {
+                width,
+                height,
+                arm,
+                arm2,
+                ..
+            } => {
+                expect(
+                    (3..=40).contains(width) && (3..=40).contains(height),
+                    "sides from 3 to 40",
+                )?;
+                expect(
+                    (1..*width).contains(arm) && (1..*height).contains(arm2),
+                    "smaller arms",
+                )?;
+                expect(
+                    (width - arm) % 2 == 0 && (height - arm2) % 2 == 0,
+                    "even rests",
+                )
             }
-            Content::Squares { rows, columns, shaded } => {
-                expect((1..=8).contains(rows) && (1..=8).contains(columns), "1-8 rows and columns")?;
-                expect(!shaded.is_empty() && shaded.len() < rows * columns, "some squares shaded")?;
-                expect(shaded.iter().all(|i| *i < rows * columns), "squares of the grid")?;
+            Content::Squares {
+                rows,
+                columns,
+                shaded,
+            } => {
+                expect(
+                    (1..=8).contains(rows) && (1..=8).contains(columns),
+                    "1-8 rows and columns",
+                )?;
+                expect(
+                    !shaded.is_empty() && shaded.len() < rows * columns,
+                    "some squares shaded",
+                )?;
+                expect(
+                    shaded.iter().all(|i| *i < rows * columns),
+                    "squares of the grid",
+                )?;
                 expect(distinct(shaded), "each square once")
             }
         }
@@ -153,13 +243,26 @@ impl Figure for CompositeArea {
 
     fn load(&self, s: &Scene) -> Load {
         match &s.content {
-            Content::Outline { outline, width, height, arm, arm2, turned } => {
+            Content::Outline {
+                outline,
+                width,
+                height,
+                arm,
+                arm2,
+                turned,
+            } => {
                 let n = corners(*outline, *width, *height, *arm, *arm2, *turned).len();
-                Load { objects: n, relations: n / 4, computation: if n == 4 { 1 } else { 2 } }
+                Load {
+                    objects: n,
+                    relations: n / 4,
+                    computation: if n == 4 { 1 } else { 2 },
+                }
             }
-            Content::Squares { shaded, .. } => {
-                Load { objects: shaded.len(), relations: 1, computation: 1 }
-            }
+            Content::Squares { shaded, .. } => Load {
+                objects: shaded.len(),
+                relations: 1,
+                computation: 1,
+            },
         }
     }
 
@@ -167,7 +270,11 @@ impl Figure for CompositeArea {
         let look = canvas.look;
         let colour = look.hue(s.hue);
         match &s.content {
-            Content::Squares { rows, columns, shaded } => {
+            Content::Squares {
+                rows,
+                columns,
+                shaded,
+            } => {
                 let room = canvas.area().inset(18.0);
                 let side = (room.width() / *columns as f32).min(room.height() / *rows as f32);
                 let (cx, cy) = room.centre();
@@ -176,12 +283,23 @@ impl Figure for CompositeArea {
                 for i in 0..rows * columns {
                     let x = left + side * (i % columns) as f32;
                     let y = top + side * (i / columns) as f32;
-                    let paint = if shaded.contains(&i) { fill(colour) } else { fill(Colour::WHITE) };
+                    let paint = if shaded.contains(&i) {
+                        fill(colour)
+                    } else {
+                        fill(Colour::WHITE)
+                    };
                     let square = Area::new(x, y, x + side, y + side);
                     canvas.rect(square, paint.edged(look.ink, look.line));
                 }
             }
-            Content::Outline { outline, width, height, arm, arm2, turned } => {
+            Content::Outline {
+                outline,
+                width,
+                height,
+                arm,
+                arm2,
+                turned,
+            } => {
                 let points = corners(*outline, *width, *height, *arm, *arm2, *turned);
                 let room = canvas.area();
                 let margin = (48.0, 24.0);
@@ -232,12 +350,23 @@ impl Figure for CompositeArea {
             seen(
                 "colour",
                 word(s.hue.name()),
-                ["What colour is the shaded area?", "In which colour is the shape filled?", "Colour of shape?"],
+                [
+                    "What colour is the shaded area?",
+                    "In which colour is the shape filled?",
+                    "Colour of shape?",
+                ],
             )
             .among(s.hue.others()),
         ];
         match &s.content {
-            Content::Outline { outline, width, height, arm, arm2, turned } => {
+            Content::Outline {
+                outline,
+                width,
+                height,
+                arm,
+                arm2,
+                turned,
+            } => {
                 let points = corners(*outline, *width, *height, *arm, *arm2, *turned);
                 let kinds = Outline::ALL.map(|o| o.name().to_owned()).to_vec();
                 let square = format!("{}^2", s.unit);
@@ -259,7 +388,11 @@ impl Figure for CompositeArea {
                         seen(
                             "sides",
                             int(points.len()),
-                            ["How many sides does the shape have?", "What is the number of sides of the shape?", "Number of sides?"],
+                            [
+                                "How many sides does the shape have?",
+                                "What is the number of sides of the shape?",
+                                "Number of sides?",
+                            ],
                         )
                         .steps(2)
                         .measures("the number of sides"),
@@ -269,7 +402,11 @@ impl Figure for CompositeArea {
                     read(
                         "area",
                         int(area(&points)),
-                        ["What is the area of the shape?", "How large is the area of the figure?", "Area?"],
+                        [
+                            "What is the area of the shape?",
+                            "How large is the area of the figure?",
+                            "Area?",
+                        ],
                     )
                     .unit(&square)
                     .steps(4)
@@ -279,7 +416,11 @@ impl Figure for CompositeArea {
                     read(
                         "perimeter",
                         int(lengths(&points).iter().sum::<i64>()),
-                        ["What is the perimeter of the shape?", "How long is the way around the shape?", "Perimeter?"],
+                        [
+                            "What is the perimeter of the shape?",
+                            "How long is the way around the shape?",
+                            "Perimeter?",
+                        ],
                     )
                     .unit(&s.unit)
                     .steps(3)
@@ -305,18 +446,27 @@ impl Figure for CompositeArea {
                     );
                 }
             }
-            Content::Squares { rows, columns, shaded } => {
+            Content::Squares {
+                rows,
+                columns,
+                shaded,
+            } => {
                 let n = shaded.len();
                 all.push(
                     seen(
                         "shaded",
                         int(n),
-                        ["How many squares are shaded?", "Each square has an area of 1. What is the shaded area?", "Shaded squares?"],
+                        [
+                            "How many squares are shaded?",
+                            "Each square has an area of 1. What is the shaded area?",
+                            "Shaded squares?",
+                        ],
                     )
                     .near_misses()
                     .measures("the number of shaded squares"),
                 );
-                for (template, value, what) in [("rows", *rows, "rows"), ("columns", *columns, "columns")]
+                for (template, value, what) in
+                    [("rows", *rows, "rows"), ("columns", *columns, "columns")]
                 {
                     all.push(
                         seen(
@@ -336,7 +486,11 @@ impl Figure for CompositeArea {
                     read(
                         "white",
                         int(rows * columns - n),
-                        ["How many squares are not shaded?", "What is the number of white squares?", "White squares?"],
+                        [
+                            "How many squares are not shaded?",
+                            "What is the number of white squares?",
+                            "White squares?",
+                        ],
                     )
                     .steps(2)
                     .near_misses()
@@ -346,7 +500,11 @@ impl Figure for CompositeArea {
                     read(
                         "squares",
                         int(rows * columns),
-                        ["How many squares does the grid have in all?", "What is the total number of squares?", "Squares in all?"],
+                        [
+                            "How many squares does the grid have in all?",
+                            "What is the total number of squares?",
+                            "Squares in all?",
+                        ],
                     )
                     .steps(2)
                     .near_misses()

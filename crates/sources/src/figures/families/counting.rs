@@ -53,7 +53,11 @@ impl Figure for Counting {
         let sizes: Vec<usize> = (1..=most).collect();
         let counts = several(rng, &sizes, kinds);
         let hues = Hue::some(rng, kinds);
-        let crossed = if chance(rng, 0.4) { count(rng, 0, counts[0].min(4)) } else { 0 };
+        let crossed = if chance(rng, 0.4) {
+            count(rng, 0, counts[0].min(4))
+        } else {
+            0
+        };
         Scene {
             thing: pick(rng, &Thing::ALL),
             groups: hues.into_iter().zip(counts).collect(),
@@ -66,11 +70,20 @@ impl Figure for Counting {
     fn check(&self, s: &Scene) -> Result<(), String> {
         expect((1..=4).contains(&s.groups.len()), "1 to 4 groups")?;
         expect(!s.boxes || s.groups.len() == 2, "two groups for two boxes")?;
-        expect(s.groups.iter().all(|g| (1..=12).contains(&g.1)), "1 to 12 things a group")?;
+        expect(
+            s.groups.iter().all(|g| (1..=12).contains(&g.1)),
+            "1 to 12 things a group",
+        )?;
         let hues: Vec<Hue> = s.groups.iter().map(|g| g.0).collect();
         let counts: Vec<usize> = s.groups.iter().map(|g| g.1).collect();
-        expect(distinct(&hues) && distinct(&counts), "distinct hues and counts")?;
-        expect(s.crossed <= s.groups[0].1, "no more crossed out than there are")?;
+        expect(
+            distinct(&hues) && distinct(&counts),
+            "distinct hues and counts",
+        )?;
+        expect(
+            s.crossed <= s.groups[0].1,
+            "no more crossed out than there are",
+        )?;
         expect((1..=100).contains(&s.price), "a price from 1 to 100")
     }
 
@@ -101,7 +114,10 @@ impl Figure for Counting {
                 canvas.label(at, Anchor::Middle, name);
             }
             let first = s.groups[0].1;
-            vec![(left, things[..first].to_vec()), (right, things[first..].to_vec())]
+            vec![
+                (left, things[..first].to_vec()),
+                (right, things[first..].to_vec()),
+            ]
         } else {
             if look.framed {
                 canvas.rounded(room, 6.0, fill(Colour::WHITE).edged(look.ink, look.line));
@@ -160,8 +176,11 @@ impl Figure for Counting {
             .near_misses()
             .measures(format!("the number of {things}")),
         ];
-        let most = (0..s.groups.len()).max_by_key(|i| s.groups[*i].1).unwrap_or(0);
+        let most = (0..s.groups.len())
+            .max_by_key(|i| s.groups[*i].1)
+            .unwrap_or(0);
         let names: Vec<String> = s.groups.iter().map(|g| g.0.name().to_owned()).collect();
+        let hues: Vec<Hue> = s.groups.iter().map(|g| g.0).collect();
         if s.groups.len() == 1 {
             all.push(
                 seen(
@@ -186,7 +205,7 @@ impl Figure for Counting {
                         format!("Most common colour of {things}?"),
                     ],
                 )
-                .among(names.clone())
+                .among(Hue::pool(&hues))
                 .steps(2),
             );
         }
@@ -283,7 +302,9 @@ impl Figure for Counting {
                     "left_over",
                     int(total - s.crossed),
                     [
-                        format!("The {things} that are crossed out are taken away. How many are left?"),
+                        format!(
+                            "The {things} that are crossed out are taken away. How many are left?"
+                        ),
                         format!("How many {things} remain when the crossed out ones are removed?"),
                         format!("{things} left over?"),
                     ],

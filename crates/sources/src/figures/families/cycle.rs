@@ -57,14 +57,27 @@ impl Figure for Cycle {
 
     fn check(&self, s: &Scene) -> Result<(), String> {
         let n = s.stages.len();
-        expect((2..=6).contains(&n) && s.hues.len() == n, "2 to 6 stages, a hue for each")?;
-        expect(distinct(&s.stages) && distinct(&s.hues), "distinct stages and hues")?;
-        expect(s.stages.iter().chain(&s.title).all(|t| plain(t)), "plain texts")
+        expect(
+            (2..=6).contains(&n) && s.hues.len() == n,
+            "2 to 6 stages, a hue for each",
+        )?;
+        expect(
+            distinct(&s.stages) && distinct(&s.hues),
+            "distinct stages and hues",
+        )?;
+        expect(
+            s.stages.iter().chain(&s.title).all(|t| plain(t)),
+            "plain texts",
+        )
     }
 
     fn load(&self, s: &Scene) -> Load {
         let n = s.stages.len();
-        Load { objects: n, relations: n - 1, computation: 1 + usize::from(!s.clockwise) }
+        Load {
+            objects: n,
+            relations: n - 1,
+            computation: 1 + usize::from(!s.clockwise),
+        }
     }
 
     fn draw(&self, s: &Scene, canvas: &mut Canvas, _: &mut Rng8) {
@@ -90,10 +103,19 @@ impl Figure for Cycle {
         let boxes: Vec<Area> = (0..n)
             .map(|i| {
                 let (x, y) = at(i as f32);
-                Area::new(x - wide / 2.0, y - high / 2.0, x + wide / 2.0, y + high / 2.0)
+                Area::new(
+                    x - wide / 2.0,
+                    y - high / 2.0,
+                    x + wide / 2.0,
+                    y + high / 2.0,
+                )
             })
             .collect();
-        if boxes.iter().enumerate().any(|(i, a)| boxes[..i].iter().any(|b| b.inset(-4.0).meets(a))) {
+        if boxes
+            .iter()
+            .enumerate()
+            .any(|(i, a)| boxes[..i].iter().any(|b| b.inset(-4.0).meets(a)))
+        {
             canvas.give_up();
         }
         for i in 0..n {
@@ -110,8 +132,10 @@ impl Figure for Cycle {
                 canvas.give_up();
                 continue;
             };
-            let length: f32 =
-                arc.windows(2).map(|w| (w[1].0 - w[0].0).hypot(w[1].1 - w[0].1)).sum();
+            let length: f32 = arc
+                .windows(2)
+                .map(|w| (w[1].0 - w[0].0).hypot(w[1].1 - w[0].1))
+                .sum();
             if length < 16.0 || most.len() < 3 {
                 canvas.give_up();
                 continue;
@@ -120,44 +144,71 @@ impl Figure for Cycle {
                 .iter()
                 .rposition(|p| (p.0 - last.0).hypot(p.1 - last.1) > 12.0)
                 .unwrap_or(0);
-            canvas.polyline(&most[..=neck], crate::figures::canvas::stroke(look.ink, 3.4));
+            canvas.polyline(
+                &most[..=neck],
+                crate::figures::canvas::stroke(look.ink, 3.4),
+            );
             canvas.arrow(most[neck], *last, look.ink, 3.4);
         }
         for (i, area) in boxes.iter().enumerate() {
             let colour = look.hue(s.hues[i]);
             canvas.rounded(*area, 7.0, fill(colour).in_look(&look));
             let text = &s.stages[i];
-            canvas.text(area.centre(), Anchor::Middle, look.text, look.bold, colour.contrast(), text);
+            canvas.text(
+                area.centre(),
+                Anchor::Middle,
+                look.text,
+                look.bold,
+                colour.contrast(),
+                text,
+            );
         }
     }
 
     fn questions(&self, s: &Scene) -> Vec<Question> {
         let n = s.stages.len();
         let colours: Vec<String> = s.hues.iter().map(|h| h.name().to_owned()).collect();
+        let pool = Hue::pool(&s.hues);
         let mut all = vec![
             seen(
                 "count",
                 int(n),
-                ["How many stages does the cycle have?", "What is the number of stages in the diagram?", "Number of stages?"],
+                [
+                    "How many stages does the cycle have?",
+                    "What is the number of stages in the diagram?",
+                    "Number of stages?",
+                ],
             )
             .near_misses()
             .measures("the number of stages"),
             seen(
                 "top_colour",
                 word(&*colours[0]),
-                ["What colour is the stage at the top?", "Which colour has the topmost box?", "Top colour?"],
+                [
+                    "What colour is the stage at the top?",
+                    "Which colour has the topmost box?",
+                    "Top colour?",
+                ],
             )
-            .among(colours.clone()),
+            .among(pool.clone()),
             seen(
                 "clockwise",
                 yes(s.clockwise),
-                ["Does the cycle run clockwise?", "Do the arrows go round clockwise?", "Clockwise?"],
+                [
+                    "Does the cycle run clockwise?",
+                    "Do the arrows go round clockwise?",
+                    "Clockwise?",
+                ],
             )
             .steps(2),
             read(
                 "top_name",
                 word(&*s.stages[0]),
-                ["Which stage stands at the top?", "What is written in the topmost box?", "Top stage?"],
+                [
+                    "Which stage stands at the top?",
+                    "What is written in the topmost box?",
+                    "Top stage?",
+                ],
             )
             .among(s.stages.clone()),
         ];
@@ -168,12 +219,18 @@ impl Figure for Cycle {
                     "colour_after",
                     word(&*colours[next]),
                     [
-                        format!("Following the arrows, which colour comes after {}?", colours[i]),
-                        format!("The arrow from the {} box leads to which colour?", colours[i]),
+                        format!(
+                            "Following the arrows, which colour comes after {}?",
+                            colours[i]
+                        ),
+                        format!(
+                            "The arrow from the {} box leads to which colour?",
+                            colours[i]
+                        ),
                         format!("Colour after {}?", colours[i]),
                     ],
                 )
-                .among(colours.clone())
+                .among(pool.clone())
                 .steps(2),
             );
             all.push(
@@ -212,24 +269,28 @@ impl Figure for Cycle {
                         format!("Colour of {}?", s.stages[i]),
                     ],
                 )
-                .among(colours.clone()),
+                .among(pool.clone()),
             );
             for j in (0..n).filter(|j| *j != i) {
                 let steps = (j + n - i) % n;
                 let (a, b) = (&colours[i], &colours[j]);
-                all.push(
-                    seen(
-                        "steps_between",
-                        int(steps),
-                        [
-                            format!("How many arrows lead from the {a} box to the {b} box?"),
-                            format!("Following the arrows, how many steps is it from {a} to {b}?"),
-                            format!("Steps from {a} to {b}?"),
-                        ],
-                    )
-                    .steps(3)
-                    .measures(format!("the number of steps from {a} to {b}")),
-                );
+                if n > 3 {
+                    all.push(
+                        seen(
+                            "steps_between",
+                            int(steps),
+                            [
+                                format!("How many arrows lead from the {a} box to the {b} box?"),
+                                format!(
+                                    "Following the arrows, how many steps is it from {a} to {b}?"
+                                ),
+                                format!("Steps from {a} to {b}?"),
+                            ],
+                        )
+                        .steps(3)
+                        .measures(format!("the number of steps from {a} to {b}")),
+                    );
+                }
                 if n > 2 {
                     all.push(
                         seen(

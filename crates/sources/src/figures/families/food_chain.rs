@@ -61,14 +61,27 @@ impl Figure for FoodChain {
 
     fn check(&self, s: &Scene) -> Result<(), String> {
         let n = s.names.len();
-        expect((2..=6).contains(&n) && s.hues.len() == n, "2 to 6 names, a hue for each")?;
-        expect(distinct(&s.names) && distinct(&s.hues), "distinct names and hues")?;
-        expect(s.names.iter().chain(&s.title).all(|t| plain(t)), "plain texts")
+        expect(
+            (2..=6).contains(&n) && s.hues.len() == n,
+            "2 to 6 names, a hue for each",
+        )?;
+        expect(
+            distinct(&s.names) && distinct(&s.hues),
+            "distinct names and hues",
+        )?;
+        expect(
+            s.names.iter().chain(&s.title).all(|t| plain(t)),
+            "plain texts",
+        )
     }
 
     fn load(&self, s: &Scene) -> Load {
         let n = s.names.len();
-        Load { objects: n, relations: n - 1, computation: 1 + usize::from(s.reversed) }
+        Load {
+            objects: n,
+            relations: n - 1,
+            computation: 1 + usize::from(s.reversed),
+        }
     }
 
     fn draw(&self, s: &Scene, canvas: &mut Canvas, rng: &mut Rng8) {
@@ -84,7 +97,11 @@ impl Figure for FoodChain {
             .fold(0.0f32, f32::max);
         let wide = (widest + 18.0).max(62.0);
         let high = real(rng, 38.0, 48.0).min(room.height() * 0.26);
-        let step = if n > 1 { (room.width() - wide) / (columns - 1.0) } else { 0.0 };
+        let step = if n > 1 {
+            (room.width() - wide) / (columns - 1.0)
+        } else {
+            0.0
+        };
         let rise = (room.height() - high) / 2.0 * real(rng, 0.72, 0.95);
         let middle = room.centre().1;
         let steep = chance(rng, 0.5);
@@ -103,10 +120,19 @@ impl Figure for FoodChain {
         let boxes: Vec<Area> = (0..n)
             .map(|i| {
                 let (x, y) = centre(i);
-                Area::new(x - wide / 2.0, y - high / 2.0, x + wide / 2.0, y + high / 2.0)
+                Area::new(
+                    x - wide / 2.0,
+                    y - high / 2.0,
+                    x + wide / 2.0,
+                    y + high / 2.0,
+                )
             })
             .collect();
-        if boxes.iter().enumerate().any(|(i, a)| boxes[..i].iter().any(|b| b.inset(-3.0).meets(a))) {
+        if boxes
+            .iter()
+            .enumerate()
+            .any(|(i, a)| boxes[..i].iter().any(|b| b.inset(-3.0).meets(a)))
+        {
             canvas.give_up();
         }
         for i in 0..n - 1 {
@@ -122,18 +148,32 @@ impl Figure for FoodChain {
             let colour = look.hue(s.hues[i]);
             let paint = fill(colour).in_look(&look);
             if s.oval {
-                canvas.ellipse(area.centre(), area.width() / 2.0, area.height() / 2.0, 0.0, paint);
+                canvas.ellipse(
+                    area.centre(),
+                    area.width() / 2.0,
+                    area.height() / 2.0,
+                    0.0,
+                    paint,
+                );
             } else {
                 canvas.rounded(*area, 6.0, paint);
             }
             let at = area.centre();
-            canvas.text(at, Anchor::Middle, look.text, look.bold, colour.contrast(), &s.names[i]);
+            canvas.text(
+                at,
+                Anchor::Middle,
+                look.text,
+                look.bold,
+                colour.contrast(),
+                &s.names[i],
+            );
         }
     }
 
     fn questions(&self, s: &Scene) -> Vec<Question> {
         let n = s.names.len();
         let colours: Vec<String> = s.hues.iter().map(|h| h.name().to_owned()).collect();
+        let pool = Hue::pool(&s.hues);
         let living = s.names.clone();
         let mut all = vec![
             seen(
@@ -150,7 +190,11 @@ impl Figure for FoodChain {
             seen(
                 "arrows",
                 int(n - 1),
-                ["How many arrows does the diagram have?", "What is the number of arrows?", "Number of arrows?"],
+                [
+                    "How many arrows does the diagram have?",
+                    "What is the number of arrows?",
+                    "Number of arrows?",
+                ],
             )
             .near_misses()
             .measures("the number of arrows"),
@@ -163,7 +207,7 @@ impl Figure for FoodChain {
                     "Colour at the start?",
                 ],
             )
-            .among(colours.clone())
+            .among(pool.clone())
             .steps(2),
             seen(
                 "last_colour",
@@ -174,19 +218,27 @@ impl Figure for FoodChain {
                     "Colour at the end?",
                 ],
             )
-            .among(colours.clone())
+            .among(pool.clone())
             .steps(2),
             read(
                 "producer",
                 word(&*living[0]),
-                ["Which living thing is the producer?", "What does the food chain start with?", "Producer?"],
+                [
+                    "Which living thing is the producer?",
+                    "What does the food chain start with?",
+                    "Producer?",
+                ],
             )
             .among(living.clone())
             .steps(2),
             read(
                 "top",
                 word(&*living[n - 1]),
-                ["Which animal is at the top of the food chain?", "Which living thing is eaten by no other here?", "Top of the chain?"],
+                [
+                    "Which animal is at the top of the food chain?",
+                    "Which living thing is eaten by no other here?",
+                    "Top of the chain?",
+                ],
             )
             .among(living.clone())
             .steps(2),
@@ -204,7 +256,7 @@ impl Figure for FoodChain {
                         format!("Colour of {position} box?"),
                     ],
                 )
-                .among(colours.clone()),
+                .among(pool.clone()),
             );
             let mut wrong = living.clone();
             wrong.push("nothing".to_owned());
@@ -214,12 +266,15 @@ impl Figure for FoodChain {
                         "arrow_to",
                         word(&*colours[i + 1]),
                         [
-                            format!("The arrow from the {} box leads to a box of which colour?", colours[i]),
+                            format!(
+                                "The arrow from the {} box leads to a box of which colour?",
+                                colours[i]
+                            ),
                             format!("Which colour comes after {} along the arrows?", colours[i]),
                             format!("Colour after {}?", colours[i]),
                         ],
                     )
-                    .among(colours.clone())
+                    .among(pool.clone())
                     .steps(2),
                 );
                 all.push(
@@ -228,7 +283,10 @@ impl Figure for FoodChain {
                         word(&*living[i + 1]),
                         [
                             format!("What eats the {}?", living[i]),
-                            format!("To which living thing does the arrow from {} lead?", living[i]),
+                            format!(
+                                "To which living thing does the arrow from {} lead?",
+                                living[i]
+                            ),
                             format!("Eater of {}?", living[i]),
                         ],
                     )
@@ -240,7 +298,10 @@ impl Figure for FoodChain {
                         word(&*living[i]),
                         [
                             format!("What does the {} eat?", living[i + 1]),
-                            format!("From which living thing does the arrow to {} come?", living[i + 1]),
+                            format!(
+                                "From which living thing does the arrow to {} come?",
+                                living[i + 1]
+                            ),
                             format!("Food of {}?", living[i + 1]),
                         ],
                     )
@@ -277,8 +338,14 @@ impl Figure for FoodChain {
                         "before",
                         yes(i < j),
                         [
-                            format!("Following the arrows, does {} come before {}?", colours[i], colours[j]),
-                            format!("Is the {} box earlier in the chain than the {} box?", colours[i], colours[j]),
+                            format!(
+                                "Following the arrows, does {} come before {}?",
+                                colours[i], colours[j]
+                            ),
+                            format!(
+                                "Is the {} box earlier in the chain than the {} box?",
+                                colours[i], colours[j]
+                            ),
                             format!("{} before {}?", colours[i], colours[j]),
                         ],
                     )

@@ -88,7 +88,8 @@ impl Figure for Function {
         let curve = match whole(rng, 0, 3) {
             0 => Curve::Line {
                 slope: pick(rng, &[-4, -3, -2, -1, 1, 2, 3, 4]),
-                shift: whole(rng, -3, 3),
+                // Above, through and below the origin: equally likely.
+                shift: whole(rng, 1, 3) * whole(rng, -1, 1),
             },
             1 => Curve::Parabola {
                 up,
@@ -100,9 +101,16 @@ impl Figure for Function {
                 h: whole(rng, -2, 2),
                 k: pick(rng, &[towards, 0, -towards]),
             },
-            _ => Curve::Wave { height: whole(rng, 1, 4), turns: whole(rng, 1, 2) },
+            _ => Curve::Wave {
+                height: whole(rng, 1, 4),
+                turns: whole(rng, 1, 2),
+            },
         };
-        Scene { curve, hue: Hue::some(rng, 1)[0], reach: pick(rng, &[5, 5, 6]) }
+        Scene {
+            curve,
+            hue: Hue::some(rng, 1)[0],
+            reach: pick(rng, &[5, 5, 6]),
+        }
     }
 
     fn check(&self, s: &Scene) -> Result<(), String> {
@@ -130,7 +138,11 @@ impl Figure for Function {
             Curve::Absolute { .. } => (3, 2),
             Curve::Parabola { .. } => (3, 3),
         };
-        Load { objects: 1, relations, computation }
+        Load {
+            objects: 1,
+            relations,
+            computation,
+        }
     }
 
     fn draw(&self, s: &Scene, canvas: &mut Canvas, _: &mut Rng8) {
@@ -172,7 +184,11 @@ impl Figure for Function {
             seen(
                 "colour",
                 word(s.hue.name()),
-                ["What colour is the graph?", "In which colour is the function drawn?", "Graph colour?"],
+                [
+                    "What colour is the graph?",
+                    "In which colour is the function drawn?",
+                    "Graph colour?",
+                ],
             )
             .among(s.hue.others()),
         ];
@@ -273,13 +289,23 @@ impl Figure for Function {
                         "extreme",
                         int(k),
                         [
-                            format!("What is the {} value of the function?", if up { "smallest" } else { "largest" }),
-                            format!("What is the {} of the function?", if up { "minimum" } else { "maximum" }),
+                            format!(
+                                "What is the {} value of the function?",
+                                if up { "smallest" } else { "largest" }
+                            ),
+                            format!(
+                                "What is the {} of the function?",
+                                if up { "minimum" } else { "maximum" }
+                            ),
                             if up { "Minimum?" } else { "Maximum?" }.to_owned(),
                         ],
                     )
                     .steps(2)
-                    .measures(if up { "the minimum of the function" } else { "the maximum of the function" }),
+                    .measures(if up {
+                        "the minimum of the function"
+                    } else {
+                        "the maximum of the function"
+                    }),
                 );
             }
             Curve::Wave { height, turns } => {
@@ -287,27 +313,33 @@ impl Figure for Function {
                     read(
                         "amplitude",
                         int(height),
-                        ["What is the amplitude of the wave?", "How high does the wave rise above the x axis?", "Amplitude?"],
+                        [
+                            "What is the amplitude of the wave?",
+                            "How high does the wave rise above the x axis?",
+                            "Amplitude?",
+                        ],
                     )
                     .steps(2)
                     .measures("the amplitude of the wave"),
                 );
-                all.push(
-                    seen(
-                        "starts_up",
-                        word(if turns > 1 { "short" } else { "long" }),
-                        [
-                            "Are the waves short or long?",
-                            "Does the wave repeat after a short or a long way? Answer short or long.",
-                            "Short or long waves?",
-                        ],
-                    ),
-                );
+                all.push(seen(
+                    "starts_up",
+                    word(if turns > 1 { "short" } else { "long" }),
+                    [
+                        "Are the waves short or long?",
+                        "Does the wave repeat after a short or a long way? Answer short or long.",
+                        "Short or long waves?",
+                    ],
+                ));
                 all.push(
                     read(
                         "maximum",
                         int(height),
-                        ["What is the largest value of the function?", "What is the maximum of the function?", "Maximum?"],
+                        [
+                            "What is the largest value of the function?",
+                            "What is the maximum of the function?",
+                            "Maximum?",
+                        ],
                     )
                     .steps(2)
                     .measures("the maximum of the function"),

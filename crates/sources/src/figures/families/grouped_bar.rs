@@ -50,7 +50,8 @@ impl Figure for GroupedBar {
         let factor = pick(rng, &[1, 2, 5]);
         // Bars of one group differ clearly, and one bar is the tallest of all.
         let columns: Vec<Vec<i64>> = loop {
-            let columns: Vec<Vec<i64>> = (0..groups).map(|_| spread(rng, series, 1, 10, 2)).collect();
+            let columns: Vec<Vec<i64>> =
+                (0..groups).map(|_| spread(rng, series, 1, 10, 2)).collect();
             let mut tops: Vec<i64> = columns.iter().flatten().copied().collect();
             tops.sort_unstable();
             if tops[tops.len() - 1] > tops[tops.len() - 2] && tops[0] < tops[1] {
@@ -64,22 +65,44 @@ impl Figure for GroupedBar {
             labels,
             series: names.iter().take(series).map(|s| (*s).to_owned()).collect(),
             hues: Hue::some(rng, series),
-            values: (0..series).map(|s| columns.iter().map(|c| c[s] * factor).collect()).collect(),
+            values: (0..series)
+                .map(|s| columns.iter().map(|c| c[s] * factor).collect())
+                .collect(),
             max: 10 * factor,
         }
     }
 
     fn check(&self, s: &Scene) -> Result<(), String> {
         let (groups, series) = (s.labels.len(), s.series.len());
-        expect((2..=5).contains(&groups) && (2..=3).contains(&series), "2-5 labels, 2-3 series")?;
-        expect(s.hues.len() == series && distinct(&s.hues), "a hue of its own for each series")?;
+        expect(
+            (2..=5).contains(&groups) && (2..=3).contains(&series),
+            "2-5 labels, 2-3 series",
+        )?;
+        expect(
+            s.hues.len() == series && distinct(&s.hues),
+            "a hue of its own for each series",
+        )?;
         expect(s.values.len() == series, "a row of values for each series")?;
-        expect(s.values.iter().all(|r| r.len() == groups), "a value for each label")?;
+        expect(
+            s.values.iter().all(|r| r.len() == groups),
+            "a value for each label",
+        )?;
         expect((1..=1000).contains(&s.max), "max from 1 to 1000")?;
-        expect(s.values.iter().flatten().all(|v| (0..=s.max).contains(v)), "values from 0 to max")?;
-        let texts = s.labels.iter().chain(&s.series).chain(&s.title).chain([&s.kind]);
+        expect(
+            s.values.iter().flatten().all(|v| (0..=s.max).contains(v)),
+            "values from 0 to max",
+        )?;
+        let texts = s
+            .labels
+            .iter()
+            .chain(&s.series)
+            .chain(&s.title)
+            .chain([&s.kind]);
         expect(texts.into_iter().all(|t| plain(t)), "plain texts")?;
-        expect(distinct(&s.labels) && distinct(&s.series), "distinct labels and series")
+        expect(
+            distinct(&s.labels) && distinct(&s.series),
+            "distinct labels and series",
+        )
     }
 
     fn load(&self, s: &Scene) -> Load {
@@ -93,8 +116,12 @@ impl Figure for GroupedBar {
     fn draw(&self, s: &Scene, canvas: &mut Canvas, _: &mut Rng8) {
         let look = canvas.look;
         let room = canvas.headed(s.title.as_deref());
-        let entries: Vec<_> =
-            s.hues.iter().zip(&s.series).map(|(h, t)| (look.hue(*h), t.clone())).collect();
+        let entries: Vec<_> = s
+            .hues
+            .iter()
+            .zip(&s.series)
+            .map(|(h, t)| (look.hue(*h), t.clone()))
+            .collect();
         let room = axes::legend(canvas, room, &entries);
         let plot = axes::upwards(canvas, room, s.max, (s.max / 5).max(1));
         let slot = plot.area.width() / s.labels.len() as f32;
@@ -116,21 +143,34 @@ impl Figure for GroupedBar {
     fn questions(&self, s: &Scene) -> Vec<Question> {
         let (groups, series) = (s.labels.len(), s.series.len());
         let names: Vec<String> = s.hues.iter().map(|h| h.name().to_owned()).collect();
+        let pool = Hue::pool(&s.hues);
         let cells = || (0..series).flat_map(move |i| (0..groups).map(move |g| (i, g)));
-        let high = cells().max_by_key(|(i, g)| s.values[*i][*g]).unwrap_or((0, 0));
-        let low = cells().min_by_key(|(i, g)| s.values[*i][*g]).unwrap_or((0, 0));
+        let high = cells()
+            .max_by_key(|(i, g)| s.values[*i][*g])
+            .unwrap_or((0, 0));
+        let low = cells()
+            .min_by_key(|(i, g)| s.values[*i][*g])
+            .unwrap_or((0, 0));
         let mut all = vec![
             seen(
                 "groups",
                 int(groups),
-                ["How many groups of bars are there?", "What is the number of groups of bars?", "Number of groups?"],
+                [
+                    "How many groups of bars are there?",
+                    "What is the number of groups of bars?",
+                    "Number of groups?",
+                ],
             )
             .near_misses()
             .measures("the number of groups"),
             seen(
                 "bars",
                 int(groups * series),
-                ["How many bars are there in all?", "What is the total number of bars?", "Number of bars?"],
+                [
+                    "How many bars are there in all?",
+                    "What is the total number of bars?",
+                    "Number of bars?",
+                ],
             )
             .near_misses()
             .steps(2)
@@ -146,9 +186,10 @@ impl Figure for GroupedBar {
             )
             .steps(2),
         ];
-        for (template, which, what) in
-            [("tallest_colour", high, "tallest"), ("shortest_colour", low, "shortest")]
-        {
+        for (template, which, what) in [
+            ("tallest_colour", high, "tallest"),
+            ("shortest_colour", low, "shortest"),
+        ] {
             all.push(
                 seen(
                     template,
@@ -159,7 +200,7 @@ impl Figure for GroupedBar {
                         format!("Colour of {what} bar?"),
                     ],
                 )
-                .among(names.clone()),
+                .among(pool.clone()),
             );
         }
         all.push(seen(
@@ -179,12 +220,14 @@ impl Figure for GroupedBar {
                     "group_colour",
                     word(&*names[top]),
                     [
-                        format!("In the {place} group from the left, what colour is the tallest bar?"),
+                        format!(
+                            "In the {place} group from the left, what colour is the tallest bar?"
+                        ),
                         format!("What is the colour of the tallest bar in the {place} group?"),
                         format!("Tallest bar's colour in {place} group?"),
                     ],
                 )
-                .among(names.clone())
+                .among(pool.clone())
                 .steps(2),
             );
             for i in 0..series {
@@ -248,7 +291,7 @@ impl Figure for GroupedBar {
                         format!("Colour of {name}?"),
                     ],
                 )
-                .among(names.clone()),
+                .among(pool.clone()),
             );
             all.push(
                 read(

@@ -27,15 +27,33 @@ pub(crate) struct Scene {
 }
 
 const STACKS: &[(&str, &[&str])] = &[
-    ("Soil", &["humus", "topsoil", "subsoil", "gravel", "bedrock"]),
-    ("Rainforest", &["emergent", "canopy", "shrubs", "herbs", "floor"]),
-    ("Ocean", &["sunlit", "twilight", "midnight", "abyss", "trench"]),
+    (
+        "Soil",
+        &["humus", "topsoil", "subsoil", "gravel", "bedrock"],
+    ),
+    (
+        "Rainforest",
+        &["emergent", "canopy", "shrubs", "herbs", "floor"],
+    ),
+    (
+        "Ocean",
+        &["sunlit", "twilight", "midnight", "abyss", "trench"],
+    ),
     ("Rock", &["shale", "chalk", "sand", "clay", "granite"]),
 ];
 const NESTED: &[(&str, &[&str])] = &[
-    ("The Earth", &["crust", "mantle", "outer core", "inner core", "centre"]),
-    ("A tree trunk", &["bark", "bast", "cambium", "sapwood", "pith"]),
-    ("The Sun", &["corona", "surface", "mantle", "radiation", "core"]),
+    (
+        "The Earth",
+        &["crust", "mantle", "outer core", "inner core", "centre"],
+    ),
+    (
+        "A tree trunk",
+        &["bark", "bast", "cambium", "sapwood", "pith"],
+    ),
+    (
+        "The Sun",
+        &["corona", "surface", "mantle", "radiation", "core"],
+    ),
 ];
 
 impl Figure for Layers {
@@ -66,13 +84,22 @@ impl Figure for Layers {
     fn check(&self, s: &Scene) -> Result<(), String> {
         let n = s.names.len();
         expect((2..=6).contains(&n), "2 to 6 layers")?;
-        expect(s.hues.len() == n && s.thickness.len() == n, "hue and thickness for each")?;
-        expect(s.thickness.iter().all(|t| (1..=100).contains(t)), "thickness from 1 to 100")?;
+        expect(
+            s.hues.len() == n && s.thickness.len() == n,
+            "hue and thickness for each",
+        )?;
+        expect(
+            s.thickness.iter().all(|t| (1..=100).contains(t)),
+            "thickness from 1 to 100",
+        )?;
         expect(
             distinct(&s.names) && distinct(&s.hues) && distinct(&s.thickness),
             "distinct entries",
         )?;
-        expect(s.names.iter().chain(&s.title).all(|t| plain(t)), "plain texts")
+        expect(
+            s.names.iter().chain(&s.title).all(|t| plain(t)),
+            "plain texts",
+        )
     }
 
     fn load(&self, s: &Scene) -> Load {
@@ -88,8 +115,18 @@ impl Figure for Layers {
         let look = canvas.look;
         let room = canvas.headed(s.title.as_deref());
         let n = s.names.len();
-        let text = |i: usize| if s.letters { letter(i) } else { s.names[i].clone() };
-        let size = if s.letters { look.text + 3.0 } else { look.text };
+        let text = |i: usize| {
+            if s.letters {
+                letter(i)
+            } else {
+                s.names[i].clone()
+            }
+        };
+        let size = if s.letters {
+            look.text + 3.0
+        } else {
+            look.text
+        };
         let widest = (0..n)
             .map(|i| typeface::extent(look.bold, &text(i)).width * size)
             .fold(0.0f32, f32::max);
@@ -128,7 +165,10 @@ impl Figure for Layers {
             for (i, t) in s.thickness.iter().enumerate() {
                 let high = block.height() * *t as f32 / total as f32;
                 let area = Area::new(block.left, y, block.right, y + high);
-                canvas.rect(area, fill(look.hue(s.hues[i])).edged(look.ink, edge(canvas)));
+                canvas.rect(
+                    area,
+                    fill(look.hue(s.hues[i])).edged(look.ink, edge(canvas)),
+                );
                 let from = (block.right - 8.0, y + high / 2.0);
                 canvas.line(from, (column - 5.0, label_y(i)), stroke(look.ink, 1.6));
                 canvas.circle(from, 2.8, fill(look.ink));
@@ -143,15 +183,28 @@ impl Figure for Layers {
     fn questions(&self, s: &Scene) -> Vec<Question> {
         let n = s.names.len();
         let colours: Vec<String> = s.hues.iter().map(|h| h.name().to_owned()).collect();
+        let pool = Hue::pool(&s.hues);
         let thick = (0..n).max_by_key(|i| s.thickness[*i]).unwrap_or(0);
         let thin = (0..n).min_by_key(|i| s.thickness[*i]).unwrap_or(0);
-        let (first, last) = if s.nested { ("outermost", "innermost") } else { ("top", "bottom") };
-        let start = if s.nested { "from the outside" } else { "from the top" };
+        let (first, last) = if s.nested {
+            ("outermost", "innermost")
+        } else {
+            ("top", "bottom")
+        };
+        let start = if s.nested {
+            "from the outside"
+        } else {
+            "from the top"
+        };
         let mut all = vec![
             seen(
                 "count",
                 int(n),
-                ["How many layers does the diagram show?", "What is the number of layers?", "Number of layers?"],
+                [
+                    "How many layers does the diagram show?",
+                    "What is the number of layers?",
+                    "Number of layers?",
+                ],
             )
             .near_misses()
             .measures("the number of layers"),
@@ -176,7 +229,7 @@ impl Figure for Layers {
                         format!("Colour of {what} layer?"),
                     ],
                 )
-                .among(colours.clone()),
+                .among(pool.clone()),
             );
         }
         for i in 0..n {
@@ -191,11 +244,15 @@ impl Figure for Layers {
                         format!("Colour of {place} layer {start}?"),
                     ],
                 )
-                .among(colours.clone()),
+                .among(pool.clone()),
             );
             for j in (0..n).filter(|j| *j != i) {
                 let (a, b) = (&colours[i], &colours[j]);
-                let relation = if s.nested { "further out than" } else { "above" };
+                let relation = if s.nested {
+                    "further out than"
+                } else {
+                    "above"
+                };
                 all.push(
                     seen(
                         "above",
@@ -216,11 +273,13 @@ impl Figure for Layers {
                             word(&*colours[between]),
                             [
                                 format!("Which colour lies between {a} and {b}?"),
-                                format!("What colour is the layer between the {a} and the {b} one?"),
+                                format!(
+                                    "What colour is the layer between the {a} and the {b} one?"
+                                ),
                                 format!("Between {a} and {b}?"),
                             ],
                         )
-                        .among(colours.clone())
+                        .among(pool.clone())
                         .steps(2),
                     );
                 }
@@ -237,7 +296,7 @@ impl Figure for Layers {
                             format!("Colour of {name}?"),
                         ],
                     )
-                    .among(colours.clone())
+                    .among(pool.clone())
                     .steps(2),
                 );
             } else {
@@ -263,15 +322,21 @@ impl Figure for Layers {
                             format!("Colour of {}?", s.names[i]),
                         ],
                     )
-                    .among(colours.clone()),
+                    .among(pool.clone()),
                 );
                 all.push(
                     read(
                         "layers_over",
                         int(i),
                         [
-                            format!("How many layers come before {}, counted {start}?", s.names[i]),
-                            format!("How many layers have to be passed {start} to reach {}?", s.names[i]),
+                            format!(
+                                "How many layers come before {}, counted {start}?",
+                                s.names[i]
+                            ),
+                            format!(
+                                "How many layers have to be passed {start} to reach {}?",
+                                s.names[i]
+                            ),
                             format!("Layers before {}?", s.names[i]),
                         ],
                     )
@@ -292,7 +357,9 @@ impl Figure for Layers {
                 ],
             )
             .steps(2)
-            .measures(format!("the number of layers between the {first} and the {last} one")),
+            .measures(format!(
+                "the number of layers between the {first} and the {last} one"
+            )),
         );
         if n <= 4 {
             all.push(

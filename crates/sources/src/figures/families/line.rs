@@ -57,7 +57,11 @@ impl Figure for Line {
                 (0..n as i64)
                     .map(|i| {
                         let straight = start + (end - start) * i / steps;
-                        let noise = if i == 0 || i == steps { 0 } else { whole(rng, -wobble, wobble) };
+                        let noise = if i == 0 || i == steps {
+                            0
+                        } else {
+                            whole(rng, -wobble, wobble)
+                        };
                         (straight + noise).clamp(0, 10) * factor
                     })
                     .collect()
@@ -75,13 +79,28 @@ impl Figure for Line {
 
     fn check(&self, s: &Scene) -> Result<(), String> {
         let (lines, n) = (s.hues.len(), s.labels.len());
-        expect((1..=4).contains(&lines) && (3..=6).contains(&n), "1-4 lines, 3-6 labels")?;
-        expect(distinct(&s.hues) && distinct(&s.labels), "distinct hues and labels")?;
+        expect(
+            (1..=4).contains(&lines) && (3..=6).contains(&n),
+            "1-4 lines, 3-6 labels",
+        )?;
+        expect(
+            distinct(&s.hues) && distinct(&s.labels),
+            "distinct hues and labels",
+        )?;
         expect(s.values.len() == lines, "a row for each line")?;
-        expect(s.values.iter().all(|r| r.len() == n), "a value for each label")?;
+        expect(
+            s.values.iter().all(|r| r.len() == n),
+            "a value for each label",
+        )?;
         expect((1..=1000).contains(&s.max), "max from 1 to 1000")?;
-        expect(s.values.iter().flatten().all(|v| (0..=s.max).contains(v)), "values from 0 to max")?;
-        expect(s.labels.iter().chain(&s.title).all(|t| plain(t)), "plain texts")
+        expect(
+            s.values.iter().flatten().all(|v| (0..=s.max).contains(v)),
+            "values from 0 to max",
+        )?;
+        expect(
+            s.labels.iter().chain(&s.title).all(|t| plain(t)),
+            "plain texts",
+        )
     }
 
     fn load(&self, s: &Scene) -> Load {
@@ -103,8 +122,11 @@ impl Figure for Line {
             canvas.label((x(i), below), Anchor::Middle, label);
         }
         for (row, hue) in s.values.iter().zip(&s.hues) {
-            let points: Vec<_> =
-                row.iter().enumerate().map(|(i, v)| (x(i), plot.scale.at(*v as f32))).collect();
+            let points: Vec<_> = row
+                .iter()
+                .enumerate()
+                .map(|(i, v)| (x(i), plot.scale.at(*v as f32)))
+                .collect();
             let colour = look.hue(*hue);
             canvas.polyline(&points, stroke(colour, 4.0));
             if s.dots {
@@ -118,12 +140,17 @@ impl Figure for Line {
     fn questions(&self, s: &Scene) -> Vec<Question> {
         let n = s.labels.len();
         let names: Vec<String> = s.hues.iter().map(|h| h.name().to_owned()).collect();
+        let pool = Hue::pool(&s.hues);
         let lines = names.len();
         let mut all = vec![
             seen(
                 "count",
                 int(lines),
-                ["How many lines are there in the chart?", "What is the number of lines?", "Number of lines?"],
+                [
+                    "How many lines are there in the chart?",
+                    "What is the number of lines?",
+                    "Number of lines?",
+                ],
             )
             .near_misses()
             .measures("the number of lines"),
@@ -143,7 +170,11 @@ impl Figure for Line {
                 seen(
                     "line_colour",
                     word(&*names[0]),
-                    ["What colour is the line?", "Which colour does the line have?", "Line colour?"],
+                    [
+                        "What colour is the line?",
+                        "Which colour does the line have?",
+                        "Line colour?",
+                    ],
                 )
                 .among(s.hues[0].others()),
             );
@@ -153,7 +184,13 @@ impl Figure for Line {
             ("lowest_end", n - 1, false, "lowest", "right end"),
             ("highest_start", 0, true, "highest", "left end"),
         ] {
-            let key = |i: &usize| if top { s.values[*i][at] } else { -s.values[*i][at] };
+            let key = |i: &usize| {
+                if top {
+                    s.values[*i][at]
+                } else {
+                    -s.values[*i][at]
+                }
+            };
             let best = (0..lines).max_by_key(key).unwrap_or(0);
             let ties = (0..lines).filter(|i| key(i) == key(&best)).count();
             if lines > 1 && ties == 1 {
@@ -167,7 +204,7 @@ impl Figure for Line {
                             format!("{what} line at {place}?"),
                         ],
                     )
-                    .among(names.clone()),
+                    .among(pool.clone()),
                 );
             }
         }
@@ -182,17 +219,15 @@ impl Figure for Line {
                         format!("{name} line rising overall?"),
                     ],
                 ));
-                all.push(
-                    seen(
-                        "direction",
-                        word(if row[n - 1] > row[0] { "up" } else { "down" }),
-                        [
-                            format!("From left to right, does the {name} line go up or down overall?"),
-                            format!("Which way does the {name} line go overall, up or down?"),
-                            format!("{name} line: up or down?"),
-                        ],
-                    ),
-                );
+                all.push(seen(
+                    "direction",
+                    word(if row[n - 1] > row[0] { "up" } else { "down" }),
+                    [
+                        format!("From left to right, does the {name} line go up or down overall?"),
+                        format!("Which way does the {name} line go overall, up or down?"),
+                        format!("{name} line: up or down?"),
+                    ],
+                ));
             }
             let top = (0..n).max_by_key(|i| row[*i]).unwrap_or(0);
             if row.iter().filter(|v| **v == row[top]).count() == 1 {

@@ -18,8 +18,14 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    pub const ALL: [Shape; 6] =
-        [Shape::Circle, Shape::Square, Shape::Triangle, Shape::Star, Shape::Cross, Shape::Heart];
+    pub const ALL: [Shape; 6] = [
+        Shape::Circle,
+        Shape::Square,
+        Shape::Triangle,
+        Shape::Star,
+        Shape::Cross,
+        Shape::Heart,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -52,7 +58,11 @@ impl Shape {
                 canvas.rect(Area::new(c.0 - h, c.1 - h, c.0 + h, c.1 + h), paint);
             }
             Shape::Triangle => {
-                let points = [(c.0, c.1 - r), (c.0 + r, c.1 + r * 0.8), (c.0 - r, c.1 + r * 0.8)];
+                let points = [
+                    (c.0, c.1 - r),
+                    (c.0 + r, c.1 + r * 0.8),
+                    (c.0 - r, c.1 + r * 0.8),
+                ];
                 canvas.polygon(&points, paint);
             }
             Shape::Star => {
@@ -67,8 +77,18 @@ impl Shape {
             Shape::Cross => {
                 let (a, b) = (r * 0.34, r * 0.95);
                 let corners = [
-                    (-a, -b), (a, -b), (a, -a), (b, -a), (b, a), (a, a),
-                    (a, b), (-a, b), (-a, a), (-b, a), (-b, -a), (-a, -a),
+                    (-a, -b),
+                    (a, -b),
+                    (a, -a),
+                    (b, -a),
+                    (b, a),
+                    (a, a),
+                    (a, b),
+                    (-a, b),
+                    (-a, a),
+                    (-b, a),
+                    (-b, -a),
+                    (-a, -a),
                 ];
                 let points = corners.map(|(x, y)| (c.0 + x, c.1 + y));
                 canvas.polygon(&points, paint);
@@ -77,9 +97,20 @@ impl Shape {
                 let (x, y) = c;
                 let d = format!(
                     "M{:.1} {:.1}C{:.1} {:.1} {:.1} {:.1} {:.1} {:.1}C{:.1} {:.1} {:.1} {:.1} {:.1} {:.1}Z",
-                    x, y + r * 0.95,
-                    x - r * 1.7, y - r * 0.1, x - r * 0.75, y - r * 1.35, x, y - r * 0.45,
-                    x + r * 0.75, y - r * 1.35, x + r * 1.7, y - r * 0.1, x, y + r * 0.95,
+                    x,
+                    y + r * 0.95,
+                    x - r * 1.7,
+                    y - r * 0.1,
+                    x - r * 0.75,
+                    y - r * 1.35,
+                    x,
+                    y - r * 0.45,
+                    x + r * 0.75,
+                    y - r * 1.35,
+                    x + r * 1.7,
+                    y - r * 0.1,
+                    x,
+                    y + r * 0.95,
                 );
                 canvas.path(&d, paint);
             }
@@ -128,14 +159,34 @@ impl Thing {
         let ink = canvas.look.ink;
         let dark = colour.towards(Colour::BLACK, 0.35);
         let light = colour.towards(Colour::WHITE, 0.55);
-        let paint = if canvas.look.outlined { fill(colour).edged(ink, 1.2) } else { fill(colour) };
+        let paint = if canvas.look.outlined {
+            fill(colour).edged(ink, 1.2)
+        } else {
+            fill(colour)
+        };
         let (x, y) = c;
         match self {
             Thing::Apple => {
-                canvas.line((x, y - r * 0.5), (x + r * 0.15, y - r), stroke(Colour(95, 65, 40), 2.0));
-                canvas.ellipse((x + r * 0.4, y - r * 0.8), r * 0.3, r * 0.14, -25.0, fill(Colour(60, 150, 60)));
+                canvas.line(
+                    (x, y - r * 0.5),
+                    (x + r * 0.15, y - r),
+                    stroke(Colour(95, 65, 40), 2.0),
+                );
+                canvas.ellipse(
+                    (x + r * 0.4, y - r * 0.8),
+                    r * 0.3,
+                    r * 0.14,
+                    -25.0,
+                    fill(Colour(60, 150, 60)),
+                );
                 canvas.circle((x, y + r * 0.1), r * 0.82, paint);
-                canvas.ellipse((x - r * 0.3, y - r * 0.15), r * 0.14, r * 0.24, 25.0, fill(light));
+                canvas.ellipse(
+                    (x - r * 0.3, y - r * 0.15),
+                    r * 0.14,
+                    r * 0.24,
+                    25.0,
+                    fill(light),
+                );
             }
             Thing::Ball => {
                 canvas.circle(c, r * 0.92, paint);
@@ -146,7 +197,13 @@ impl Thing {
                 let knot = (x, y + r * 0.55);
                 canvas.line(knot, (x + r * 0.1, y + r), stroke(ink, 1.2));
                 canvas.ellipse((x, y - r * 0.2), r * 0.66, r * 0.78, 0.0, paint);
-                canvas.ellipse((x - r * 0.25, y - r * 0.45), r * 0.11, r * 0.22, 20.0, fill(light));
+                canvas.ellipse(
+                    (x - r * 0.25, y - r * 0.45),
+                    r * 0.11,
+                    r * 0.22,
+                    20.0,
+                    fill(light),
+                );
             }
             Thing::Flower => {
                 for i in 0..6u8 {
@@ -156,7 +213,11 @@ impl Thing {
                 canvas.circle(c, r * 0.32, fill(Colour(60, 45, 30)));
             }
             Thing::Fish => {
-                let tail = [(x + r * 0.45, y), (x + r, y - r * 0.5), (x + r, y + r * 0.5)];
+                let tail = [
+                    (x + r * 0.45, y),
+                    (x + r, y - r * 0.5),
+                    (x + r, y + r * 0.5),
+                ];
                 canvas.polygon(&tail, paint);
                 canvas.ellipse((x - r * 0.15, y), r * 0.8, r * 0.5, 0.0, paint);
                 canvas.circle((x - r * 0.55, y - r * 0.12), r * 0.1, fill(Colour::BLACK));
@@ -165,9 +226,24 @@ impl Thing {
             Thing::Gift => {
                 let h = r * 0.78;
                 canvas.rect(Area::new(x - h, y - h * 0.7, x + h, y + h), paint);
-                canvas.rect(Area::new(x - h * 0.18, y - h * 0.7, x + h * 0.18, y + h), fill(light));
-                canvas.ellipse((x - h * 0.4, y - h * 0.92), h * 0.4, h * 0.2, 20.0, stroke(dark, 2.0));
-                canvas.ellipse((x + h * 0.4, y - h * 0.92), h * 0.4, h * 0.2, -20.0, stroke(dark, 2.0));
+                canvas.rect(
+                    Area::new(x - h * 0.18, y - h * 0.7, x + h * 0.18, y + h),
+                    fill(light),
+                );
+                canvas.ellipse(
+                    (x - h * 0.4, y - h * 0.92),
+                    h * 0.4,
+                    h * 0.2,
+                    20.0,
+                    stroke(dark, 2.0),
+                );
+                canvas.ellipse(
+                    (x + h * 0.4, y - h * 0.92),
+                    h * 0.4,
+                    h * 0.2,
+                    -20.0,
+                    stroke(dark, 2.0),
+                );
             }
         }
     }

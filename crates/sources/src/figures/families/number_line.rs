@@ -46,7 +46,10 @@ impl Figure for NumberLine {
     fn compose(&self, rng: &mut Rng8) -> Scene {
         let jump = chance(rng, 0.35);
         let n = if jump { 2 } else { count(rng, 1, 5) };
-        let (low, step) = pick(rng, &[(0, 1), (0, 1), (0, 1), (0, 2), (-5, 1), (0, 10), (10, 1)]);
+        let (low, step) = pick(
+            rng,
+            &[(0, 1), (0, 1), (0, 1), (0, 2), (-5, 1), (0, 10), (10, 1)],
+        );
         let at = spread(rng, n, 0, 10, if jump { 2 } else { 1 });
         Scene {
             low,
@@ -59,10 +62,16 @@ impl Figure for NumberLine {
     }
 
     fn check(&self, s: &Scene) -> Result<(), String> {
-        expect((-100..=100).contains(&s.low) && (1..=100).contains(&s.step), "a short line")?;
+        expect(
+            (-100..=100).contains(&s.low) && (1..=100).contains(&s.step),
+            "a short line",
+        )?;
         expect((4..=12).contains(&s.ticks), "4 to 12 ticks")?;
         expect((1..=6).contains(&s.points.len()), "1 to 6 points")?;
-        expect(s.points.iter().all(|p| (0..=s.ticks).contains(&p.0)), "points on the line")?;
+        expect(
+            s.points.iter().all(|p| (0..=s.ticks).contains(&p.0)),
+            "points on the line",
+        )?;
         let (at, hues): (Vec<i64>, Vec<Hue>) = s.points.iter().copied().unzip();
         expect(distinct(&at) && distinct(&hues), "distinct points and hues")?;
         expect(!s.jump || s.points.len() == 2, "two points for a jump")
@@ -82,8 +91,17 @@ impl Figure for NumberLine {
         let length = canvas.width - 2.0 * margin;
         let x = |tick: f32| margin + length * tick / s.ticks as f32;
         let y = canvas.height * real(rng, 0.5, 0.64);
-        canvas.arrow((margin - 16.0, y), (canvas.width - 6.0, y), look.ink, look.line + 1.2);
-        let every = if s.sparse || s.value(s.ticks).abs() >= 100 { 2 } else { 1 };
+        canvas.arrow(
+            (margin - 16.0, y),
+            (canvas.width - 6.0, y),
+            look.ink,
+            look.line + 1.2,
+        );
+        let every = if s.sparse || s.value(s.ticks).abs() >= 100 {
+            2
+        } else {
+            1
+        };
         let size = 15.0;
         for tick in 0..=s.ticks {
             let px = x(tick as f32);
@@ -102,7 +120,11 @@ impl Figure for NumberLine {
             let colour = look.hue(to.1);
             let middle = (a + b) / 2.0;
             canvas.path(
-                &format!("M{a:.1} {:.1}Q{middle:.1} {peak:.1} {b:.1} {:.1}", y - 12.0, y - 20.0),
+                &format!(
+                    "M{a:.1} {:.1}Q{middle:.1} {peak:.1} {b:.1} {:.1}",
+                    y - 12.0,
+                    y - 20.0
+                ),
                 stroke(colour, 4.0),
             );
             let lean = (b - middle) * 0.1;
@@ -122,16 +144,59 @@ impl Figure for NumberLine {
         let n = s.points.len();
         let names: Vec<&str> = s.points.iter().map(|p| p.1.name()).collect();
         let at = |i: usize| s.value(s.points[i].0);
-        let colours: Vec<String> = names.iter().map(|t| (*t).to_owned()).collect();
+        let hues: Vec<Hue> = s.points.iter().map(|p| p.1).collect();
         let mut all = vec![
             seen(
                 "count",
                 int(n),
-                ["How many points are marked on the line?", "What is the number of coloured points?", "Number of points?"],
+                [
+                    "How many points are marked on the line?",
+                    "What is the number of coloured points?",
+                    "Number of points?",
+                ],
             )
             .near_misses()
             .measures("the number of marked points"),
         ];
+        if n == 1 {
+            all.push(
+                seen(
+                    "point_colour",
+                    word(names[0]),
+                    [
+                        "What colour is the marked point?",
+                        "Which colour does the point on the line have?",
+                        "Point's colour?",
+                    ],
+                )
+                .among(hues[0].others()),
+            );
+            let tick = s.points[0].0;
+            if 2 * tick != s.ticks {
+                all.push(seen(
+                    "half",
+                    word(if 2 * tick > s.ticks { "right" } else { "left" }),
+                    [
+                        "Is the point in the left or in the right half of the number line?",
+                        "In which half of the line is the point, left or right?",
+                        "Point left or right?",
+                    ],
+                ));
+            }
+            all.push(
+                read(
+                    "from_start",
+                    int(tick),
+                    [
+                        "How many ticks is the point away from the left end of the line?",
+                        "Counted from the first tick, how many ticks on is the point?",
+                        "Ticks from left end?",
+                    ],
+                )
+                .near_misses()
+                .measures("the number of ticks from the left end to the point"),
+            );
+        }
         if s.jump {
             // A jump always has two points.
             all.clear();
@@ -139,13 +204,21 @@ impl Figure for NumberLine {
             all.push(seen(
                 "jump_direction",
                 word(if b > a { "right" } else { "left" }),
-                ["Does the arrow jump to the left or to the right?", "In which direction does the arrow go, left or right?", "Jump left or right?"],
+                [
+                    "Does the arrow jump to the left or to the right?",
+                    "In which direction does the arrow go, left or right?",
+                    "Jump left or right?",
+                ],
             ));
             all.push(
                 read(
                     "jump_steps",
                     int((s.points[1].0 - s.points[0].0).abs()),
-                    ["How many ticks long is the jump?", "Over how many ticks does the arrow jump?", "Ticks jumped?"],
+                    [
+                        "How many ticks long is the jump?",
+                        "Over how many ticks does the arrow jump?",
+                        "Ticks jumped?",
+                    ],
                 )
                 .steps(2)
                 .near_misses()
@@ -155,7 +228,11 @@ impl Figure for NumberLine {
                 read(
                     "jump_size",
                     int((b - a).abs()),
-                    ["By how much does the arrow change the number?", "How large is the difference that the jump makes?", "Size of jump?"],
+                    [
+                        "By how much does the arrow change the number?",
+                        "How large is the difference that the jump makes?",
+                        "Size of jump?",
+                    ],
                 )
                 .steps(3)
                 .near_misses()
@@ -164,7 +241,11 @@ impl Figure for NumberLine {
             all.push(seen(
                 "jump_sign",
                 word(if b > a { "addition" } else { "subtraction" }),
-                ["Does the jump show an addition or a subtraction?", "Addition or subtraction: which one does the arrow show?", "Addition or subtraction?"],
+                [
+                    "Does the jump show an addition or a subtraction?",
+                    "Addition or subtraction: which one does the arrow show?",
+                    "Addition or subtraction?",
+                ],
             ));
             for (template, value, what) in [("jump_start", a, "start"), ("jump_end", b, "end")] {
                 all.push(
@@ -200,7 +281,9 @@ impl Figure for NumberLine {
                         "greater",
                         yes(at(i) > at(j)),
                         [
-                            format!("Is the number at the {a} point greater than at the {b} point?"),
+                            format!(
+                                "Is the number at the {a} point greater than at the {b} point?"
+                            ),
                             format!("Does the {a} point mark a greater number than the {b} point?"),
                             format!("{a} greater than {b}?"),
                         ],
@@ -227,9 +310,10 @@ impl Figure for NumberLine {
         if n > 1 && !s.jump {
             let last = (0..n).max_by_key(|i| at(*i)).unwrap_or(0);
             let first = (0..n).min_by_key(|i| at(*i)).unwrap_or(0);
-            for (template, which, what) in
-                [("largest_colour", last, "largest"), ("smallest_colour", first, "smallest")]
-            {
+            for (template, which, what) in [
+                ("largest_colour", last, "largest"),
+                ("smallest_colour", first, "smallest"),
+            ] {
                 all.push(
                     seen(
                         template,
@@ -240,7 +324,7 @@ impl Figure for NumberLine {
                             format!("Colour of {what} point?"),
                         ],
                     )
-                    .among(colours.clone()),
+                    .among(Hue::pool(&hues)),
                 );
             }
             let mut order: Vec<usize> = (0..n).collect();

@@ -69,11 +69,30 @@ impl Figure for Pie {
     fn check(&self, s: &Scene) -> Result<(), String> {
         let n = s.labels.len();
         expect((2..=6).contains(&n), "2 to 6 labels")?;
-        expect(s.shares.len() == n && s.hues.len() == n, "a share and a hue for each label")?;
-        expect(s.shares.iter().all(|v| (1..100).contains(v)), "shares from 1 to 99")?;
-        expect(s.shares.iter().sum::<i64>() == 100, "shares that add up to 100")?;
-        expect(distinct(&s.labels) && distinct(&s.hues) && distinct(&s.shares), "distinct entries")?;
-        expect(s.labels.iter().chain(&s.title).chain([&s.kind]).all(|t| plain(t)), "plain texts")
+        expect(
+            s.shares.len() == n && s.hues.len() == n,
+            "a share and a hue for each label",
+        )?;
+        expect(
+            s.shares.iter().all(|v| (1..100).contains(v)),
+            "shares from 1 to 99",
+        )?;
+        expect(
+            s.shares.iter().sum::<i64>() == 100,
+            "shares that add up to 100",
+        )?;
+        expect(
+            distinct(&s.labels) && distinct(&s.hues) && distinct(&s.shares),
+            "distinct entries",
+        )?;
+        expect(
+            s.labels
+                .iter()
+                .chain(&s.title)
+                .chain([&s.kind])
+                .all(|t| plain(t)),
+            "plain texts",
+        )
     }
 
     fn load(&self, s: &Scene) -> Load {
@@ -88,8 +107,12 @@ impl Figure for Pie {
         let look = canvas.look;
         let mut room = canvas.headed(s.title.as_deref());
         if s.legend {
-            let entries: Vec<_> =
-                s.hues.iter().zip(&s.labels).map(|(h, t)| (look.hue(*h), t.clone())).collect();
+            let entries: Vec<_> = s
+                .hues
+                .iter()
+                .zip(&s.labels)
+                .map(|(h, t)| (look.hue(*h), t.clone()))
+                .collect();
             let half = entries.len().div_ceil(2);
             if entries.len() > 3 {
                 room = axes::legend(canvas, room, &entries[..half]);
@@ -104,7 +127,11 @@ impl Figure for Pie {
         let start = whole(rng, 0, 3) as f32 / 4.0;
         let mut from = start;
         canvas.keep_clear(Area::new(c.0, c.1, c.0, c.1));
-        let edge = if look.outlined { look.ink } else { Colour::WHITE };
+        let edge = if look.outlined {
+            look.ink
+        } else {
+            Colour::WHITE
+        };
         let spans: Vec<(f32, f32)> = s
             .shares
             .iter()
@@ -132,7 +159,11 @@ impl Figure for Pie {
                 let half = typeface::extent(look.face, &s.labels[i]).width * look.text / 2.0;
                 let (dx, dy) = around((0.0, 0.0), 1.0, middle);
                 let out = radius + 5.0 + half * dx.abs() + look.text * 0.4 * dy.abs();
-                canvas.label((c.0 + dx * out, c.1 + dy * out), Anchor::Middle, &s.labels[i]);
+                canvas.label(
+                    (c.0 + dx * out, c.1 + dy * out),
+                    Anchor::Middle,
+                    &s.labels[i],
+                );
             }
         }
         if !s.legend {
@@ -143,20 +174,26 @@ impl Figure for Pie {
     fn questions(&self, s: &Scene) -> Vec<Question> {
         let n = s.labels.len();
         let names: Vec<String> = s.hues.iter().map(|h| h.name().to_owned()).collect();
+        let pool = Hue::pool(&s.hues);
         let high = (0..n).max_by_key(|i| s.shares[*i]).unwrap_or(0);
         let low = (0..n).min_by_key(|i| s.shares[*i]).unwrap_or(0);
         let mut all = vec![
             seen(
                 "count",
                 int(n),
-                ["How many slices does the pie have?", "Into how many parts is the circle divided?", "Number of slices?"],
+                [
+                    "How many slices does the pie have?",
+                    "Into how many parts is the circle divided?",
+                    "Number of slices?",
+                ],
             )
             .near_misses()
             .measures("the number of slices"),
         ];
-        for (template, which, what) in
-            [("largest_colour", high, "largest"), ("smallest_colour", low, "smallest")]
-        {
+        for (template, which, what) in [
+            ("largest_colour", high, "largest"),
+            ("smallest_colour", low, "smallest"),
+        ] {
             all.push(
                 seen(
                     template,
@@ -167,7 +204,7 @@ impl Figure for Pie {
                         format!("Colour of {what} slice?"),
                     ],
                 )
-                .among(names.clone()),
+                .among(pool.clone()),
             );
         }
         for (i, a) in names.iter().enumerate() {
@@ -237,7 +274,7 @@ impl Figure for Pie {
                         format!("Colour of {label}?"),
                     ],
                 )
-                .among(names.clone()),
+                .among(pool.clone()),
             );
             if n > 2 {
                 all.push(

@@ -90,9 +90,18 @@ impl Figure for Plant {
     fn check(&self, s: &Scene) -> Result<(), String> {
         expect((3..=10).contains(&s.petals), "3 to 10 petals")?;
         expect(s.leaves <= 4, "at most 4 leaves")?;
-        expect(s.flower != s.centre, "petals in another hue than the centre")?;
-        expect(!s.marked.is_empty() && distinct(&s.marked), "distinct marked parts")?;
-        expect(s.leaves > 0 || !s.marked.contains(&Part::Leaf), "no mark at a leaf that is not there")
+        expect(
+            s.flower != s.centre,
+            "petals in another hue than the centre",
+        )?;
+        expect(
+            !s.marked.is_empty() && distinct(&s.marked),
+            "distinct marked parts",
+        )?;
+        expect(
+            s.leaves > 0 || !s.marked.contains(&Part::Leaf),
+            "no mark at a leaf that is not there",
+        )
     }
 
     fn load(&self, s: &Scene) -> Load {
@@ -113,18 +122,33 @@ impl Figure for Plant {
         let green = look.hue(Hue::Green);
         let soil = Colour(150, 110, 75);
         if s.pot.is_none() {
-            canvas.rect(Area::new(0.0, ground, w * 0.78, h), fill(soil.towards(Colour::WHITE, 0.45)));
+            canvas.rect(
+                Area::new(0.0, ground, w * 0.78, h),
+                fill(soil.towards(Colour::WHITE, 0.45)),
+            );
         }
         // Roots.
         let root_tip = (x + h * 0.12, h - 10.0);
         for tip in [(x - h * 0.14, h - 12.0), (x, h - 6.0), root_tip] {
-            canvas.line((x, ground), tip, stroke(soil.towards(Colour::BLACK, 0.35), 3.5));
+            canvas.line(
+                (x, ground),
+                tip,
+                stroke(soil.towards(Colour::BLACK, 0.35), 3.5),
+            );
         }
         if let Some(hue) = s.pot {
             let (top, low) = (h * 0.2, h * 0.14);
             let rim = ground - 4.0;
-            let points = [(x - top, rim), (x + top, rim), (x + low, h - 8.0), (x - low, h - 8.0)];
-            canvas.polygon(&points, fill(look.hue(hue)).faint(0.55).edged(look.ink, look.line));
+            let points = [
+                (x - top, rim),
+                (x + top, rim),
+                (x + low, h - 8.0),
+                (x - low, h - 8.0),
+            ];
+            canvas.polygon(
+                &points,
+                fill(look.hue(hue)).faint(0.55).edged(look.ink, look.line),
+            );
         }
         canvas.line((x, ground), head, stroke(green, 7.0));
         let stem = (x, ground - (ground - head.1) * 0.52);
@@ -134,7 +158,13 @@ impl Figure for Plant {
             let y = ground - 16.0 - (ground - head.1 - radius * 1.9) * (i as f32 + 0.4) / 4.4;
             let reach = h * 0.115;
             let c = (if right { x + reach } else { x - reach }, y - 6.0);
-            canvas.ellipse(c, reach, reach * 0.42, if right { -22.0 } else { 22.0 }, fill(green).edged(look.ink, 1.2));
+            canvas.ellipse(
+                c,
+                reach,
+                reach * 0.42,
+                if right { -22.0 } else { 22.0 },
+                fill(green).edged(look.ink, 1.2),
+            );
             if i == 0 {
                 leaf = (c.0 + reach * 0.4, c.1 - 2.0);
             }
@@ -146,7 +176,11 @@ impl Figure for Plant {
             let c = around(head, radius * 1.05, turn);
             canvas.ellipse(c, petal, radius * 0.78, turn * 360.0, paint);
         }
-        canvas.circle(head, radius * 0.52, fill(look.hue(s.centre)).edged(look.ink, 1.2));
+        canvas.circle(
+            head,
+            radius * 0.52,
+            fill(look.hue(s.centre)).edged(look.ink, 1.2),
+        );
 
         let column = w * if s.named { 0.78 } else { 0.86 };
         let mut rows: Vec<(usize, (f32, f32))> = s
@@ -187,32 +221,52 @@ impl Figure for Plant {
             seen(
                 "leaves",
                 int(s.leaves),
-                ["How many leaves does the plant have?", "Count the leaves of the plant.", "Number of leaves?"],
+                [
+                    "How many leaves does the plant have?",
+                    "Count the leaves of the plant.",
+                    "Number of leaves?",
+                ],
             )
             .measures("the number of leaves"),
             seen(
                 "petals",
                 int(s.petals),
-                ["How many petals does the flower have?", "Count the petals of the flower.", "Number of petals?"],
+                [
+                    "How many petals does the flower have?",
+                    "Count the petals of the flower.",
+                    "Number of petals?",
+                ],
             )
             .near_misses()
             .measures("the number of petals"),
             seen(
                 "petal_colour",
                 word(s.flower.name()),
-                ["What colour are the petals?", "Which colour do the petals of the flower have?", "Petal colour?"],
+                [
+                    "What colour are the petals?",
+                    "Which colour do the petals of the flower have?",
+                    "Petal colour?",
+                ],
             )
             .among(s.flower.others()),
             seen(
                 "centre_colour",
                 word(s.centre.name()),
-                ["What colour is the centre of the flower?", "Which colour has the middle of the flower?", "Centre colour?"],
+                [
+                    "What colour is the centre of the flower?",
+                    "Which colour has the middle of the flower?",
+                    "Centre colour?",
+                ],
             )
             .among(s.centre.others()),
             seen(
                 "in_pot",
                 yes(s.pot.is_some()),
-                ["Does the plant grow in a pot?", "Is there a pot in the picture?", "Pot?"],
+                [
+                    "Does the plant grow in a pot?",
+                    "Is there a pot in the picture?",
+                    "Pot?",
+                ],
             ),
         ];
         if let Some(pot) = s.pot {
@@ -220,7 +274,11 @@ impl Figure for Plant {
                 seen(
                     "pot_colour",
                     word(pot.name()),
-                    ["What colour is the pot?", "Which colour does the pot have?", "Pot colour?"],
+                    [
+                        "What colour is the pot?",
+                        "Which colour does the pot have?",
+                        "Pot colour?",
+                    ],
                 )
                 .among(pot.others()),
             );
@@ -230,7 +288,11 @@ impl Figure for Plant {
                 read(
                     "named_parts",
                     int(s.marked.len()),
-                    ["How many parts of the plant are named?", "What is the number of names in the diagram?", "Number of names?"],
+                    [
+                        "How many parts of the plant are named?",
+                        "What is the number of names in the diagram?",
+                        "Number of names?",
+                    ],
                 )
                 .measures("the number of named parts"),
             );
@@ -240,7 +302,11 @@ impl Figure for Plant {
             seen(
                 "marks",
                 int(s.marked.len()),
-                ["How many parts are marked with a letter?", "What is the number of letters in the diagram?", "Number of letters?"],
+                [
+                    "How many parts are marked with a letter?",
+                    "What is the number of letters in the diagram?",
+                    "Number of letters?",
+                ],
             )
             .measures("the number of letters"),
         );
@@ -253,7 +319,9 @@ impl Figure for Plant {
                     "part_at",
                     word(what),
                     [
-                        format!("Which part of the plant is marked {name}: flower, stem, leaf or root?"),
+                        format!(
+                            "Which part of the plant is marked {name}: flower, stem, leaf or root?"
+                        ),
                         format!("What is the part at letter {name}: flower, stem, leaf or root?"),
                         format!("Part {name}?"),
                     ],
@@ -291,4 +359,3 @@ impl Figure for Plant {
         all
     }
 }
-

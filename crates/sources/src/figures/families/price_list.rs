@@ -27,8 +27,14 @@ pub(crate) struct Scene {
 }
 
 const LISTS: &[(&str, &[&str])] = &[
-    ("Fruit stand", &["apple", "pear", "melon", "mango", "lemon", "peach"]),
-    ("School shop", &["pen", "ruler", "glue", "book", "eraser", "brush"]),
+    (
+        "Fruit stand",
+        &["apple", "pear", "melon", "mango", "lemon", "peach"],
+    ),
+    (
+        "School shop",
+        &["pen", "ruler", "glue", "book", "eraser", "brush"],
+    ),
     ("Cafe", &["tea", "juice", "soup", "cake", "salad", "milk"]),
     ("Toys", &["kite", "ball", "doll", "car", "robot", "puzzle"]),
 ];
@@ -57,7 +63,10 @@ impl Figure for PriceList {
         let (title, names) = pick(rng, LISTS);
         // Whole dollars, or quarters of a dollar.
         let step = pick(rng, &[100, 100, 25]);
-        let prices = spread(rng, n, 1, 12, 1).into_iter().map(|p| p * step).collect();
+        let prices = spread(rng, n, 1, 12, 1)
+            .into_iter()
+            .map(|p| p * step)
+            .collect();
         let mut hues = Hue::some(rng, n + 1);
         let header = hues.pop().unwrap_or(Hue::Blue);
         let gone = count(rng, 0, (n - 1).min(3));
@@ -65,7 +74,10 @@ impl Figure for PriceList {
         sold_out = several(rng, &sold_out, n);
         Scene {
             title: title.to_owned(),
-            items: several(rng, names, n).into_iter().map(str::to_owned).collect(),
+            items: several(rng, names, n)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
             prices,
             hues,
             sold_out,
@@ -81,9 +93,18 @@ impl Figure for PriceList {
             s.prices.len() == n && s.hues.len() == n && s.sold_out.len() == n,
             "price, hue and state for each item",
         )?;
-        expect(s.prices.iter().all(|p| (1..=100_000).contains(p)), "prices from 0.01 to 1000")?;
-        expect(distinct(&s.items) && distinct(&s.prices) && distinct(&s.hues), "distinct entries")?;
-        expect(s.items.iter().chain([&s.title]).all(|t| plain(t)), "plain texts")
+        expect(
+            s.prices.iter().all(|p| (1..=100_000).contains(p)),
+            "prices from 0.01 to 1000",
+        )?;
+        expect(
+            distinct(&s.items) && distinct(&s.prices) && distinct(&s.hues),
+            "distinct entries",
+        )?;
+        expect(
+            s.items.iter().chain([&s.title]).all(|t| plain(t)),
+            "plain texts",
+        )
     }
 
     fn load(&self, s: &Scene) -> Load {
@@ -103,7 +124,14 @@ impl Figure for PriceList {
         let colour = look.hue(s.header);
         canvas.rounded(head, 8.0, fill(colour).edged(look.ink, look.line));
         let at = head.centre();
-        canvas.text(at, Anchor::Middle, look.title(), look.bold, colour.contrast(), &s.title);
+        canvas.text(
+            at,
+            Anchor::Middle,
+            look.title(),
+            look.bold,
+            colour.contrast(),
+            &s.title,
+        );
         let top = head.bottom + 4.0;
         let height = (board.bottom - top - 4.0) / s.items.len() as f32;
         for (i, item) in s.items.iter().enumerate() {
@@ -113,7 +141,12 @@ impl Figure for PriceList {
             s.mark.draw(canvas, (x, y), r, look.hue(s.hues[i]));
             let name = canvas.label((board.left + 56.0, y), Anchor::Start, item);
             let price = dollars(s.prices[i]);
-            let end = canvas.strong((board.right - 14.0, y), Anchor::End, look.text + 1.0, &price);
+            let end = canvas.strong(
+                (board.right - 14.0, y),
+                Anchor::End,
+                look.text + 1.0,
+                &price,
+            );
             if look.show_grid && i > 0 {
                 let line = y - height / 2.0;
                 let rule = stroke(look.grid, 1.0);
@@ -132,20 +165,29 @@ impl Figure for PriceList {
     fn questions(&self, s: &Scene) -> Vec<Question> {
         let n = s.items.len();
         let names: Vec<String> = s.hues.iter().map(|h| h.name().to_owned()).collect();
+        let pool = Hue::pool(&s.hues);
         let gone = s.sold_out.iter().filter(|g| **g).count();
         let money = |cents: i64| decimal(cents as f64 / 100.0, 2);
         let mut all = vec![
             seen(
                 "items",
                 int(n),
-                ["How many items are on the list?", "What is the number of items on the list?", "Number of items?"],
+                [
+                    "How many items are on the list?",
+                    "What is the number of items on the list?",
+                    "Number of items?",
+                ],
             )
             .near_misses()
             .measures("the number of items"),
             seen(
                 "header_colour",
                 word(s.header.name()),
-                ["What colour is the header of the list?", "Which colour does the title bar have?", "Header colour?"],
+                [
+                    "What colour is the header of the list?",
+                    "Which colour does the title bar have?",
+                    "Header colour?",
+                ],
             )
             .among(s.header.others()),
             seen(
@@ -182,7 +224,7 @@ impl Figure for PriceList {
                         format!("Colour of {place} item?"),
                     ],
                 )
-                .among(names.clone()),
+                .among(pool.clone()),
             );
             let (item, price) = (&s.items[i], s.prices[i]);
             all.push(
@@ -204,7 +246,9 @@ impl Figure for PriceList {
                     "several",
                     money(price * times),
                     [
-                        format!("One {item} costs as the list says. How much do {times} of them cost?"),
+                        format!(
+                            "One {item} costs as the list says. How much do {times} of them cost?"
+                        ),
                         format!("What do you pay for {times} times the {item}?"),
                         format!("{times} times {item}?"),
                     ],
@@ -219,8 +263,14 @@ impl Figure for PriceList {
                     "together",
                     money(price + s.prices[other]),
                     [
-                        format!("How much do the {item} and the {} cost together?", s.items[other]),
-                        format!("You buy the {item} and the {}. What do you pay?", s.items[other]),
+                        format!(
+                            "How much do the {item} and the {} cost together?",
+                            s.items[other]
+                        ),
+                        format!(
+                            "You buy the {item} and the {}. What do you pay?",
+                            s.items[other]
+                        ),
                         format!("{item} plus {}?", s.items[other]),
                     ],
                 )
@@ -235,7 +285,10 @@ impl Figure for PriceList {
                         "change",
                         money(note - price),
                         [
-                            format!("You pay the {item} with ${}. How much change do you get?", note / 100),
+                            format!(
+                                "You pay the {item} with ${}. How much change do you get?",
+                                note / 100
+                            ),
                             format!("What is left of ${} after buying the {item}?", note / 100),
                             format!("Change from ${} for {item}?", note / 100),
                         ],
@@ -248,9 +301,10 @@ impl Figure for PriceList {
         }
         let dear = (0..n).max_by_key(|i| s.prices[*i]).unwrap_or(0);
         let cheap = (0..n).min_by_key(|i| s.prices[*i]).unwrap_or(0);
-        for (template, which, what) in
-            [("dearest", dear, "most expensive"), ("cheapest", cheap, "cheapest")]
-        {
+        for (template, which, what) in [
+            ("dearest", dear, "most expensive"),
+            ("cheapest", cheap, "cheapest"),
+        ] {
             all.push(
                 read(
                     template,

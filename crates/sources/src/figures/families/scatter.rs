@@ -62,14 +62,32 @@ impl Figure for Scatter {
 
     fn compose(&self, rng: &mut Rng8) -> Scene {
         let title = chance(rng, 0.5).then(|| {
-            pick(rng, &["Height and weight", "Study and score", "Age and speed", "Points"]).to_owned()
+            pick(
+                rng,
+                &[
+                    "Height and weight",
+                    "Study and score",
+                    "Age and speed",
+                    "Points",
+                ],
+            )
+            .to_owned()
         });
         if chance(rng, 0.6) {
             let n = count(rng, 2, 6);
             let xs = spread(rng, n, 1, 9, 1);
             let ys = spread(rng, n, 1, 9, 1);
-            let points = xs.into_iter().zip(ys).map(|(x, y)| (x as f32, y as f32)).collect();
-            return Scene { title, points, hues: Hue::some(rng, n), trend: None };
+            let points = xs
+                .into_iter()
+                .zip(ys)
+                .map(|(x, y)| (x as f32, y as f32))
+                .collect();
+            return Scene {
+                title,
+                points,
+                hues: Hue::some(rng, n),
+                trend: None,
+            };
         }
         let trend = pick(rng, &[Trend::Rising, Trend::Falling, Trend::None]);
         let groups = count(rng, 1, 4);
@@ -87,19 +105,41 @@ impl Figure for Scatter {
                 (tenth(x), tenth(y.clamp(0.4, 9.6)))
             })
             .collect();
-        let hues = (0..n).map(|i| if i < groups { colours[i] } else { pick(rng, &colours) }).collect();
-        Scene { title, points, hues, trend: Some(trend) }
+        let hues = (0..n)
+            .map(|i| {
+                if i < groups {
+                    colours[i]
+                } else {
+                    pick(rng, &colours)
+                }
+            })
+            .collect();
+        Scene {
+            title,
+            points,
+            hues,
+            trend: Some(trend),
+        }
     }
 
     fn check(&self, s: &Scene) -> Result<(), String> {
         let n = s.points.len();
-        expect((2..=24).contains(&n) && s.hues.len() == n, "2 to 24 points, a hue for each")?;
+        expect(
+            (2..=24).contains(&n) && s.hues.len() == n,
+            "2 to 24 points, a hue for each",
+        )?;
         let inside = |v: f32| (0.0..=10.0).contains(&v);
-        expect(s.points.iter().all(|p| inside(p.0) && inside(p.1)), "coordinates from 0 to 10")?;
+        expect(
+            s.points.iter().all(|p| inside(p.0) && inside(p.1)),
+            "coordinates from 0 to 10",
+        )?;
         if s.lettered() {
             let whole = |v: f32| v.fract() == 0.0;
             expect(n <= 8, "at most 8 points with letters")?;
-            expect(s.points.iter().all(|p| whole(p.0) && whole(p.1)), "whole coordinates")?;
+            expect(
+                s.points.iter().all(|p| whole(p.0) && whole(p.1)),
+                "whole coordinates",
+            )?;
             expect(distinct(&s.hues), "distinct hues")?;
             let xs: Vec<f32> = s.points.iter().map(|p| p.0).collect();
             let ys: Vec<f32> = s.points.iter().map(|p| p.1).collect();
@@ -110,9 +150,17 @@ impl Figure for Scatter {
 
     fn load(&self, s: &Scene) -> Load {
         if s.lettered() {
-            Load { objects: s.points.len(), relations: 2, computation: 1 }
+            Load {
+                objects: s.points.len(),
+                relations: 2,
+                computation: 1,
+            }
         } else {
-            Load { objects: s.points.len() / 3, relations: s.colours().len(), computation: 1 }
+            Load {
+                objects: s.points.len() / 3,
+                relations: s.colours().len(),
+                computation: 1,
+            }
         }
     }
 
@@ -140,6 +188,7 @@ impl Figure for Scatter {
     fn questions(&self, s: &Scene) -> Vec<Question> {
         let n = s.points.len();
         let colours: Vec<String> = s.colours().iter().map(|h| h.name().to_owned()).collect();
+        let pool = Hue::pool(&s.colours());
         let mut all = Vec::new();
         if let Some(trend) = s.trend {
             let answer = match trend {
@@ -163,7 +212,11 @@ impl Figure for Scatter {
                 seen(
                     "colours",
                     int(colours.len()),
-                    ["How many different colours do the points have?", "In how many colours are the points drawn?", "Number of colours?"],
+                    [
+                        "How many different colours do the points have?",
+                        "In how many colours are the points drawn?",
+                        "Number of colours?",
+                    ],
                 )
                 .near_misses()
                 .steps(2)
@@ -174,7 +227,11 @@ impl Figure for Scatter {
                     seen(
                         "point_colour",
                         word(&*colours[0]),
-                        ["What colour are the points?", "Which colour do the points have?", "Point colour?"],
+                        [
+                            "What colour are the points?",
+                            "Which colour do the points have?",
+                            "Point colour?",
+                        ],
                     )
                     .among(s.hues[0].others()),
                 );
@@ -202,7 +259,11 @@ impl Figure for Scatter {
                 read(
                     "count_all",
                     int(n),
-                    ["How many points are there in all?", "What is the total number of points?", "Number of points?"],
+                    [
+                        "How many points are there in all?",
+                        "What is the total number of points?",
+                        "Number of points?",
+                    ],
                 )
                 .steps(2)
                 .near_misses()
@@ -214,7 +275,11 @@ impl Figure for Scatter {
             seen(
                 "count",
                 int(n),
-                ["How many points are plotted?", "What is the number of points in the plot?", "Number of points?"],
+                [
+                    "How many points are plotted?",
+                    "What is the number of points in the plot?",
+                    "Number of points?",
+                ],
             )
             .near_misses()
             .measures("the number of points"),
@@ -223,13 +288,25 @@ impl Figure for Scatter {
         let x = |i: usize| s.points[i].0;
         let y = |i: usize| s.points[i].1;
         let best = |key: &dyn Fn(usize) -> f32| {
-            (0..n).max_by(|a, b| key(*a).total_cmp(&key(*b))).unwrap_or(0)
+            (0..n)
+                .max_by(|a, b| key(*a).total_cmp(&key(*b)))
+                .unwrap_or(0)
         };
         for (template, name_template, which, what) in [
             ("highest_colour", "highest", best(&|i| y(i)), "highest"),
             ("lowest_colour", "lowest", best(&|i| -y(i)), "lowest"),
-            ("rightmost_colour", "rightmost", best(&|i| x(i)), "furthest to the right"),
-            ("leftmost_colour", "leftmost", best(&|i| -x(i)), "furthest to the left"),
+            (
+                "rightmost_colour",
+                "rightmost",
+                best(&|i| x(i)),
+                "furthest to the right",
+            ),
+            (
+                "leftmost_colour",
+                "leftmost",
+                best(&|i| -x(i)),
+                "furthest to the left",
+            ),
         ] {
             all.push(
                 seen(
@@ -241,7 +318,7 @@ impl Figure for Scatter {
                         format!("Colour of point {what}?"),
                     ],
                 )
-                .among(colours.clone()),
+                .among(pool.clone()),
             );
             all.push(
                 read(
@@ -297,7 +374,7 @@ impl Figure for Scatter {
                         format!("Colour of {name}?"),
                     ],
                 )
-                .among(colours.clone()),
+                .among(pool.clone()),
             );
             all.push(
                 read(

@@ -66,15 +66,22 @@ impl Figure for Shapes {
         let mut items: Vec<Item> = cells
             .into_iter()
             .zip(hues)
-            .map(|(cell, hue)| Item { shape: pick(rng, &kinds), hue, large: chance(rng, 0.5), cell })
+            .map(|(cell, hue)| Item {
+                shape: pick(rng, &kinds),
+                hue,
+                large: chance(rng, 0.5),
+                cell,
+            })
             .collect();
         let inside = match inner {
             Some(hue) if n < 8 && chance(rng, 0.4) => {
                 let roomy = [Shape::Circle, Shape::Square];
                 items[0].large = true;
                 items[0].shape = pick(rng, &roomy);
-                let small: Vec<Shape> =
-                    Shape::ALL.into_iter().filter(|s| *s != items[0].shape).collect();
+                let small: Vec<Shape> = Shape::ALL
+                    .into_iter()
+                    .filter(|s| *s != items[0].shape)
+                    .collect();
                 Some((pick(rng, &small), hue))
             }
             _ => None,
@@ -85,17 +92,27 @@ impl Figure for Shapes {
     fn check(&self, s: &Scene) -> Result<(), String> {
         expect((1..=8).contains(&s.items.len()), "1 to 8 shapes")?;
         let cells: Vec<usize> = s.items.iter().map(|i| i.cell).collect();
-        expect(distinct(&cells) && cells.iter().all(|c| *c < COLUMNS * ROWS), "a cell for each")?;
+        expect(
+            distinct(&cells) && cells.iter().all(|c| *c < COLUMNS * ROWS),
+            "a cell for each",
+        )?;
         let mut hues: Vec<Hue> = s.items.iter().map(|i| i.hue).collect();
         hues.extend(s.inside.map(|i| i.1));
         expect(distinct(&hues), "distinct hues")?;
         let roomy = matches!(s.items[0].shape, Shape::Circle | Shape::Square);
-        expect(s.inside.is_none() || (s.items[0].large && roomy), "room for the inner shape")
+        expect(
+            s.inside.is_none() || (s.items[0].large && roomy),
+            "room for the inner shape",
+        )
     }
 
     fn load(&self, s: &Scene) -> Load {
         let n = s.items.len();
-        let kinds = s.items.iter().map(|i| i.shape).collect::<std::collections::BTreeSet<_>>();
+        let kinds = s
+            .items
+            .iter()
+            .map(|i| i.shape)
+            .collect::<std::collections::BTreeSet<_>>();
         Load {
             objects: n + usize::from(s.inside.is_some()),
             relations: (n / 2) + usize::from(s.inside.is_some()),
@@ -115,9 +132,15 @@ impl Figure for Shapes {
                 area.left + w * (s.column(i) as f32 + 0.5) + real(rng, -sx, sx),
                 area.top + h * (s.row(i) as f32 + 0.5) + real(rng, -sy, sy),
             );
-            item.shape.draw(canvas, c, r, fill(look.hue(item.hue)).in_look(&look));
+            item.shape
+                .draw(canvas, c, r, fill(look.hue(item.hue)).in_look(&look));
             if let (0, Some((shape, hue))) = (i, s.inside) {
-                shape.draw(canvas, c, r * 0.52, fill(look.hue(hue)).edged(look.ink, 1.2));
+                shape.draw(
+                    canvas,
+                    c,
+                    r * 0.52,
+                    fill(look.hue(hue)).edged(look.ink, 1.2),
+                );
             }
         }
     }
@@ -126,12 +149,18 @@ impl Figure for Shapes {
         let n = s.items.len();
         let total = n + usize::from(s.inside.is_some());
         let colours: Vec<String> = s.items.iter().map(|i| i.hue.name().to_owned()).collect();
+        let hues: Vec<Hue> = s.items.iter().map(|i| i.hue).collect();
+        let pool = Hue::pool(&hues);
         let shapes: Vec<String> = Shape::ALL.iter().map(|i| i.name().to_owned()).collect();
         let mut all = vec![
             seen(
                 "count",
                 int(total),
-                ["How many shapes are there in the picture?", "Count all shapes.", "Number of shapes?"],
+                [
+                    "How many shapes are there in the picture?",
+                    "Count all shapes.",
+                    "Number of shapes?",
+                ],
             )
             .near_misses()
             .measures("the number of shapes"),
@@ -188,7 +217,7 @@ impl Figure for Shapes {
                             format!("Colour of {shape}?"),
                         ],
                     )
-                    .among(colours.clone()),
+                    .among(pool.clone()),
                 );
             }
             all.push(seen(
@@ -251,8 +280,16 @@ impl Figure for Shapes {
             ((0..n).filter(|i| key(*i) == key(best)).count() == 1 && n > 1).then_some(best)
         };
         for (template, best, what) in [
-            ("leftmost", unique(&|i| COLUMNS - s.column(i)), "furthest to the left"),
-            ("rightmost", unique(&|i| s.column(i)), "furthest to the right"),
+            (
+                "leftmost",
+                unique(&|i| COLUMNS - s.column(i)),
+                "furthest to the left",
+            ),
+            (
+                "rightmost",
+                unique(&|i| s.column(i)),
+                "furthest to the right",
+            ),
             ("topmost", unique(&|i| ROWS - s.row(i)), "highest up"),
             ("lowest", unique(&|i| s.row(i)), "furthest down"),
         ] {
@@ -267,7 +304,7 @@ impl Figure for Shapes {
                         format!("Colour of shape {what}?"),
                     ],
                 )
-                .among(colours.clone())
+                .among(pool.clone())
                 .steps(2),
             );
         }
@@ -276,7 +313,11 @@ impl Figure for Shapes {
             seen(
                 "count_large",
                 int(large),
-                ["How many large shapes are there?", "Count the large shapes.", "Number of large shapes?"],
+                [
+                    "How many large shapes are there?",
+                    "Count the large shapes.",
+                    "Number of large shapes?",
+                ],
             )
             .steps(2)
             .measures("the number of large shapes"),
@@ -288,7 +329,11 @@ impl Figure for Shapes {
                     "inside_colour",
                     word(hue.name()),
                     [
-                        format!("What colour is the shape inside the {} {}?", outer.hue.name(), outer.shape.name()),
+                        format!(
+                            "What colour is the shape inside the {} {}?",
+                            outer.hue.name(),
+                            outer.shape.name()
+                        ),
                         "What colour is the shape that lies inside another one?".to_owned(),
                         "Colour of inner shape?".to_owned(),
                     ],
@@ -300,7 +345,11 @@ impl Figure for Shapes {
                     "inside_shape",
                     word(shape.name()),
                     [
-                        format!("Which shape is inside the {} {}?", outer.hue.name(), outer.shape.name()),
+                        format!(
+                            "Which shape is inside the {} {}?",
+                            outer.hue.name(),
+                            outer.shape.name()
+                        ),
                         "Which shape lies inside another one?".to_owned(),
                         "Inner shape?".to_owned(),
                     ],
@@ -312,7 +361,11 @@ impl Figure for Shapes {
                     "outside_colour",
                     word(outer.hue.name()),
                     [
-                        format!("What colour is the shape around the {} {}?", hue.name(), shape.name()),
+                        format!(
+                            "What colour is the shape around the {} {}?",
+                            hue.name(),
+                            shape.name()
+                        ),
                         "Which colour has the shape that another one lies in?".to_owned(),
                         "Colour of outer shape?".to_owned(),
                     ],

@@ -30,8 +30,11 @@ const ROWS: &[&[&str]] = &[
     &["Oak", "Pine", "Elm", "Ash", "Fir", "Yew"],
     &["Cat", "Dog", "Cow", "Hen", "Pig", "Fox"],
 ];
-const COLUMNS: &[&[&str]] =
-    &[&["Red", "Blue", "Pink", "Gold"], &["May", "June", "July", "Aug"], &["Math", "Art", "Sport", "Music"]];
+const COLUMNS: &[&[&str]] = &[
+    &["Red", "Blue", "Pink", "Gold"],
+    &["May", "June", "July", "Aug"],
+    &["Math", "Art", "Sport", "Music"],
+];
 
 impl Figure for Table {
     type Scene = Scene;
@@ -55,9 +58,18 @@ impl Figure for Table {
         Scene {
             title: chance(rng, 0.4)
                 .then(|| pick(rng, &["Points", "Tickets", "Cards", "Results"]).to_owned()),
-            rows: several(rng, names, rows).into_iter().map(str::to_owned).collect(),
-            columns: heads.iter().take(columns).map(|h| (*h).to_owned()).collect(),
-            cells: (0..rows).map(|r| by_column.iter().map(|c| c[r]).collect()).collect(),
+            rows: several(rng, names, rows)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+            columns: heads
+                .iter()
+                .take(columns)
+                .map(|h| (*h).to_owned())
+                .collect(),
+            cells: (0..rows)
+                .map(|r| by_column.iter().map(|c| c[r]).collect())
+                .collect(),
             header: hues[0],
             marked: chance(rng, 0.7).then(|| (count(rng, 0, rows - 1), hues[1])),
         }
@@ -65,12 +77,31 @@ impl Figure for Table {
 
     fn check(&self, s: &Scene) -> Result<(), String> {
         let (r, c) = (s.rows.len(), s.columns.len());
-        expect((2..=6).contains(&r) && (1..=4).contains(&c), "2 to 6 rows, 1 to 4 columns")?;
-        expect(s.cells.len() == r && s.cells.iter().all(|row| row.len() == c), "a full table")?;
-        expect(s.cells.iter().flatten().all(|v| (0..1000).contains(v)), "cells from 0 to 999")?;
+        expect(
+            (2..=6).contains(&r) && (1..=4).contains(&c),
+            "2 to 6 rows, 1 to 4 columns",
+        )?;
+        expect(
+            s.cells.len() == r && s.cells.iter().all(|row| row.len() == c),
+            "a full table",
+        )?;
+        expect(
+            s.cells.iter().flatten().all(|v| (0..1000).contains(v)),
+            "cells from 0 to 999",
+        )?;
         expect(distinct(&s.rows) && distinct(&s.columns), "distinct names")?;
-        expect(s.rows.iter().chain(&s.columns).chain(&s.title).all(|t| plain(t)), "plain texts")?;
-        expect(s.marked.is_none_or(|(row, _)| row < r), "a marked row that exists")
+        expect(
+            s.rows
+                .iter()
+                .chain(&s.columns)
+                .chain(&s.title)
+                .all(|t| plain(t)),
+            "plain texts",
+        )?;
+        expect(
+            s.marked.is_none_or(|(row, _)| row < r),
+            "a marked row that exists",
+        )
     }
 
     fn load(&self, s: &Scene) -> Load {
@@ -98,7 +129,10 @@ impl Figure for Table {
         canvas.rect(whole, fill(Colour::WHITE));
         canvas.rect(band(0), fill(head));
         if let Some((row, hue)) = s.marked {
-            canvas.rect(band(row + 1), fill(look.hue(hue).towards(Colour::WHITE, 0.25)));
+            canvas.rect(
+                band(row + 1),
+                fill(look.hue(hue).towards(Colour::WHITE, 0.25)),
+            );
         }
         let rule = stroke(look.ink, 1.2);
         for r in 1..=s.rows.len() {
@@ -111,7 +145,10 @@ impl Figure for Table {
         }
         canvas.rect(whole, stroke(look.ink, look.line));
         let centre = |r: usize, c: usize| {
-            (left + width * (c as f32 + 0.5), top + height * (r as f32 + 0.5))
+            (
+                left + width * (c as f32 + 0.5),
+                top + height * (r as f32 + 0.5),
+            )
         };
         let size = look.text;
         for (c, name) in s.columns.iter().enumerate() {
@@ -120,8 +157,9 @@ impl Figure for Table {
         }
         for (r, name) in s.rows.iter().enumerate() {
             let marked = s.marked.filter(|(row, _)| *row == r);
-            let ink = marked
-                .map_or(look.ink, |(_, h)| look.hue(h).towards(Colour::WHITE, 0.25).contrast());
+            let ink = marked.map_or(look.ink, |(_, h)| {
+                look.hue(h).towards(Colour::WHITE, 0.25).contrast()
+            });
             canvas.text(centre(r + 1, 0), Anchor::Middle, size, look.bold, ink, name);
             for (c, value) in s.cells[r].iter().enumerate() {
                 let at = centre(r + 1, c + 1);
@@ -267,7 +305,12 @@ impl Figure for Table {
         for (j, head) in s.columns.iter().enumerate() {
             let key = |i: &usize| s.cells[*i][j];
             let top = (0..r).max_by_key(key).unwrap_or(0);
-            if s.cells.iter().filter(|row| row[j] == s.cells[top][j]).count() == 1 {
+            if s.cells
+                .iter()
+                .filter(|row| row[j] == s.cells[top][j])
+                .count()
+                == 1
+            {
                 all.push(
                     read(
                         "column_best",

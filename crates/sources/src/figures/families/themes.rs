@@ -18,19 +18,64 @@ const fn theme(
     labels: &'static [&'static str],
     ordered: bool,
 ) -> Theme {
-    Theme { title, kind, labels, ordered }
+    Theme {
+        title,
+        kind,
+        labels,
+        ordered,
+    }
 }
 
 static AMOUNTS: &[Theme] = &[
-    theme("Favourite fruit", "fruit", &["Apple", "Pear", "Plum", "Kiwi", "Fig", "Lime"], false),
-    theme("Pets in the class", "pet", &["Cat", "Dog", "Fish", "Bird", "Frog", "Pony"], false),
-    theme("Books read", "day", &["Mon", "Tue", "Wed", "Thu", "Fri", "Sat"], true),
-    theme("Rainy days", "month", &["Jan", "Feb", "Mar", "Apr", "May", "Jun"], true),
-    theme("Goals scored", "team", &["Reds", "Stars", "Owls", "Bears", "Jets", "Lions"], false),
-    theme("Tickets sold", "child", &["Ann", "Ben", "Eva", "Leo", "Mia", "Tom"], false),
-    theme("Trees planted", "town", &["Ash", "Bay", "Dale", "Ford", "Hill", "York"], false),
+    theme(
+        "Favourite fruit",
+        "fruit",
+        &["Apple", "Pear", "Plum", "Kiwi", "Fig", "Lime"],
+        false,
+    ),
+    theme(
+        "Pets in the class",
+        "pet",
+        &["Cat", "Dog", "Fish", "Bird", "Frog", "Pony"],
+        false,
+    ),
+    theme(
+        "Books read",
+        "day",
+        &["Mon", "Tue", "Wed", "Thu", "Fri", "Sat"],
+        true,
+    ),
+    theme(
+        "Rainy days",
+        "month",
+        &["Jan", "Feb", "Mar", "Apr", "May", "Jun"],
+        true,
+    ),
+    theme(
+        "Goals scored",
+        "team",
+        &["Reds", "Stars", "Owls", "Bears", "Jets", "Lions"],
+        false,
+    ),
+    theme(
+        "Tickets sold",
+        "child",
+        &["Ann", "Ben", "Eva", "Leo", "Mia", "Tom"],
+        false,
+    ),
+    theme(
+        "Trees planted",
+        "town",
+        &["Ash", "Bay", "Dale", "Ford", "Hill", "York"],
+        false,
+    ),
     theme("Cakes sold", "shop", &["A", "B", "C", "D", "E", "F"], false),
-    theme("Sports played", "sport", &["Golf", "Judo", "Polo", "Swim", "Ski", "Run"], false),
+    theme(
+        "Sports played",
+        "sport",
+        &["Golf", "Judo", "Polo", "Swim", "Ski", "Run"],
+        false,
+    ),
 ];
 
 static SERIES: &[(&str, &[&str])] = &[
@@ -38,7 +83,10 @@ static SERIES: &[(&str, &[&str])] = &[
     ("Visitors", &["Jan", "Feb", "Mar", "Apr", "May", "Jun"]),
     ("Plant height", &["1", "2", "3", "4", "5", "6"]),
     ("Sales", &["2015", "2016", "2017", "2018", "2019", "2020"]),
-    ("Water level", &["8 am", "9 am", "10 am", "11 am", "12", "1 pm"]),
+    (
+        "Water level",
+        &["8 am", "9 am", "10 am", "11 am", "12", "1 pm"],
+    ),
     ("Points", &["R1", "R2", "R3", "R4", "R5", "R6"]),
 ];
 
@@ -61,5 +109,8 @@ pub(crate) fn amounts(rng: &mut Rng8, n: usize) -> (String, String, Vec<String>)
 /// Title and `n` labels in time (at most six).
 pub(crate) fn over_time(rng: &mut Rng8, n: usize) -> (String, Vec<String>) {
     let (title, labels) = pick(rng, SERIES);
-    (title.to_owned(), labels.iter().take(n).map(|l| (*l).to_owned()).collect())
+    (
+        title.to_owned(),
+        labels.iter().take(n).map(|l| (*l).to_owned()).collect(),
+    )
 }

@@ -40,7 +40,9 @@ impl Figure for Towers {
     fn compose(&self, rng: &mut Rng8) -> Scene {
         let n = count(rng, 1, 4);
         let heights: Vec<usize> = (1..=MOST).collect();
-        let palette = Hue::some(rng, 5);
+        // Few colours, so that some come up several times.
+        let colours = count(rng, 2, 4);
+        let palette = Hue::some(rng, colours);
         let towers = several(rng, &heights, n)
             .into_iter()
             .map(|h| (0..h).map(|_| pick(rng, &palette)).collect())
@@ -50,7 +52,10 @@ impl Figure for Towers {
 
     fn check(&self, s: &Scene) -> Result<(), String> {
         expect((1..=5).contains(&s.towers.len()), "1 to 5 towers")?;
-        expect(s.towers.iter().all(|t| (1..=MOST).contains(&t.len())), "1 to 5 blocks a tower")
+        expect(
+            s.towers.iter().all(|t| (1..=MOST).contains(&t.len())),
+            "1 to 5 blocks a tower",
+        )
     }
 
     fn load(&self, s: &Scene) -> Load {
@@ -79,7 +84,12 @@ impl Figure for Towers {
                 let edge = colour.towards(Colour::BLACK, 0.55);
                 canvas.rounded(block.inset(0.8), 2.5, fill(colour).edged(edge, 1.8));
                 if look.show_grid {
-                    let shine = Area::new(block.left + 4.0, block.top + 4.0, block.right - 4.0, block.top + 8.0);
+                    let shine = Area::new(
+                        block.left + 4.0,
+                        block.top + 4.0,
+                        block.right - 4.0,
+                        block.top + 8.0,
+                    );
                     canvas.rect(shine, fill(colour.towards(Colour::WHITE, 0.45)));
                 }
             }
@@ -93,14 +103,22 @@ impl Figure for Towers {
             seen(
                 "towers",
                 int(n),
-                ["How many towers are there?", "Count the towers of blocks.", "Number of towers?"],
+                [
+                    "How many towers are there?",
+                    "Count the towers of blocks.",
+                    "Number of towers?",
+                ],
             )
             .near_misses()
             .measures("the number of towers"),
             seen(
                 "blocks",
                 int(s.blocks()),
-                ["How many blocks are there in all?", "Count all blocks.", "Number of blocks?"],
+                [
+                    "How many blocks are there in all?",
+                    "Count all blocks.",
+                    "Number of blocks?",
+                ],
             )
             .near_misses()
             .steps(2)
@@ -127,9 +145,10 @@ impl Figure for Towers {
                 .near_misses()
                 .measures(format!("the number of blocks of {which}")),
             );
-            for (template, hue, place) in
-                [("top_colour", tower.last(), "top"), ("bottom_colour", tower.first(), "bottom")]
-            {
+            for (template, hue, place) in [
+                ("top_colour", tower.last(), "top"),
+                ("bottom_colour", tower.first(), "bottom"),
+            ] {
                 let right = hue.copied().unwrap_or(Hue::Gray);
                 all.push(
                     seen(
@@ -180,7 +199,11 @@ impl Figure for Towers {
             for (template, which, what) in
                 [("tallest", high, "tallest"), ("shortest", low, "shortest")]
             {
-                let peers = s.towers.iter().filter(|t| t.len() == s.towers[which].len()).count();
+                let peers = s
+                    .towers
+                    .iter()
+                    .filter(|t| t.len() == s.towers[which].len())
+                    .count();
                 if peers > 1 {
                     continue;
                 }
@@ -196,7 +219,11 @@ impl Figure for Towers {
                 let top = name(s.towers[which].last());
                 all.push(
                     seen(
-                        if template == "tallest" { "tallest_top" } else { "shortest_top" },
+                        if template == "tallest" {
+                            "tallest_top"
+                        } else {
+                            "shortest_top"
+                        },
                         word(top),
                         [
                             format!("What colour is the top block of the {what} tower?"),
@@ -210,21 +237,19 @@ impl Figure for Towers {
         }
         for hue in Hue::ALL {
             let of = s.towers.iter().flatten().filter(|h| **h == hue).count();
-            if of > 0 {
-                let colour = hue.name();
-                all.push(
-                    seen(
-                        "count_colour",
-                        int(of),
-                        [
-                            format!("How many {colour} blocks are there?"),
-                            format!("Count the {colour} blocks."),
-                            format!("Number of {colour} blocks?"),
-                        ],
-                    )
-                    .measures(format!("the number of {colour} blocks")),
-                );
-            }
+            let colour = hue.name();
+            all.push(
+                seen(
+                    "count_colour",
+                    int(of),
+                    [
+                        format!("How many {colour} blocks are there?"),
+                        format!("Count the {colour} blocks."),
+                        format!("Number of {colour} blocks?"),
+                    ],
+                )
+                .measures(format!("the number of {colour} blocks")),
+            );
         }
         for hue in Hue::ALL {
             let there = s.towers.iter().flatten().any(|h| *h == hue);

@@ -48,7 +48,10 @@ impl Scene {
                 let s = self.sides();
                 [0, 1, 2].map(|i| {
                     let (a, b, c) = (s[i], s[(i + 1) % 3], s[(i + 2) % 3]);
-                    ((b * b + c * c - a * a) / (2.0 * b * c)).clamp(-1.0, 1.0).acos().to_degrees()
+                    ((b * b + c * c - a * a) / (2.0 * b * c))
+                        .clamp(-1.0, 1.0)
+                        .acos()
+                        .to_degrees()
                 })
             }
         }
@@ -105,14 +108,14 @@ impl Figure for Triangle {
         let place = whole(rng, 0, 2) as usize;
         let rotated = |v: [i64; 3]| [0, 1, 2].map(|i| v[(i + place) % 3]);
         let given = if chance(rng, 0.55) {
-            // Right, obtuse and acute come up equally often, and so do the kinds by sides.
+            // Equilateral triangles come up less: they leave fewer other questions to choose from.
             let angles = match whole(rng, 0, 11) {
-                0 | 1 => {
+                0..=2 => {
                     let a = pick(rng, &[25, 30, 35, 40, 50, 55, 60]);
                     [90, a, 90 - a]
                 }
-                2 | 3 => [90, 45, 45],
-                4 | 5 => {
+                3 => [90, 45, 45],
+                4 | 5 | 8 => {
                     let a = pick(rng, &[25, 30, 35]);
                     [180 - 2 * a, a, a]
                 }
@@ -121,27 +124,31 @@ impl Figure for Triangle {
                     let a = pick(rng, &[20, 25]);
                     [big, a, 180 - big - a]
                 }
-                8..=10 => [60, 60, 60],
+                9 | 10 => [60, 60, 60],
                 _ => {
                     let a = pick(rng, &[50, 65, 70, 75]);
                     [180 - 2 * a, a, a]
                 }
             };
-            Given::Angles { angles: rotated(angles), hidden: whole(rng, 0, 2) as usize }
+            Given::Angles {
+                angles: rotated(angles),
+                hidden: whole(rng, 0, 2) as usize,
+            }
         } else {
             let k = whole(rng, 1, 2);
             let sides = match whole(rng, 0, 11) {
-                0 | 1 => [5 * k, 4 * k, 3 * k],
-                2 => [13, 12, 5],
-                3..=5 => [8 * k, 5 * k, 5 * k],
-                6 => pick(rng, &[[11, 7, 6], [12, 8, 6], [9, 5, 6], [13, 9, 6]]),
-                7..=10 => {
+                0..=2 => [5 * k, 4 * k, 3 * k],
+                3 => [13, 12, 5],
+                4 => pick(rng, &[[11, 7, 6], [12, 8, 6], [9, 5, 6], [13, 9, 6]]),
+                5..=8 => pick(rng, &[[8 * k, 5 * k, 5 * k], [7, 4, 4], [9, 6, 6]]),
+                _ => {
                     let s = whole(rng, 3, 12);
                     [s, s, s]
                 }
-                _ => pick(rng, &[[4, 7, 7], [5, 8, 8], [6, 9, 9], [7, 6, 6]]),
             };
-            Given::Sides { sides: rotated(sides) }
+            Given::Sides {
+                sides: rotated(sides),
+            }
         };
         Scene {
             given,
@@ -154,17 +161,32 @@ impl Figure for Triangle {
 
     fn check(&self, s: &Scene) -> Result<(), String> {
         expect((0..360).contains(&s.turn), "a turn from 0 to 359 degrees")?;
-        expect(["cm", "m", "mm"].contains(&s.unit.as_str()), "a unit of length")?;
+        expect(
+            ["cm", "m", "mm"].contains(&s.unit.as_str()),
+            "a unit of length",
+        )?;
         match s.given {
             Given::Angles { angles, hidden } => {
-                expect(angles.iter().all(|a| (10..=150).contains(a)), "angles from 10 to 150")?;
-                expect(angles.iter().sum::<i64>() == 180, "angles that add up to 180")?;
+                expect(
+                    angles.iter().all(|a| (10..=150).contains(a)),
+                    "angles from 10 to 150",
+                )?;
+                expect(
+                    angles.iter().sum::<i64>() == 180,
+                    "angles that add up to 180",
+                )?;
                 expect(hidden < 3, "a hidden angle from 0 to 2")
             }
             Given::Sides { sides } => {
-                expect(sides.iter().all(|v| (1..=100).contains(v)), "sides from 1 to 100")?;
+                expect(
+                    sides.iter().all(|v| (1..=100).contains(v)),
+                    "sides from 1 to 100",
+                )?;
                 let sum: i64 = sides.iter().sum();
-                expect(sides.iter().all(|v| 2 * v < sum), "sides that close a triangle")
+                expect(
+                    sides.iter().all(|v| 2 * v < sum),
+                    "sides that close a triangle",
+                )
             }
         }
     }
@@ -179,7 +201,11 @@ impl Figure for Triangle {
             Given::Angles { .. } => 2,
             Given::Sides { .. } => 3,
         };
-        Load { objects: 3, relations: relations + usize::from(s.right().is_none()), computation }
+        Load {
+            objects: 3,
+            relations: relations + usize::from(s.right().is_none()),
+            computation,
+        }
     }
 
     fn draw(&self, s: &Scene, canvas: &mut Canvas, rng: &mut Rng8) {
@@ -210,14 +236,23 @@ impl Figure for Triangle {
         let scale = (room.width() / (x1 - x0)).min(room.height() / (y1 - y0)) * real(rng, 0.9, 1.0);
         let (cx, cy) = room.centre();
         let p = turned.map(|(x, y)| {
-            (cx + (x - (x0 + x1) / 2.0) * scale, cy + (y - (y0 + y1) / 2.0) * scale)
+            (
+                cx + (x - (x0 + x1) / 2.0) * scale,
+                cy + (y - (y0 + y1) / 2.0) * scale,
+            )
         });
         let colour = look.hue(s.hue);
-        canvas.polygon(&p, fill(colour.towards(Colour::WHITE, 0.25)).edged(look.ink, look.line + 1.2));
+        canvas.polygon(
+            &p,
+            fill(colour.towards(Colour::WHITE, 0.25)).edged(look.ink, look.line + 1.2),
+        );
         for i in 0..3 {
             canvas.keep_clear_of_line(p[i], p[(i + 1) % 3]);
         }
-        let centre = ((p[0].0 + p[1].0 + p[2].0) / 3.0, (p[0].1 + p[1].1 + p[2].1) / 3.0);
+        let centre = (
+            (p[0].0 + p[1].0 + p[2].0) / 3.0,
+            (p[0].1 + p[1].1 + p[2].1) / 3.0,
+        );
         let away = |from: (f32, f32), to: (f32, f32)| {
             let (dx, dy) = (to.0 - from.0, to.1 - from.1);
             dx.atan2(-dy) / std::f32::consts::TAU
@@ -247,8 +282,11 @@ impl Figure for Triangle {
                     if s.right() == Some(i) && hidden != i {
                         continue;
                     }
-                    let text =
-                        if i == hidden { "?".to_owned() } else { format!("{}°", angles[i]) };
+                    let text = if i == hidden {
+                        "?".to_owned()
+                    } else {
+                        format!("{}°", angles[i])
+                    };
                     let (u, v) = (unit(p[i], p[(i + 1) % 3]), unit(p[i], p[(i + 2) % 3]));
                     // The sharper the angle, the further in its number has room.
                     let half = (angles[i] as f32).to_radians() / 2.0;
@@ -256,7 +294,14 @@ impl Figure for Triangle {
                     let (bx, by) = unit((0.0, 0.0), (u.0 + v.0, u.1 + v.1));
                     let at = (p[i].0 + bx * depth, p[i].1 + by * depth);
                     let ink = colour.towards(Colour::WHITE, 0.25).contrast();
-                    canvas.text(at, crate::figures::canvas::Anchor::Middle, size, look.bold, ink, &text);
+                    canvas.text(
+                        at,
+                        crate::figures::canvas::Anchor::Middle,
+                        size,
+                        look.bold,
+                        ink,
+                        &text,
+                    );
                 }
             }
             Given::Sides { sides } => {
@@ -298,19 +343,32 @@ impl Figure for Triangle {
             seen(
                 "colour",
                 word(s.hue.name()),
-                ["What colour is the triangle?", "In which colour is the triangle filled?", "Triangle colour?"],
+                [
+                    "What colour is the triangle?",
+                    "In which colour is the triangle filled?",
+                    "Triangle colour?",
+                ],
             )
             .among(s.hue.others()),
         ];
         let sides = s.sides();
-        let longest = (0..3).max_by(|a, b| sides[*a].total_cmp(&sides[*b])).unwrap_or(0);
-        let others = (0..3).filter(|i| *i != longest).map(|i| sides[i]).fold(0.0, f64::max);
+        let longest = (0..3)
+            .max_by(|a, b| sides[*a].total_cmp(&sides[*b]))
+            .unwrap_or(0);
+        let others = (0..3)
+            .filter(|i| *i != longest)
+            .map(|i| sides[i])
+            .fold(0.0, f64::max);
         if sides[longest] > others * 1.06 {
             all.push(
                 seen(
                     "longest_side",
                     word(SIDES[longest]),
-                    ["Which side of the triangle is the longest: AB, BC or CA?", "What is the name of the longest side, AB, BC or CA?", "Longest side?"],
+                    [
+                        "Which side of the triangle is the longest: AB, BC or CA?",
+                        "What is the name of the longest side, AB, BC or CA?",
+                        "Longest side?",
+                    ],
                 )
                 .among(strings(&SIDES)),
             );
@@ -318,7 +376,11 @@ impl Figure for Triangle {
                 seen(
                     "largest_angle",
                     word(NAMES[longest]),
-                    ["At which corner is the largest angle?", "Which of the corners A, B and C has the largest angle?", "Corner of largest angle?"],
+                    [
+                        "At which corner is the largest angle?",
+                        "Which of the corners A, B and C has the largest angle?",
+                        "Corner of largest angle?",
+                    ],
                 )
                 .among(strings(&NAMES)),
             );
@@ -378,7 +440,11 @@ impl Figure for Triangle {
                     read(
                         "perimeter",
                         int(sides.iter().sum::<i64>()),
-                        ["What is the perimeter of the triangle?", "How long are all sides together?", "Perimeter?"],
+                        [
+                            "What is the perimeter of the triangle?",
+                            "How long are all sides together?",
+                            "Perimeter?",
+                        ],
                     )
                     .unit(&s.unit)
                     .steps(3)
@@ -392,7 +458,11 @@ impl Figure for Triangle {
                         read(
                             "right_area",
                             crate::figures::question::decimal((a * b) as f64 / 2.0, 1),
-                            ["What is the area of the right triangle?", "How large is the area of the triangle?", "Area?"],
+                            [
+                                "What is the area of the right triangle?",
+                                "How large is the area of the triangle?",
+                                "Area?",
+                            ],
                         )
                         .unit(&unit)
                         .steps(3)
@@ -402,7 +472,11 @@ impl Figure for Triangle {
                         read(
                             "hypotenuse",
                             word(SIDES[i]),
-                            ["Which side is the hypotenuse?", "Name the side opposite the right angle.", "Hypotenuse?"],
+                            [
+                                "Which side is the hypotenuse?",
+                                "Name the side opposite the right angle.",
+                                "Hypotenuse?",
+                            ],
                         )
                         .steps(2)
                         .among(strings(&SIDES)),
