@@ -14,6 +14,9 @@ use crate::{
     Error, KvCache, Llava, Pixels, Preprocessor, Template, Tokenizer, conversation_tokens,
 };
 
+/// Room that the cache has for new tokens from the start; longer answers make it grow.
+const EXPECTED_TOKENS: usize = 256;
+
 /// One question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
@@ -219,7 +222,9 @@ impl Generator {
             // Rows that are done go on unread until dropping them pays for copying the cache.
             if alive * 2 <= live.len() {
                 let keep: Vec<usize> = (0..live.len()).filter(|&row| live[row]).collect();
-                batch.select(&keep, self.model.device())?;
+                let left = max_new_tokens - replies[owners[keep[0]]].0.len();
+                let room = batch.slots() + left.min(EXPECTED_TOKENS);
+                batch.select(&keep, room)?;
                 owners = keep.iter().map(|&row| owners[row]).collect();
                 next = keep.iter().map(|&row| next[row]).collect();
                 live = vec![true; keep.len()];
@@ -237,64 +242,66 @@ impl Generator {
         features: &BTreeMap<usize, Tensor>,
         max_new_tokens: usize,
     ) -> Result<(Batch, Tensor), Error> {
-        let device = self.model.device();
-        let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
-        let reserve =
-            i64::try_from(longest.saturating_add(max_new_tokens.min(1024))).unwrap_or(i64::MAX / 4);
-        let mut batch = Batch {
-            cache: KvCache::new(reserve),
-            seen: vec![vec![]],
-            lengths: vec![0],
-        };
         // A row that is wholly shared would have no token left to predict from.
         let shared = self.shared_prefix(rows);
-        if shared > 0 {
-            let image = rows
-                .first()
-                .and_then(|row| row.image)
-                .and_then(|i| features.get(&i));
-            let _ = self.extend(
-                &mut batch,
-                &[&rows[0].ids[..shared]],
-                &[image.map(|f| (f, 0))],
-            )?;
-        }
-        // Each image's questions, in turn.
-        let groups: Vec<&[&Row]> = rows
+        // Each image's questions, in turn, and how many tokens they share.
+        let groups: Vec<(&[&Row], usize)> = rows
             .chunk_by(|a, b| a.image.is_some() && a.image == b.image)
-            .collect();
-        batch.select(&vec![0; groups.len()], device)?;
-        let ends: Vec<usize> = groups
-            .iter()
             .map(|group| {
-                if group.len() == 1 {
-                    shared
-                } else {
-                    self.shared_prefix(group)
-                }
+                (
+                    group,
+                    if group.len() == 1 {
+                        shared
+                    } else {
+                        self.shared_prefix(group)
+                    },
+                )
             })
             .collect();
-        if ends.iter().any(|&end| end > shared) {
-            let chunks: Vec<&[i64]> = groups
-                .iter()
-                .zip(&ends)
-                .map(|(group, &end)| &group[0].ids[shared..end])
-                .collect();
-            let images: Vec<_> = groups
-                .iter()
-                .map(|group| self.image_at(group[0], shared, features))
-                .collect();
-            let _ = self.extend(&mut batch, &chunks, &images)?;
-        }
         let of_row: Vec<usize> = groups
             .iter()
             .enumerate()
-            .flat_map(|(index, group)| std::iter::repeat_n(index, group.len()))
+            .flat_map(|(index, (group, _))| std::iter::repeat_n(index, group.len()))
             .collect();
-        if groups.len() < rows.len() {
-            batch.select(&of_row, device)?;
+        let start = |row: usize| groups[of_row[row]].1;
+        let for_image = groups
+            .iter()
+            .map(|(_, end)| end - shared)
+            .max()
+            .unwrap_or(0);
+        let own = rows
+            .iter()
+            .enumerate()
+            .map(|(row, r)| r.ids.len() - start(row))
+            .max();
+        let room = shared + for_image + own.unwrap_or(0) + max_new_tokens.min(EXPECTED_TOKENS);
+
+        let mut batch = Batch {
+            cache: KvCache::new(0),
+            seen: vec![vec![]],
+            lengths: vec![0],
+        };
+        if shared > 0 {
+            let image = self.image_at(rows[0], 0, features);
+            let _ = self.extend(&mut batch, &[&rows[0].ids[..shared]], &[image])?;
         }
-        let start = |row: usize| ends[of_row[row]];
+        let regrouped = groups.len() < rows.len();
+        let group_room = if regrouped { shared + for_image } else { room };
+        batch.select(&vec![0; groups.len()], group_room)?;
+        if for_image > 0 {
+            let chunks: Vec<&[i64]> = groups
+                .iter()
+                .map(|(group, end)| &group[0].ids[shared..*end])
+                .collect();
+            let images: Vec<_> = groups
+                .iter()
+                .map(|(group, _)| self.image_at(group[0], shared, features))
+                .collect();
+            let _ = self.extend(&mut batch, &chunks, &images)?;
+        }
+        if regrouped {
+            batch.select(&of_row, room)?;
+        }
         let chunks: Vec<&[i64]> = rows
             .iter()
             .enumerate()
@@ -421,11 +428,15 @@ impl Generator {
 }
 
 impl Batch {
-    /// Makes row `i` a copy of row `rows[i]`.
-    fn select(&mut self, rows: &[usize], device: tch::Device) -> Result<(), Error> {
-        let index: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+    /// Slots of the cache in use.
+    fn slots(&self) -> usize {
+        self.seen.first().map_or(0, Vec::len)
+    }
+
+    /// Makes row `i` a copy of row `rows[i]`, with room for `room` slots.
+    fn select(&mut self, rows: &[usize], room: usize) -> Result<(), Error> {
         self.cache
-            .select_rows(&Tensor::f_from_slice(&index)?.f_to_device(device)?)?;
+            .select_rows(rows, i64::try_from(room).unwrap_or(i64::MAX))?;
         self.seen = rows.iter().map(|&row| self.seen[row].clone()).collect();
         self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();
         Ok(())
@@ -438,7 +449,7 @@ impl Batch {
         if !padded && self.seen.iter().all(|seen| seen.iter().all(|&s| s)) {
             return Ok(None);
         }
-        let slots = self.seen.first().map_or(0, Vec::len);
+        let slots = self.slots();
         let mut mask = Vec::with_capacity(chunks.len() * width * (slots + width));
         for (chunk, seen) in chunks.iter().zip(&self.seen) {
             for row in 0..width {

@@ -6,8 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use rayon::prelude::*;
 use sample::pixels::Fault;
@@ -83,7 +84,7 @@ impl Preprocessor {
         let resized = resize(&self.pad(image), u32::try_from(side).unwrap_or(u32::MAX))?;
         let plane = side * side;
         let mut bytes = vec![0; 3 * plane];
-        for (index, pixel) in resized.chunks_exact(3).enumerate() {
+        for (index, pixel) in resized.iter().enumerate() {
             for channel in 0..3 {
                 bytes[channel * plane + index] = pixel[channel];
             }
@@ -153,21 +154,21 @@ impl Preprocessor {
 
 /// Bicubic as PIL's: all rows first, rounded to bytes and clipped, then all columns. In one call the
 /// library would take the columns first, which at hard edges differs by several levels.
-fn resize(image: &RgbImage, side: u32) -> Result<Vec<u8>, Fault> {
+fn resize(image: &RgbImage, side: u32) -> Result<Vec<[u8; 3]>, Fault> {
     let broken = |e: &dyn std::fmt::Display| Fault::Broken(e.to_string());
     let (width, height) = image.dimensions();
     // Catmull-Rom is the cubic with a = -0.5.
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
     let mut resizer = Resizer::new();
-    let mut rows = Image::new(side, height, PixelType::U8x3);
-    let from =
-        ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(|e| broken(&e))?;
-    resizer
-        .resize(&from, &mut rows, &options)
+    let from = TypedImageRef::<U8x3>::from_buffer(width, height, image.as_raw())
         .map_err(|e| broken(&e))?;
-    let mut square = Image::new(side, side, PixelType::U8x3);
+    let mut rows = TypedImage::<U8x3>::new(side, height);
     resizer
-        .resize(&rows, &mut square, &options)
+        .resize_typed(&from, &mut rows, &options)
         .map_err(|e| broken(&e))?;
-    Ok(square.into_vec())
+    let mut square = TypedImage::<U8x3>::new(side, side);
+    resizer
+        .resize_typed(&rows, &mut square, &options)
+        .map_err(|e| broken(&e))?;
+    Ok(square.pixels().iter().map(|pixel| pixel.0).collect())
 }

@@ -14,7 +14,9 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, TokenizerBuilder};
+use tokenizers::{
+    AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Trainer,
+};
 
 use crate::{Error, LlavaConfig};
 
@@ -180,26 +182,34 @@ pub fn train_bpe<S: AsRef<str>>(
         .special_tokens(vec![("<s>", 1)])
         .build()
         .map_err(|e| Error::Tokenizer(e.to_string()))?;
-    let mut inner = TokenizerBuilder::new()
-        .with_model(BPE::default())
-        .with_normalizer(None::<tokenizers::NormalizerWrapper>)
-        .with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(split)))
-        .with_post_processor(Some(tokenizers::PostProcessorWrapper::Template(first)))
-        .with_decoder(Some(tokenizers::DecoderWrapper::ByteLevel(
-            ByteLevelDecoder::default(),
-        )))
-        .build()
-        .map_err(failed)?;
+    let split = PreTokenizerWrapper::Sequence(split);
     let mut trainer = BpeTrainer::builder()
         .vocab_size(vocab_size)
         .min_frequency(2)
-        .special_tokens(special.clone())
+        .special_tokens(special)
         .show_progress(false)
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .build();
     let repeated = counts
         .iter()
         .flat_map(|(text, &n)| std::iter::repeat_n(text.as_str(), n as usize));
-    inner.train(&mut trainer, repeated).map_err(failed)?;
-    Tokenizer::new(inner.into())
+    let words = |text: &str| {
+        let mut pieces = PreTokenizedString::from(text);
+        split.pre_tokenize(&mut pieces)?;
+        let pieces = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        Ok(pieces
+            .into_iter()
+            .map(|(word, _, _)| word.to_owned())
+            .collect())
+    };
+    trainer.feed(repeated, words).map_err(failed)?;
+    let mut bpe = BPE::default();
+    let special = trainer.train(&mut bpe).map_err(failed)?;
+    let mut inner = tokenizers::Tokenizer::new(bpe);
+    inner
+        .with_pre_tokenizer(Some(split))
+        .with_post_processor(Some(first))
+        .with_decoder(Some(ByteLevelDecoder::default()));
+    inner.add_special_tokens(&special);
+    Tokenizer::new(inner)
 }
