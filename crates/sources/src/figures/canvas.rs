@@ -173,7 +173,8 @@ impl Display for Paint {
 
 enum Mark {
     Box(Area),
-    Segment((f32, f32), (f32, f32)),
+    /// With half its width.
+    Segment((f32, f32), (f32, f32), f32),
 }
 
 /// The drawing surface: the longer side is 320 units.
@@ -331,9 +332,9 @@ impl Canvas {
         self.marks.push(Mark::Box(area));
     }
 
-    /// Text must keep clear of this segment.
-    pub fn keep_clear_of_line(&mut self, a: (f32, f32), b: (f32, f32)) {
-        self.marks.push(Mark::Segment(a, b));
+    /// Text must keep clear of this line of the given width.
+    pub fn keep_clear_of_line(&mut self, a: (f32, f32), b: (f32, f32), width: f32) {
+        self.marks.push(Mark::Segment(a, b, width / 2.0));
     }
 
     /// Where a text would lie whose middle (in height) is at `at`.
@@ -384,6 +385,22 @@ impl Canvas {
         area
     }
 
+    /// Small text that reads across lines: with a rim in the colour behind it.
+    pub fn rimmed(&mut self, at: (f32, f32), anchor: Anchor, size: f32, text: &str) -> Area {
+        let look = self.look;
+        let area = self.text_area(at, anchor, size, look.face, text);
+        let path = typeface::outline(look.face, text);
+        self.add(format_args!(
+            "<path transform=\"translate({:.1} {:.1}) scale({:.5})\" stroke=\"{}\" stroke-width=\"{:.0}\" stroke-linejoin=\"round\" d=\"{path}\"/>",
+            area.left,
+            at.1 + 0.36 * size,
+            size / 1000.0,
+            look.panel,
+            5000.0 / size,
+        ));
+        self.text(at, anchor, size, look.face, look.ink, text)
+    }
+
     /// Running text in the look's face and ink.
     pub fn label(&mut self, at: (f32, f32), anchor: Anchor, text: &str) -> Area {
         let look = self.look;
@@ -428,7 +445,7 @@ impl Canvas {
         let look = self.look;
         let extent = typeface::extent(look.bold, text);
         let (half_w, half_h) = (extent.width * size / 2.0, size * 0.36);
-        for distance in [4.0, 7.0, 11.0] {
+        for distance in [5.0, 8.0, 12.0] {
             for turn in [
                 0.0, 0.06, -0.06, 0.12, -0.12, 0.2, -0.2, 0.3, -0.3, 0.4, -0.4, 0.5,
             ] {
@@ -457,7 +474,7 @@ impl Canvas {
             && !self.texts.iter().any(|t| t.meets(&wide))
             && !self.marks.iter().any(|m| match m {
                 Mark::Box(a) => a.meets(&wide),
-                Mark::Segment(a, b) => wide.meets_segment(*a, *b),
+                Mark::Segment(a, b, half) => wide.inset(-half).meets_segment(*a, *b),
             })
     }
 
@@ -487,7 +504,7 @@ impl Canvas {
                         .any(|other| other.meets(&t.inset(-CLEARANCE)))
                     && !self.marks.iter().any(|m| match m {
                         Mark::Box(a) => a.meets(t),
-                        Mark::Segment(a, b) => t.meets_segment(*a, *b),
+                        Mark::Segment(a, b, half) => t.inset(-half).meets_segment(*a, *b),
                     })
             })
     }

@@ -1,6 +1,6 @@
 //! The embedded source: figures drawn from a seed, with questions whose answers are computed.
 //!
-//! A [family](FAMILIES) is a kind of figure: bar charts, clocks, food chains. Each composes a
+//! A family is a kind of figure: bar charts, clocks, food chains. Each composes a
 //! *scene*, plain data that says what the figure shows; draws it as SVG in a random look; and lists
 //! every question it can ask about the scene, with answers computed from the data. Nothing is typed
 //! in by hand, so every pair is right by construction, and the scene stays with the image so that

@@ -123,15 +123,8 @@ pub(crate) fn rightwards(
     Plot { area, scale }
 }
 
-/// Draws a plane with both axes from `low` to `high` through the origin or along the edges, and
-/// numbers every `step`.
-pub(crate) fn plane(
-    canvas: &mut Canvas,
-    room: Area,
-    low: i64,
-    high: i64,
-    step: i64,
-) -> (Area, Scale, Scale) {
+/// Draws a plane with both axes from `low` to `high`, through the origin or along the edges.
+pub(crate) fn plane(canvas: &mut Canvas, room: Area, low: i64, high: i64) -> (Area, Scale, Scale) {
     let look = canvas.look;
     let size = tick_size(canvas);
     let crossing = low < 0;
@@ -175,6 +168,24 @@ pub(crate) fn plane(
     let axis = stroke(look.ink, look.line);
     canvas.line((area.left, oy), (area.right, oy), axis);
     canvas.line((ox, area.bottom), (ox, area.top), axis);
+    (area, x, y)
+}
+
+/// Writes the numbers of a [`plane`], over what was drawn in it since.
+pub(crate) fn plane_numbers(
+    canvas: &mut Canvas,
+    (area, x, y): (Area, Scale, Scale),
+    low: i64,
+    high: i64,
+    step: i64,
+) {
+    let size = tick_size(canvas);
+    let crossing = low < 0;
+    let (ox, oy) = if crossing {
+        (x.at(0.0), y.at(0.0))
+    } else {
+        (area.left, area.bottom)
+    };
     let mut value = low;
     while value <= high {
         let (px, py) = (x.at(value as f32), y.at(value as f32));
@@ -182,21 +193,13 @@ pub(crate) fn plane(
         if !crossing || (value != 0 && value != low && value != high) {
             let text = value.to_string();
             let below = (px, oy + 4.0 + size * 0.45);
-            canvas.text(below, Anchor::Middle, size, look.face, look.ink, &text);
+            canvas.rimmed(below, Anchor::Middle, size, &text);
             if !crossing || value != 0 {
-                canvas.text(
-                    (ox - 5.0, py),
-                    Anchor::End,
-                    size,
-                    look.face,
-                    look.ink,
-                    &text,
-                );
+                canvas.rimmed((ox - 5.0, py), Anchor::End, size, &text);
             }
         }
         value += step.max(1);
     }
-    (area, x, y)
 }
 
 /// Two axes, or a closed frame where the look has one.

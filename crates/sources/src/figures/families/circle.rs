@@ -228,7 +228,7 @@ impl Figure for Circle {
                         canvas.circle(end, 3.5, fill(look.ink));
                     }
                 }
-                canvas.keep_clear_of_line(a, b);
+                canvas.keep_clear_of_line(a, b, 5.0);
                 let middle = ((a.0 + b.0) / 2.0, (a.1 + b.1) / 2.0);
                 // Beside the line: outwards for tangents, inwards for chords.
                 let side = match segment {
@@ -291,6 +291,42 @@ impl Figure for Circle {
                         "Line meets centre?",
                     ],
                 ));
+                // A diameter and a chord both have two; asked of one of them, so that all answers
+                // are as likely.
+                let ends = match segment {
+                    Segment::Radius => Some(1),
+                    Segment::Chord => Some(2),
+                    Segment::Tangent => Some(0),
+                    Segment::Diameter => None,
+                };
+                if let Some(ends) = ends {
+                    all.push(
+                        seen(
+                            "ends_on_circle",
+                            int(ends),
+                            [
+                                "How many ends of the coloured line lie on the circle?",
+                                "Count the ends of the coloured line that are on the circle.",
+                                "Line ends on the circle?",
+                            ],
+                        )
+                        .steps(2)
+                        .measures("the number of ends of the line on the circle"),
+                    );
+                }
+                all.push(
+                    seen(
+                        "parts_cut",
+                        int(if matches!(segment, Segment::Diameter | Segment::Chord) { 2 } else { 1 }),
+                        [
+                            "Into how many parts does the coloured line divide the inside of the circle?",
+                            "How many separate parts of the circle's inside does the coloured line leave?",
+                            "Parts made by the line?",
+                        ],
+                    )
+                    .steps(2)
+                    .measures("the number of parts the line makes"),
+                );
                 all.push(
                     seen(
                         "line_colour",
@@ -359,7 +395,7 @@ impl Figure for Circle {
                 all.push(
                     read(
                         "circumference",
-                        decimal(2.0 * 3.14 * radius as f64, 2),
+                        decimal((628 * radius) as f64 / 100.0, 2),
                         [
                             "What is the circumference of the circle? Use 3.14 for pi.",
                             "With pi = 3.14, how long is the way around the circle?",
@@ -374,7 +410,7 @@ impl Figure for Circle {
                 all.push(
                     read(
                         "area",
-                        decimal(3.14 * (radius * radius) as f64, 2),
+                        decimal((314 * radius * radius) as f64 / 100.0, 2),
                         [
                             "What is the area of the circle? Use 3.14 for pi.",
                             "With pi = 3.14, how large is the area of the circle?",

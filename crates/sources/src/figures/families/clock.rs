@@ -150,12 +150,14 @@ impl Figure for Clock {
         let minute = s.minute as f32 / 60.0;
         let hour = (s.hour as f32 + minute) / 12.0;
         let colour = look.hue(s.hands).towards(Colour::BLACK, 0.15);
+        // The long hand ends short of the numbers.
+        let long = if s.dial == Dial::Strokes {
+            radius * 0.8
+        } else {
+            radius - 36.0
+        };
         let back = |turn: f32| around(c, radius * 0.1, turn + 0.5);
-        canvas.line(
-            back(minute),
-            around(c, radius * 0.8, minute),
-            stroke(look.ink, 4.0),
-        );
+        canvas.line(back(minute), around(c, long, minute), stroke(look.ink, 4.0));
         canvas.line(
             back(hour),
             around(c, radius * 0.48, hour),

@@ -318,10 +318,17 @@ impl Figure for CompositeArea {
                 canvas.polygon(&at, fill(colour).edged(look.ink, look.line + 1.2));
                 let n = at.len();
                 for i in 0..n {
-                    canvas.keep_clear_of_line(at[i], at[(i + 1) % n]);
+                    canvas.keep_clear_of_line(at[i], at[(i + 1) % n], look.line + 1.2);
                 }
                 let mut written: Vec<(bool, i64)> = Vec::new();
-                for (i, length) in lengths(&points).into_iter().enumerate() {
+                let all = lengths(&points);
+                // Level sides from the first on, upright ones from the last back, so that equal
+                // lengths of both directions do not stand at the same corner.
+                let level_side = |i: &usize| points[*i].1 == points[(i + 1) % n].1;
+                let level = (0..n).filter(|i| level_side(i));
+                let upright = (0..n).rev().filter(|i| !level_side(i));
+                for i in level.chain(upright) {
+                    let length = all[i];
                     let (a, b) = (points[i], points[(i + 1) % n]);
                     let level = a.1 == b.1;
                     // A length that stands at another side of the same direction is not repeated.

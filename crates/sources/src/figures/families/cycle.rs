@@ -182,6 +182,17 @@ impl Figure for Cycle {
             .near_misses()
             .measures("the number of stages"),
             seen(
+                "arrows",
+                int(n),
+                [
+                    "How many arrows does the cycle have?",
+                    "What is the number of arrows in the diagram?",
+                    "Number of arrows?",
+                ],
+            )
+            .near_misses()
+            .measures("the number of arrows"),
+            seen(
                 "top_colour",
                 word(&*colours[0]),
                 [
@@ -233,6 +244,28 @@ impl Figure for Cycle {
                 .among(pool.clone())
                 .steps(2),
             );
+            if n > 2 {
+                let second = (i + 2) % n;
+                all.push(
+                    seen(
+                        "colour_after_two",
+                        word(&*colours[second]),
+                        [
+                            format!(
+                                "Start at {} and follow two arrows. Which colour is there?",
+                                colours[i]
+                            ),
+                            format!(
+                                "Which colour is two steps after {} along the arrows?",
+                                colours[i]
+                            ),
+                            format!("Colour two after {}?", colours[i]),
+                        ],
+                    )
+                    .among(pool.clone())
+                    .steps(3),
+                );
+            }
             all.push(
                 read(
                     "stage_after",

@@ -148,7 +148,8 @@ impl Figure for Function {
     fn draw(&self, s: &Scene, canvas: &mut Canvas, _: &mut Rng8) {
         let look = canvas.look;
         let room = canvas.headed(None);
-        let (area, x, y) = axes::plane(canvas, room, -s.reach, s.reach, 2 - s.reach % 2);
+        let plane = axes::plane(canvas, room, -s.reach, s.reach);
+        let (area, x, y) = plane;
         let reach = s.reach as f32;
         let mut run: Vec<(f32, f32)> = Vec::new();
         let mut runs = Vec::new();
@@ -166,6 +167,7 @@ impl Figure for Function {
             canvas.polyline(run, stroke(look.hue(s.hue), 4.5));
         }
         canvas.rect(area, stroke(look.grid, 1.0));
+        axes::plane_numbers(canvas, plane, -s.reach, s.reach, 2 - s.reach % 2);
     }
 
     fn questions(&self, s: &Scene) -> Vec<Question> {

@@ -115,20 +115,26 @@ impl Figure for NumberLine {
         }
         if let (true, [from, to]) = (s.jump, s.points.as_slice()) {
             let (a, b) = (x(from.0 as f32), x(to.0 as f32));
-            let rise = (b - a).abs() * 0.35 + 22.0;
-            let peak = (y - 10.0 - rise * 1.15).max(10.0);
+            let rise = (b - a).abs() * 0.35 + 26.0;
             let colour = look.hue(to.1);
-            let middle = (a + b) / 2.0;
+            let peak = ((a + b) / 2.0, (y - 10.0 - rise * 1.15).max(8.0));
+            let end = (b, y - 10.0);
+            // The head points along the end of the curve.
+            let (dx, dy) = (end.0 - peak.0, end.1 - peak.1);
+            let length = dx.hypot(dy).max(1.0);
+            let neck = (end.0 - dx / length * 14.0, end.1 - dy / length * 14.0);
             canvas.path(
                 &format!(
-                    "M{a:.1} {:.1}Q{middle:.1} {peak:.1} {b:.1} {:.1}",
-                    y - 12.0,
-                    y - 20.0
+                    "M{a:.1} {:.1}Q{:.1} {:.1} {:.1} {:.1}",
+                    y - 10.0,
+                    peak.0,
+                    peak.1,
+                    neck.0,
+                    neck.1
                 ),
                 stroke(colour, 4.0),
             );
-            let lean = (b - middle) * 0.1;
-            canvas.arrow((b - lean, y - 30.0), (b, y - 9.0), colour, 4.0);
+            canvas.arrow(neck, end, colour, 4.0);
         }
         for (i, (tick, hue)) in s.points.iter().enumerate() {
             let p = (x(*tick as f32), y);

@@ -43,7 +43,12 @@ impl Figure for Pie {
         let n = count(rng, 2, 6);
         let (title, kind, labels) = themes::amounts(rng, n);
         // A ladder with gaps, then what is left goes to it from the top down, keeping the gaps.
-        let mut shares: Vec<i64> = (0..n as i64).map(|i| 5 + i * 4).collect();
+        let gap = match n {
+            2..=4 => 8,
+            5 => 5,
+            _ => 4,
+        };
+        let mut shares: Vec<i64> = (0..n as i64).map(|i| 5 + i * gap).collect();
         let mut left = 100 - shares.iter().sum::<i64>();
         while left > 0 {
             let from = count(rng, 0, n - 1);

@@ -123,7 +123,7 @@ impl Figure for Plant {
         let soil = Colour(150, 110, 75);
         if s.pot.is_none() {
             canvas.rect(
-                Area::new(0.0, ground, w * 0.78, h),
+                Area::new(0.0, ground, w, h),
                 fill(soil.towards(Colour::WHITE, 0.45)),
             );
         }

@@ -167,7 +167,8 @@ impl Figure for Scatter {
     fn draw(&self, s: &Scene, canvas: &mut Canvas, _: &mut Rng8) {
         let look = canvas.look;
         let room = canvas.headed(s.title.as_deref());
-        let (_, x, y) = axes::plane(canvas, room, 0, 10, 2);
+        let (area, x, y) = axes::plane(canvas, room, 0, 10);
+        axes::plane_numbers(canvas, (area, x, y), 0, 10, 2);
         let radius = if s.lettered() { 7.0 } else { 5.5 };
         let at: Vec<_> = s.points.iter().map(|p| (x.at(p.0), y.at(p.1))).collect();
         for (p, hue) in at.iter().zip(&s.hues) {

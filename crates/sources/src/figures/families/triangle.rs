@@ -247,7 +247,7 @@ impl Figure for Triangle {
             fill(colour.towards(Colour::WHITE, 0.25)).edged(look.ink, look.line + 1.2),
         );
         for i in 0..3 {
-            canvas.keep_clear_of_line(p[i], p[(i + 1) % 3]);
+            canvas.keep_clear_of_line(p[i], p[(i + 1) % 3], look.line + 1.2);
         }
         let centre = (
             (p[0].0 + p[1].0 + p[2].0) / 3.0,
@@ -290,7 +290,9 @@ impl Figure for Triangle {
                     let (u, v) = (unit(p[i], p[(i + 1) % 3]), unit(p[i], p[(i + 2) % 3]));
                     // The sharper the angle, the further in its number has room.
                     let half = (angles[i] as f32).to_radians() / 2.0;
-                    let depth = (13.0 / half.sin().max(0.1)).clamp(20.0, 75.0) + 3.0;
+                    let close = (15.0 / half.sin().max(0.1)).clamp(22.0, 80.0) + 3.0;
+                    // Beyond the square that marks a right angle.
+                    let depth = if s.right() == Some(i) { 34.0 } else { close };
                     let (bx, by) = unit((0.0, 0.0), (u.0 + v.0, u.1 + v.1));
                     let at = (p[i].0 + bx * depth, p[i].1 + by * depth);
                     let ink = colour.towards(Colour::WHITE, 0.25).contrast();
