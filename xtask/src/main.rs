@@ -105,7 +105,9 @@ fn target() -> PathBuf {
 
 fn build() -> Result<PathBuf> {
     libtorch::set_up(&root())?;
-    cargo(&["build", "--release", "--package", "math-llava"])?;
+    // With the examples, so that the dependencies get the features they have in `cargo test`: one
+    // build of them serves both.
+    cargo(&["build", "--release", "--workspace", "--bins", "--examples"])?;
     Ok(target()
         .join("release")
         .join(format!("math-llava{}", std::env::consts::EXE_SUFFIX)))

@@ -70,7 +70,9 @@ impl RunConfig {
             .with_context(|| format!("cannot read the configuration {}", path.display()))?;
         let config: RunConfig =
             toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
-        config.check().with_context(|| format!("in {}", path.display()))?;
+        config
+            .check()
+            .with_context(|| format!("in {}", path.display()))?;
         Ok(config)
     }
 

@@ -23,7 +23,9 @@ fn main() -> ExitCode {
     }
     if let Some(threads) = arguments.threads {
         // Fails only where the pool is already started, and nothing has started it yet.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
+        let _ = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.max(1))
+            .build_global();
     }
     // The first signal asks for a clean stop at the next safe point, the second means now.
     let handler = ctrlc::set_handler(|| {
@@ -34,7 +36,9 @@ fn main() -> ExitCode {
         sample::interrupt::request();
     });
     if let Err(error) = handler {
-        eprintln!("math-llava: cannot watch for Ctrl-C ({error}); a stop may lose the step at work");
+        eprintln!(
+            "math-llava: cannot watch for Ctrl-C ({error}); a stop may lose the step at work"
+        );
     }
     let outcome = match arguments.verb {
         Verb::Import(a) => commands::import::run(&a),
@@ -52,7 +56,11 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(error) => {
             eprintln!("math-llava: {error:#}");
-            ExitCode::from(if sample::interrupt::requested() { 130 } else { 2 })
+            ExitCode::from(if sample::interrupt::requested() {
+                130
+            } else {
+                2
+            })
         }
     }
 }

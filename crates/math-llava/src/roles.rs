@@ -26,7 +26,10 @@ impl ChatModel for ProgramTeacher {
                     prompt_tokens: 0,
                     completion_tokens: 0,
                 }),
-                Err(detail) => Err(Error::Unanswerable { id: request.id.clone(), detail }),
+                Err(detail) => Err(Error::Unanswerable {
+                    id: request.id.clone(),
+                    detail,
+                }),
             })
             .collect()
     }
@@ -65,14 +68,20 @@ mod student {
             let preprocessor = Preprocessor::load(folder, llava.config())?;
             let tokenizer = Tokenizer::load(folder)?;
             let generator = Generator::new(&llava, tokenizer)?;
-            Ok(Student { name: name.to_owned(), generator, preprocessor, batch_size })
+            Ok(Student {
+                name: name.to_owned(),
+                generator,
+                preprocessor,
+                batch_size,
+            })
         }
 
         fn question(request: &Request, image: Option<usize>) -> Result<Question, Error> {
             match request.turns.as_slice() {
-                [turn] if turn.role == Role::User && request.system.is_none() => {
-                    Ok(Question { image, text: turn.text.clone() })
-                }
+                [turn] if turn.role == Role::User && request.system.is_none() => Ok(Question {
+                    image,
+                    text: turn.text.clone(),
+                }),
                 _ => Err(Error::Unanswerable {
                     id: request.id.clone(),
                     detail: "this model answers one user turn and no system prompt".into(),
@@ -87,10 +96,15 @@ mod student {
         }
 
         fn reply(&self, batch: &[Request]) -> Vec<Result<Reply, Error>> {
-            let failed = |detail: String| Error::Failed { model: self.name.clone(), detail };
+            let failed = |detail: String| Error::Failed {
+                model: self.name.clone(),
+                detail,
+            };
             // Each distinct image is read and encoded once.
-            let mut paths: Vec<PathBuf> =
-                batch.iter().filter_map(|r| r.images.first().cloned()).collect();
+            let mut paths: Vec<PathBuf> = batch
+                .iter()
+                .filter_map(|r| r.images.first().cloned())
+                .collect();
             paths.sort();
             paths.dedup();
             let mut images = Vec::new();
@@ -110,8 +124,10 @@ mod student {
             let places: Vec<Result<usize, Error>> = batch
                 .iter()
                 .map(|request| {
-                    let refuse =
-                        |detail: String| Error::Unanswerable { id: request.id.clone(), detail };
+                    let refuse = |detail: String| Error::Unanswerable {
+                        id: request.id.clone(),
+                        detail,
+                    };
                     let image = match request.images.as_slice() {
                         [] => None,
                         [path] => match index.get(path) {
@@ -126,7 +142,10 @@ mod student {
                     Ok(questions.len() - 1)
                 })
                 .collect();
-            match self.generator.generate(&images, &questions, longest, self.batch_size) {
+            match self
+                .generator
+                .generate(&images, &questions, longest, self.batch_size)
+            {
                 Ok(generated) => places
                     .into_iter()
                     .map(|place| {
@@ -171,6 +190,9 @@ mod tests {
             seed: 1,
         };
         let replies = ProgramTeacher.reply(std::slice::from_ref(&request));
-        assert!(matches!(&replies[..], [Err(Error::Unanswerable { .. })]), "{replies:?}");
+        assert!(
+            matches!(&replies[..], [Err(Error::Unanswerable { .. })]),
+            "{replies:?}"
+        );
     }
 }

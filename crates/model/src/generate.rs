@@ -129,7 +129,6 @@ impl Generator {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let bar = sample::progress::bar("generate", questions.len() as u64, "answers");
         let mut answers: Vec<Option<Generated>> = questions.iter().map(|_| None).collect();
         let mut features = BTreeMap::new();
         for batch in batches(&rows, batch_size.max(1)) {
@@ -147,9 +146,7 @@ impl Generator {
                     finish,
                 });
             }
-            bar.inc(batch.len() as u64);
         }
-        bar.finish();
         Ok(answers.into_iter().flatten().collect())
     }
 

@@ -26,7 +26,10 @@ pub fn run(arguments: &Import) -> Result<bool> {
         let root = arguments.root.as_deref().with_context(|| {
             format!("--root DIR is missing: the folder with {}", source.title())
         })?;
-        let options = ImportOptions { splits: arguments.splits.clone(), limit: arguments.limit };
+        let options = ImportOptions {
+            splits: arguments.splits.clone(),
+            limit: arguments.limit,
+        };
         sources::import(source, &options, root, &arguments.out, arguments.force)?
     };
     println!("{} in {}", counts(&manifest), arguments.out.display());
@@ -36,13 +39,19 @@ pub fn run(arguments: &Import) -> Result<bool> {
 /// `8000 samples, 600 images, 2 rejects (image_missing 2)`.
 pub fn counts(manifest: &Manifest) -> String {
     let get = |name: &str| manifest.counts.get(name).copied().unwrap_or(0);
-    let mut text =
-        format!("{} samples, {} images, {} rejects", get("samples"), get("images"), get("rejects"));
+    let mut text = format!(
+        "{} samples, {} images, {} rejects",
+        get("samples"),
+        get("images"),
+        get("rejects")
+    );
     if let Some(reasons) = manifest.results["rejects"].as_object()
         && !reasons.is_empty()
     {
-        let listed: Vec<String> =
-            reasons.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+        let listed: Vec<String> = reasons
+            .iter()
+            .map(|(reason, n)| format!("{reason} {n}"))
+            .collect();
         text.push_str(&format!(" ({})", listed.join(", ")));
     }
     text

@@ -8,9 +8,17 @@ use crate::args::Logits;
 #[cfg(feature = "torch")]
 pub fn run(arguments: &Logits) -> Result<bool> {
     if !arguments.model.join("config.json").is_file() {
-        bail!("{} is no Hugging Face folder: it has no config.json", arguments.model.display());
+        bail!(
+            "{} is no Hugging Face folder: it has no config.json",
+            arguments.model.display()
+        );
     }
-    model::write_logits(&arguments.model, &arguments.image, &arguments.prompt, &arguments.out)?;
+    model::write_logits(
+        &arguments.model,
+        &arguments.image,
+        &arguments.prompt,
+        &arguments.out,
+    )?;
     println!("logits in {}", arguments.out.display());
     Ok(true)
 }

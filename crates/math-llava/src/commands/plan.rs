@@ -26,7 +26,11 @@ pub fn print(pipeline: &Pipeline) -> Result<bool> {
     let mut seconds = Vec::new();
     let mut rows: Vec<[String; 3]> = Vec::new();
     let mut row = |stage: &str, what: String, estimate: f64| {
-        rows.push([stage.to_owned(), what, format!("about {}", duration(estimate))]);
+        rows.push([
+            stage.to_owned(),
+            what,
+            format!("about {}", duration(estimate)),
+        ]);
         seconds.push(estimate);
     };
 
@@ -42,29 +46,50 @@ pub fn print(pipeline: &Pipeline) -> Result<bool> {
     for source in &config.sources {
         let manifest = Manifest::read(&rehearsal.layout.import(&source.name))?;
         let samples = manifest.counts.get("samples").copied().unwrap_or(0);
-        let more = if samples as usize >= ROWS { " or more rows" } else { " rows" };
+        let more = if samples as usize >= ROWS {
+            " or more rows"
+        } else {
+            " rows"
+        };
         what.push(format!("{}: {samples}{more}", source.name));
     }
     row("import", what.join(", "), import * scale);
 
     let select = timed(|| rehearsal.quietly("select"))?;
     let selected = count(&rehearsal, "select", "images") * scale;
-    row("select", format!("{selected:.0} images of those"), select * scale);
+    row(
+        "select",
+        format!("{selected:.0} images of those"),
+        select * scale,
+    );
 
     let synth = timed(|| rehearsal.quietly("synth"))?;
     let pairs = count(&rehearsal, "synth", "samples") * scale;
     let teacher = &config.synth.teacher;
     let spent = "no request costs money";
-    row("synth", format!("{pairs:.0} pairs in all, teacher {teacher:?}, {spent}"), synth * scale);
+    row(
+        "synth",
+        format!("{pairs:.0} pairs in all, teacher {teacher:?}, {spent}"),
+        synth * scale,
+    );
 
     learning(&rehearsal, pipeline, scale, selected, &mut row)?;
 
-    println!("{} would do, in {}:\n", "This run", pipeline.layout.run.display());
+    println!(
+        "{} would do, in {}:\n",
+        "This run",
+        pipeline.layout.run.display()
+    );
     let width = rows.iter().map(|r| r[1].chars().count()).max().unwrap_or(0);
     for [stage, what, estimate] in &rows {
         println!("{stage:>8}  {what:<width$}  {estimate}");
     }
-    println!("{:>8}  {:<width$}  about {}", "total", "", duration(seconds.iter().sum()));
+    println!(
+        "{:>8}  {:<width$}  about {}",
+        "total",
+        "",
+        duration(seconds.iter().sum())
+    );
     println!("\nNothing was written there.");
     Ok(true)
 }
@@ -87,7 +112,11 @@ fn learning(
     let config = &pipeline.config.train;
     let forecast = train::forecast(config, pipeline.config.seed, &samples, &file, 4)?;
     let all = (selected / config.batch_images as f64 * config.epochs).ceil();
-    let steps = if config.max_steps == 0 { all } else { all.min(config.max_steps as f64) };
+    let steps = if config.max_steps == 0 {
+        all
+    } else {
+        all.min(config.max_steps as f64)
+    };
     row(
         "train",
         format!(
@@ -126,7 +155,11 @@ fn learning(
     _: f64,
     row: &mut impl FnMut(&str, String, f64),
 ) -> Result<()> {
-    row("train", "not in this build: it has no libtorch".to_owned(), 0.0);
+    row(
+        "train",
+        "not in this build: it has no libtorch".to_owned(),
+        0.0,
+    );
     Ok(())
 }
 
@@ -148,8 +181,18 @@ fn shrink(pipeline: &Pipeline, folder: &Path) -> (Pipeline, f64) {
     for source in &mut config.sources {
         source.limit = Some(source.limit.unwrap_or(ROWS).min(ROWS));
     }
-    let layout = Layout { run: folder.to_owned() };
-    (Pipeline { config, layout, root: pipeline.root.clone(), force: false }, scale)
+    let layout = Layout {
+        run: folder.to_owned(),
+    };
+    (
+        Pipeline {
+            config,
+            layout,
+            root: pipeline.root.clone(),
+            force: false,
+        },
+        scale,
+    )
 }
 
 fn count(pipeline: &Pipeline, stage: &str, name: &str) -> f64 {
@@ -201,8 +244,13 @@ mod tests {
 
     #[test]
     fn durations_read_as_people_say_them() {
-        let cases =
-            [(0.04, "0.0 s"), (9.94, "9.9 s"), (35.2, "35 s"), (250.0, "4 min 10 s"), (7500.0, "2 h 5 min")];
+        let cases = [
+            (0.04, "0.0 s"),
+            (9.94, "9.9 s"),
+            (35.2, "35 s"),
+            (250.0, "4 min 10 s"),
+            (7500.0, "2 h 5 min"),
+        ];
         for (seconds, text) in cases {
             assert_eq!(duration(seconds), text);
         }

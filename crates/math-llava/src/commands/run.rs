@@ -28,8 +28,12 @@ pub struct Pipeline {
 /// Runs everything, prints the table and where the report is.
 pub fn run(arguments: &Run) -> Result<bool> {
     let config = RunConfig::read(&arguments.config)?;
-    let pipeline =
-        Pipeline::new(config, arguments.out.clone(), arguments.root.clone(), arguments.force);
+    let pipeline = Pipeline::new(
+        config,
+        arguments.out.clone(),
+        arguments.root.clone(),
+        arguments.force,
+    );
     if arguments.dry_run {
         return plan::print(&pipeline);
     }
@@ -39,8 +43,18 @@ pub fn run(arguments: &Run) -> Result<bool> {
     }
     let results = pipeline.results()?;
     println!("\n{}", report::table(&results));
-    println!("\ndone in {}", plan::duration(started.elapsed().as_secs_f64()));
-    println!("report: {}", pipeline.layout.stage("report").join("report.html").display());
+    println!(
+        "\ndone in {}",
+        plan::duration(started.elapsed().as_secs_f64())
+    );
+    println!(
+        "report: {}",
+        pipeline
+            .layout
+            .stage("report")
+            .join("report.html")
+            .display()
+    );
     let accuracy = 100.0 * results.overall.model.value;
     if let Some(wanted) = arguments.min_accuracy
         && accuracy < wanted
@@ -54,8 +68,12 @@ pub fn run(arguments: &Run) -> Result<bool> {
 /// Runs one stage of a configuration.
 pub fn stage(arguments: &StageArguments, verb: &str) -> Result<bool> {
     let config = RunConfig::read(&arguments.config)?;
-    let pipeline =
-        Pipeline::new(config, arguments.out.clone(), arguments.root.clone(), arguments.force);
+    let pipeline = Pipeline::new(
+        config,
+        arguments.out.clone(),
+        arguments.root.clone(),
+        arguments.force,
+    );
     if arguments.dry_run {
         return plan::print(&pipeline);
     }
@@ -76,7 +94,12 @@ impl Pipeline {
     ) -> Pipeline {
         let run = out.unwrap_or_else(|| config.out.clone());
         let root = root.or_else(|| config.data_root.clone());
-        Pipeline { config, layout: Layout { run }, root, force }
+        Pipeline {
+            config,
+            layout: Layout { run },
+            root,
+            force,
+        }
     }
 
     /// Does one stage and says what came out.
@@ -107,14 +130,25 @@ impl Pipeline {
 
     /// The folders of all imports that training draws from.
     fn imports(&self) -> Vec<PathBuf> {
-        let figures = self.config.figures.iter().map(|_| self.layout.import("figures"));
-        let sources = self.config.sources.iter().map(|s| self.layout.import(&s.name));
+        let figures = self
+            .config
+            .figures
+            .iter()
+            .map(|_| self.layout.import("figures"));
+        let sources = self
+            .config
+            .sources
+            .iter()
+            .map(|s| self.layout.import(&s.name));
         figures.chain(sources).collect()
     }
 
     /// Where a published data set lies.
     pub fn source_root(&self, source: &SourceConfig) -> Result<PathBuf> {
-        let below = source.root.clone().unwrap_or_else(|| PathBuf::from(&source.name));
+        let below = source
+            .root
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(&source.name));
         if below.is_absolute() {
             return Ok(below);
         }
@@ -134,7 +168,12 @@ impl Pipeline {
         if let Some(figures) = &self.config.figures {
             let folder = self.layout.import("figures");
             let manifest = self.replacing(|force| {
-                Ok(sources::figures::import(figures, self.config.seed, &folder, force)?)
+                Ok(sources::figures::import(
+                    figures,
+                    self.config.seed,
+                    &folder,
+                    force,
+                )?)
             })?;
             says.push(format!("figures: {}", import::counts(&manifest)));
         }
@@ -154,7 +193,12 @@ impl Pipeline {
         if let Some(heldout) = &self.config.heldout {
             let folder = self.layout.heldout();
             let manifest = self.replacing(|force| {
-                Ok(sources::figures::import(heldout, self.config.seed, &folder, force)?)
+                Ok(sources::figures::import(
+                    heldout,
+                    self.config.seed,
+                    &folder,
+                    force,
+                )?)
             })?;
             says.push(format!("held out: {}", import::counts(&manifest)));
         }
@@ -177,8 +221,11 @@ impl Pipeline {
             "program" => Some(&ProgramTeacher),
             other => bail!("[synth] teacher = {other:?}: there are \"program\" and \"none\""),
         };
-        let manifest = self
-            .replacing(|force| Ok(synth::synthesise(config, seed, &from, teacher, &out, force)?))?;
+        let manifest = self.replacing(|force| {
+            Ok(synth::synthesise(
+                config, seed, &from, teacher, &out, force,
+            )?)
+        })?;
         Ok(import::counts(&manifest))
     }
 
@@ -324,10 +371,14 @@ mod learning {
             for row in read_table::<ImageRow>(&folder.join(images))? {
                 let file = resolve_image(folder, &roots, &row.image.path)?;
                 self.files.insert(row.image.path.clone(), file);
-                let family = Family { source: row.source, family: row.family };
+                let family = Family {
+                    source: row.source,
+                    family: row.family,
+                };
                 self.families.insert(row.image.path, family);
             }
-            self.items.extend(read_table::<Sample>(&folder.join(samples))?);
+            self.items
+                .extend(read_table::<Sample>(&folder.join(samples))?);
             Ok(())
         }
     }

@@ -4,9 +4,21 @@ use anyhow::Result;
 
 /// Prints the list.
 pub fn run() -> Result<bool> {
-    println!("{:<10} {:<10} {:<4} {:<40} layout below --root", "name", "title", "task", "licence");
-    let families: Vec<&str> = ::sources::figures::families().map(|(name, _)| name).collect();
-    println!("{:<10} {:<10} {:<4} {:<40} drawn: {}", "figures", "figures", "all", "-", families.join(", "));
+    println!(
+        "{:<10} {:<10} {:<4} {:<40} layout below --root",
+        "name", "title", "task", "licence"
+    );
+    let families: Vec<&str> = ::sources::figures::families()
+        .map(|(name, _)| name)
+        .collect();
+    println!(
+        "{:<10} {:<10} {:<4} {:<40} drawn: {}",
+        "figures",
+        "figures",
+        "all",
+        "-",
+        families.join(", ")
+    );
     for source in ::sources::SOURCES {
         println!(
             "{:<10} {:<10} {:<4} {:<40} {}",
