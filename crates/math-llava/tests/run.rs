@@ -39,6 +39,11 @@ batch_images = 4
 epochs = 2.0
 checkpoint_steps = 3
 
+[train.tower]
+steps = 6
+batch_images = 8
+min_images = 4
+
 [train.model.vision]
 image_size = 32
 patch_size = 16

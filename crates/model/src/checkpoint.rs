@@ -10,7 +10,6 @@ use safetensors::{Dtype, View};
 use serde_json::json;
 use tch::{Kind, Tensor};
 
-use crate::preprocess::{CLIP_MEAN, CLIP_STD};
 use crate::{Error, Llava, LlavaConfig, Tokenizer};
 
 /// Type of the stored weights.
@@ -104,8 +103,8 @@ fn side_files(
                 "do_rescale": true,
                 "rescale_factor": 1.0 / 255.0,
                 "do_normalize": true,
-                "image_mean": CLIP_MEAN,
-                "image_std": CLIP_STD,
+                "image_mean": config.image_mean,
+                "image_std": config.image_std,
             }),
         ),
         (

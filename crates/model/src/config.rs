@@ -49,6 +49,12 @@ pub struct LlavaConfig {
     pub image_aspect_ratio: String,
     /// The conversation form this model was trained with. Ours; transformers keeps it unread.
     pub conversation_template: Template,
+    /// The colour that the tower sees as zero, per channel from 0 to 1, with which images are also
+    /// padded; CLIP's unless a tower was trained with another. Written to
+    /// `preprocessor_config.json`; transformers keeps this copy unread.
+    pub image_mean: [f64; 3],
+    /// What pixel values are divided by after the mean is taken off.
+    pub image_std: [f64; 3],
     /// Type of the stored weights.
     pub torch_dtype: String,
 }
@@ -70,6 +76,8 @@ impl Default for LlavaConfig {
             pad_token_id: None,
             image_aspect_ratio: "pad".to_owned(),
             conversation_template: Template::V1,
+            image_mean: crate::CLIP_MEAN,
+            image_std: crate::CLIP_STD,
             torch_dtype: "float32".to_owned(),
         }
     }

@@ -85,7 +85,7 @@ impl LayerNorm {
     }
 }
 
-/// LLaMA's RMSNorm: in f32, then cast, then scaled, in this order.
+/// LLaMA's RMSNorm; libtorch computes bf16 inputs in f32 inside.
 pub(crate) struct RmsNorm {
     pub weight: Tensor,
     pub eps: f64,
@@ -93,18 +93,13 @@ pub(crate) struct RmsNorm {
 
 impl RmsNorm {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
-        let kind = x.f_kind()?;
-        let wide = x.f_to_kind(Kind::Float)?;
-        let variance = wide
-            .f_square()?
-            .f_mean_dim([-1i64].as_slice(), true, Kind::Float)?;
-        let scale = variance.f_add_scalar(self.eps)?.f_rsqrt()?;
-        Ok(wide
-            .f_mul(&scale)?
-            .f_to_kind(kind)?
-            .f_mul(&self.weight.f_to_kind(kind)?)?)
+        let weight = self.weight.f_to_kind(x.f_kind()?)?;
+        Ok(x.f_rms_norm(self.weight.size(), Some(&weight), Some(self.eps))?)
     }
 }
+
+/// Sequences up to this many tokens hold their attention scores in memory.
+const SHORT: i64 = 1024;
 
 /// Attention over heads: `q` is [batch, heads, tokens, head_dim], `k` and `v` may have fewer
 /// heads. Gives [batch, tokens, heads * head_dim].
@@ -116,6 +111,18 @@ pub(crate) fn attend(
     causal: bool,
 ) -> Result<Tensor, Error> {
     let grouped = q.size().get(1) != k.size().get(1);
+    // libtorch's CPU attention kernel saves memory, not time: for short bf16 sequences two plain
+    // products are faster (measured at 64 and 386 tokens: 1.9 ms against 10.5, 29 against 46).
+    let short = q.size()[2].max(k.size()[2]) <= SHORT;
+    if short && q.f_kind()? == Kind::BFloat16 && !grouped && !causal {
+        let scale = (q.size()[3] as f64).powf(-0.5);
+        let mut scores = q.f_mul_scalar(scale)?.f_matmul(&k.f_transpose(-2, -1)?)?;
+        if let Some(mask) = mask {
+            scores = scores.f_add_(mask)?; // [batch, heads, tokens, tokens]
+        }
+        let out = scores.f_softmax(-1, None::<Kind>)?.f_matmul(v)?;
+        return Ok(out.f_transpose(1, 2)?.f_flatten(2, 3)?);
+    }
     let out =
         Tensor::f_scaled_dot_product_attention(q, k, v, mask, 0.0, causal, None::<f64>, grouped)?;
     // [batch, heads, tokens, head_dim] -> [batch, tokens, heads * head_dim]

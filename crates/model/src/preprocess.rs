@@ -46,8 +46,8 @@ impl Preprocessor {
     pub fn new(config: &LlavaConfig) -> Preprocessor {
         Preprocessor {
             side: usize::try_from(config.vision_config.image_size).unwrap_or(1),
-            mean: CLIP_MEAN,
-            std: CLIP_STD,
+            mean: config.image_mean,
+            std: config.image_std,
         }
     }
 

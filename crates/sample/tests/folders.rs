@@ -1,6 +1,5 @@
 //! Stage folders and tables as other stages rely on them.
 
-
 #![allow(clippy::unwrap_used)]
 use sample::{
     Answer, Error, ImageRef, ImageRow, Manifest, Origin, Reject, Row, SAMPLES, Sample, Stage,

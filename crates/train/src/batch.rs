@@ -35,6 +35,8 @@ pub struct Batch {
     pub tokens: usize,
     /// Tokens that the pairs would be as separate sequences.
     pub unpacked: usize,
+    /// Whether the features' gradient is centred over the batch; see `step`.
+    pub centred: bool,
 }
 
 /// Lays trees into rows of `capacity` tokens, longest first, each into the first row with room.
@@ -142,6 +144,7 @@ pub fn collate(
         pairs: trees.iter().map(|t| t.pairs).sum(),
         tokens: trees.iter().map(|t| t.len()).sum(),
         unpacked: trees.iter().map(|t| t.unpacked).sum(),
+        centred: false,
     })
 }
 

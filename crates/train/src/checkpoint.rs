@@ -17,18 +17,21 @@ use crate::adamw::AdamW;
 
 /// Below the stage's folder.
 const FOLDER: &str = "checkpoint";
-const FILE: &str = "state.safetensors";
+/// The joint training's state.
+pub const JOINT: &str = "state.safetensors";
+/// The tower's own training's state.
+pub const TOWER: &str = "tower.safetensors";
 /// Raised when what the file holds changes its meaning.
 const VERSION: i64 = 1;
 
-/// Where the checkpoint of a stage lies.
-pub fn path(stage: &Path) -> PathBuf {
-    stage.join(FOLDER).join(FILE)
+/// Where a checkpoint of a stage lies: [`JOINT`] or [`TOWER`].
+pub fn path(stage: &Path, file: &str) -> PathBuf {
+    stage.join(FOLDER).join(file)
 }
 
 /// Saves the optimiser's state with its parameters, and `frozen` not at all: it is as it began.
-pub fn save(stage: &Path, key: &StageKey, adamw: &AdamW) -> Result<(), Error> {
-    let path = path(stage);
+pub fn save(stage: &Path, file: &str, key: &StageKey, adamw: &AdamW) -> Result<(), Error> {
+    let path = path(stage, file);
     let folder = stage.join(FOLDER);
     fs::create_dir_all(&folder).map_err(|e| sample::Error::io(&folder, e))?;
     let key = serde_json::to_vec(key).map_err(|e| sample::Error::format(&path, e))?;
@@ -42,7 +45,7 @@ pub fn save(stage: &Path, key: &StageKey, adamw: &AdamW) -> Result<(), Error> {
         tensors.push((format!("m.{}", slot.name), slot.m.shallow_clone()));
         tensors.push((format!("v.{}", slot.name), slot.v.shallow_clone()));
     }
-    let temporary = folder.join(format!("{FILE}.tmp"));
+    let temporary = folder.join(format!("{file}.tmp"));
     Tensor::write_safetensors(&tensors, &temporary)?;
     File::open(&temporary)
         .and_then(|file| file.sync_all())
@@ -56,8 +59,8 @@ pub fn save(stage: &Path, key: &StageKey, adamw: &AdamW) -> Result<(), Error> {
 /// # Errors
 /// Where the checkpoint is of another key, of another version, or cannot be read whole; nothing is
 /// changed then.
-pub fn load(stage: &Path, key: &StageKey, adamw: &mut AdamW) -> Result<bool, Error> {
-    let path = path(stage);
+pub fn load(stage: &Path, file: &str, key: &StageKey, adamw: &mut AdamW) -> Result<bool, Error> {
+    let path = path(stage, file);
     if !path.exists() {
         return Ok(false);
     }

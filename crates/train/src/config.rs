@@ -39,6 +39,14 @@ pub struct VisionConfig {
     pub heads: usize,
     /// Width of the MLP.
     pub mlp: usize,
+    /// The colour that the tower sees as zero, per channel from 0 to 1: CLIP's mean by default. White
+    /// suits drawn figures, which are mostly paper.
+    pub image_mean: [f64; 3],
+    /// What pixel values are divided by.
+    pub image_std: [f64; 3],
+    /// Amplitude of the sine and cosine values that the position embedding begins with; 0 begins
+    /// with CLIP's small random values, from which a short run does not learn where things are.
+    pub position_amplitude: f64,
 }
 
 /// A LLaMA decoder.
@@ -59,6 +67,8 @@ pub struct TextConfig {
     pub vocab_size: usize,
     /// Longest conversation in tokens, image included; what is beyond is cut off.
     pub max_length: usize,
+    /// Standard deviation of the weights at the start.
+    pub initializer_range: f64,
 }
 
 impl Default for ModelConfig {
@@ -80,6 +90,9 @@ impl Default for VisionConfig {
             layers: 4,
             heads: 4,
             mlp: 1024,
+            image_mean: model::CLIP_MEAN,
+            image_std: model::CLIP_STD,
+            position_amplitude: 0.0,
         }
     }
 }
@@ -94,6 +107,7 @@ impl Default for TextConfig {
             mlp: 768,
             vocab_size: 1024,
             max_length: 512,
+            initializer_range: 0.02,
         }
     }
 }
@@ -115,6 +129,7 @@ impl ModelConfig {
                 bos_token_id: tokenizer.bos.map(model::TokenIds::One),
                 eos_token_id: Some(model::TokenIds::One(tokenizer.eos)),
                 pad_token_id: Some(tokenizer.pad),
+                initializer_range: self.text.initializer_range,
                 ..Default::default()
             },
             vision_config: model::VisionConfig {
@@ -133,7 +148,37 @@ impl ModelConfig {
             vision_feature_layer: -1,
             pad_token_id: Some(tokenizer.pad),
             conversation_template: self.template,
+            image_mean: self.vision.image_mean,
+            image_std: self.vision.image_std,
             ..Default::default()
+        }
+    }
+}
+
+/// The tower's own training, in place of CLIP's; see `tower`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TowerConfig {
+    /// Steps; 0 leaves it out.
+    pub steps: u64,
+    /// Images per step.
+    pub batch_images: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Factor on `lr` for the heads, which are thrown away afterwards.
+    pub head_lr_scale: f64,
+    /// A kind of fact is learned where at least so many images have one.
+    pub min_images: usize,
+}
+
+impl Default for TowerConfig {
+    fn default() -> Self {
+        TowerConfig {
+            steps: 0,
+            batch_images: 32,
+            lr: 4e-4,
+            head_lr_scale: 3.0,
+            min_images: 30,
         }
     }
 }
@@ -148,6 +193,13 @@ pub struct TrainConfig {
     pub lr: f64,
     /// Factor on `lr` for the vision tower.
     pub tower_lr_scale: f64,
+    /// Factor on `lr` for the projector.
+    pub projector_lr_scale: f64,
+    /// Takes what is common to all patches of a batch off the gradient of the image features, so that
+    /// the tower is asked for differences only. For training from scratch; see `step`.
+    pub centre_features: bool,
+    /// What the tower learns alone before the decoder joins in.
+    pub tower: TowerConfig,
     /// Share of the steps over which the learning rate rises; the paper's is 0.03.
     pub warmup_ratio: f64,
     /// Decoupled weight decay, on matrices only; the paper's is 0.
@@ -192,6 +244,9 @@ impl Default for TrainConfig {
             model: ModelConfig::default(),
             lr: 2e-5,
             tower_lr_scale: 1.0,
+            projector_lr_scale: 1.0,
+            centre_features: false,
+            tower: TowerConfig::default(),
             warmup_ratio: 0.03,
             weight_decay: 0.0,
             betas: [0.9, 0.999],
@@ -234,6 +289,7 @@ impl TrainConfig {
             ("batch_images", self.batch_images),
             ("threads", self.threads),
             ("tree_tokens", self.tree_tokens),
+            ("tower.batch_images", self.tower.batch_images),
         ];
         for (name, value) in positive {
             // Past this no product of sizes below can overflow, and no machine has the memory.
@@ -272,6 +328,21 @@ impl TrainConfig {
         let ranges = [
             ("lr", self.lr, 0.0, 10.0),
             ("tower_lr_scale", self.tower_lr_scale, 0.0, 1e4),
+            ("projector_lr_scale", self.projector_lr_scale, 0.0, 1e4),
+            ("tower.lr", self.tower.lr, 0.0, 10.0),
+            ("tower.head_lr_scale", self.tower.head_lr_scale, 0.0, 1e4),
+            (
+                "model.vision.position_amplitude",
+                vision.position_amplitude,
+                0.0,
+                100.0,
+            ),
+            (
+                "model.text.initializer_range",
+                text.initializer_range,
+                1e-6,
+                10.0,
+            ),
             ("warmup_ratio", self.warmup_ratio, 0.0, 1.0),
             ("weight_decay", self.weight_decay, 0.0, 10.0),
             ("betas[0]", self.betas[0], 0.0, 1.0 - 1e-9),

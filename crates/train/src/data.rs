@@ -21,6 +21,8 @@ const GROUP: usize = 256;
 /// The images of a run.
 pub struct Images {
     files: Vec<PathBuf>,
+    /// As samples write them, in the files' order.
+    paths: Vec<String>,
     /// The first of the files, decoded.
     cached: Vec<Pixels>,
     preprocessor: Preprocessor,
@@ -56,6 +58,11 @@ impl Images {
     /// The file of an image, for messages.
     pub fn file(&self, index: usize) -> &Path {
         &self.files[index]
+    }
+
+    /// The images' paths, as samples write them.
+    pub fn paths(&self) -> &[String] {
+        &self.paths
     }
 
     /// How many there are.
@@ -129,6 +136,7 @@ pub fn prepare(
     let bar = progress::bar("prepare", groups.len() as u64, "images");
     let mut images = Images {
         files: Vec::new(),
+        paths: Vec::new(),
         cached: Vec::new(),
         preprocessor,
     };
@@ -143,7 +151,7 @@ pub fn prepare(
                 ready
             })
             .collect();
-        for ready in ready {
+        for (group, ready) in groups.iter().zip(ready) {
             let (file, pixels, packed, unusable) = ready?;
             rejects.extend(unusable);
             if packed.is_empty() {
@@ -151,6 +159,12 @@ pub fn prepare(
             }
             let image = images.files.len();
             images.files.push(file);
+            images.paths.push(
+                group
+                    .first()
+                    .map(|s| s.image.path.clone())
+                    .unwrap_or_default(),
+            );
             if (image as u64) < room {
                 images.cached.extend(pixels);
             }

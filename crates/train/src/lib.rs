@@ -12,13 +12,16 @@ mod checkpoint;
 mod config;
 pub mod data;
 pub mod metrics;
+mod positions;
 mod run;
 pub mod schedule;
 pub mod step;
+pub mod tower;
 pub mod tree;
 
-pub use config::{ModelConfig, TextConfig, TrainConfig, VisionConfig};
-pub use run::{Forecast, ImageFile, METRICS, MODEL, TIMING, forecast, run};
+pub use config::{ModelConfig, TextConfig, TowerConfig, TrainConfig, VisionConfig};
+pub use run::{Forecast, ImageFile, METRICS, MODEL, TIMING, TrainingData, forecast, run};
+pub use tower::Facts;
 
 /// What can stop a training run.
 #[derive(Debug, thiserror::Error)]

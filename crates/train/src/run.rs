@@ -20,8 +20,9 @@ use crate::batch::{Batch, collate};
 use crate::data::{self, Data, Placed};
 use crate::metrics::{self, Lines, StepMetrics, StepTiming};
 use crate::schedule::learning_rate;
+use crate::tower::{self, Facts, Labels};
 use crate::tree::Tree;
-use crate::{Error, TrainConfig, checkpoint, step};
+use crate::{Error, TrainConfig, checkpoint, positions, step};
 
 /// One line of JSON per step: what was computed.
 pub const METRICS: &str = "metrics.jsonl";
@@ -33,7 +34,17 @@ pub const MODEL: &str = "model";
 /// Finds the file of a sample's image.
 pub type ImageFile<'a> = dyn Fn(&Sample) -> Result<PathBuf, sample::Error> + Sync + 'a;
 
-/// Trains a model from scratch on `samples` and leaves it in `folder`.
+/// What a run trains on.
+pub struct TrainingData<'a> {
+    /// The pairs.
+    pub samples: &'a [Sample],
+    /// What is known about their images beyond them, for the tower's own training; may be empty.
+    pub facts: &'a Facts,
+    /// Finds the images.
+    pub image_file: &'a ImageFile<'a>,
+}
+
+/// Trains a model from scratch on `data` and leaves it in `folder`.
 ///
 /// A finished stage with the same key is returned as it is; an unfinished one goes on from its
 /// checkpoint, unless `force` starts it anew. On a stop (Ctrl-C, SIGTERM) a checkpoint is saved
@@ -49,8 +60,7 @@ pub type ImageFile<'a> = dyn Fn(&Sample) -> Result<PathBuf, sample::Error> + Syn
 pub fn run(
     config: &TrainConfig,
     run_seed: u64,
-    samples: &[Sample],
-    image_file: &ImageFile<'_>,
+    data: &TrainingData<'_>,
     folder: &Path,
     key: StageKey,
     force: bool,
@@ -63,9 +73,12 @@ pub fn run(
     if force {
         checkpoint::remove(folder)?;
     }
-    let mut session = Session::new(config, run_seed, samples, image_file)?;
+    let mut session = Session::new(config, run_seed, data)?;
     write_table(&stage.path(sample::REJECTS), &session.data.rejects)?;
-    let resumed = checkpoint::load(folder, stage.key(), &mut session.adamw)?;
+    let resumed = checkpoint::load(folder, checkpoint::JOINT, stage.key(), &mut session.adamw)?;
+    if !resumed {
+        session.train_tower(config, Some(&stage))?;
+    }
     progress::note(&session.describe());
     if resumed {
         progress::note(&format!(
@@ -98,7 +111,9 @@ pub struct Forecast {
     pub tokens_unpacked: usize,
     /// Of the median step tried.
     pub seconds_per_step: f64,
-    /// Of the whole run's steps.
+    /// Of the tower's own training.
+    pub tower_seconds: f64,
+    /// Of the whole run's steps, the tower's own included.
     pub seconds: f64,
 }
 
@@ -106,12 +121,17 @@ pub struct Forecast {
 pub fn forecast(
     config: &TrainConfig,
     run_seed: u64,
-    samples: &[Sample],
-    image_file: &ImageFile<'_>,
+    data: &TrainingData<'_>,
     tries: u64,
 ) -> Result<Forecast, Error> {
     config.check()?;
-    let mut session = Session::new(config, run_seed, samples, image_file)?;
+    let mut session = Session::new(config, run_seed, data)?;
+    let mut few = config.clone();
+    few.tower.steps = tries.min(config.tower.steps);
+    let started = Instant::now();
+    session.train_tower(&few, None)?;
+    let per_step = started.elapsed().as_secs_f64() / few.tower.steps.max(1) as f64;
+    let tower_seconds = per_step * config.tower.steps as f64;
     let mut seconds = Vec::new();
     for at in 0..=tries.max(1) {
         let started = Instant::now();
@@ -128,7 +148,8 @@ pub fn forecast(
         tokens,
         tokens_unpacked,
         seconds_per_step,
-        seconds: seconds_per_step * session.steps as f64,
+        tower_seconds,
+        seconds: tower_seconds + seconds_per_step * session.steps as f64,
     })
 }
 
@@ -140,6 +161,8 @@ struct Session<'a> {
     model: Llava,
     adamw: AdamW,
     data: Data,
+    /// What the tower learns alone.
+    labels: Labels,
     /// Steps of the whole run, and of one pass over the data.
     steps: u64,
     steps_per_epoch: u64,
@@ -152,15 +175,15 @@ impl<'a> Session<'a> {
     fn new(
         config: &'a TrainConfig,
         run_seed: u64,
-        samples: &[Sample],
-        image_file: &ImageFile<'_>,
+        source: &TrainingData<'_>,
     ) -> Result<Self, Error> {
+        let samples = source.samples;
         tch::set_num_threads(i32::try_from(config.threads).unwrap_or(i32::MAX));
         let tokenizer = data::learn_vocabulary(config, samples)?;
         let shape: LlavaConfig = config.model.llava(&tokenizer);
         shape.validate()?;
         let preprocessor = Preprocessor::new(&shape);
-        let data = data::prepare(config, samples, image_file, &tokenizer, preprocessor)?;
+        let data = data::prepare(config, samples, source.image_file, &tokenizer, preprocessor)?;
         let device = Device::Cpu;
         let mut model = Llava::new(
             &shape,
@@ -169,6 +192,15 @@ impl<'a> Session<'a> {
         )?;
         let (kind, compute) = config.compute.resolve(device);
         model.compute = kind;
+        if config.model.vision.position_amplitude > 0.0 {
+            positions::set_sine_cosine(&model, config.model.vision.position_amplitude)?;
+        }
+        let labels = Labels::new(
+            data.images.paths(),
+            samples,
+            source.facts,
+            config.tower.min_images,
+        );
         let adamw = optimiser(config, &model)?;
         let steps_per_epoch = data.trees.len().div_ceil(config.batch_images) as u64;
         let all = (steps_per_epoch as f64 * config.epochs).ceil().max(1.0) as u64;
@@ -184,11 +216,24 @@ impl<'a> Session<'a> {
             model,
             adamw,
             data,
+            labels,
             steps,
             steps_per_epoch,
             compute,
             order: None,
         })
+    }
+
+    /// The tower's own training; see [`tower`].
+    fn train_tower(&self, config: &TrainConfig, stage: Option<&Stage>) -> Result<(), Error> {
+        tower::train(
+            config,
+            self.seed,
+            &self.model,
+            &self.data.images,
+            &self.labels,
+            stage,
+        )
     }
 
     fn describe(&self) -> String {
@@ -245,10 +290,9 @@ impl<'a> Session<'a> {
             .map(|p| images.partition_point(|&image| image < p.image))
             .collect();
         let trees: Vec<&Tree> = placed.iter().map(|p| &p.tree).collect();
-        Ok((
-            collate(&trees, &slots, patches, row_tokens, device)?,
-            images,
-        ))
+        let mut batch = collate(&trees, &slots, patches, row_tokens, device)?;
+        batch.centred = self.config.centre_features;
+        Ok((batch, images))
     }
 
     /// One update; the metrics, and how many seconds the batch took to prepare.
@@ -348,7 +392,7 @@ impl<'a> Session<'a> {
     /// that skipped them.
     fn save(&self, stage: &Stage, lines: &Lines) -> Result<(), Error> {
         lines.sync()?;
-        checkpoint::save(stage.folder(), stage.key(), &self.adamw)
+        checkpoint::save(stage.folder(), checkpoint::JOINT, stage.key(), &self.adamw)
     }
 
     fn manifest(&self, stage: &Stage) -> Result<Manifest, Error> {
@@ -390,7 +434,13 @@ fn optimiser(config: &TrainConfig, model: &Llava) -> Result<AdamW, Error> {
             let _ = parameter.f_set_requires_grad(false)?;
             continue;
         }
-        let scale = if tower { config.tower_lr_scale } else { 1.0 };
+        let scale = if tower {
+            config.tower_lr_scale
+        } else if name.starts_with("multi_modal_projector.") {
+            config.projector_lr_scale
+        } else {
+            1.0
+        };
         slots.push((name.clone(), parameter.shallow_clone(), scale));
     }
     let (betas, eps, weight_decay) = (config.betas, config.eps, config.weight_decay);

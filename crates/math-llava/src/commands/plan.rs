@@ -110,7 +110,13 @@ fn learning(
     let roots = Manifest::read(&from)?.image_roots;
     let file = |s: &Sample| resolve_image(&from, &roots, &s.image.path);
     let config = &pipeline.config.train;
-    let forecast = train::forecast(config, pipeline.config.seed, &samples, &file, 4)?;
+    let facts = super::run::facts(&from)?;
+    let data = train::TrainingData {
+        samples: &samples,
+        facts: &facts,
+        image_file: &file,
+    };
+    let forecast = train::forecast(config, pipeline.config.seed, &data, 4)?;
     let all = (selected / config.batch_images as f64 * config.epochs).ceil();
     let steps = if config.max_steps == 0 {
         all
@@ -120,11 +126,12 @@ fn learning(
     row(
         "train",
         format!(
-            "{:.1} M parameters, {steps:.0} steps of {} images",
+            "{:.1} M parameters, {} steps of the tower alone, {steps:.0} of {} images",
             forecast.parameters as f64 / 1e6,
+            config.tower.steps,
             config.batch_images
         ),
-        forecast.seconds_per_step * steps,
+        forecast.tower_seconds + forecast.seconds_per_step * steps,
     );
 
     let mut questions = 0.0;

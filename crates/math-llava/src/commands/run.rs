@@ -266,6 +266,9 @@ impl Pipeline {
 }
 
 #[cfg(feature = "torch")]
+pub use learning::facts;
+
+#[cfg(feature = "torch")]
 mod learning {
     //! The two stages that need libtorch.
 
@@ -286,13 +289,18 @@ mod learning {
             let samples: Vec<Sample> = read_table(&from.join(SAMPLES))?;
             let roots = Manifest::read(&from)?.image_roots;
             let file = |s: &Sample| resolve_image(&from, &roots, &s.image.path);
+            let data = train::TrainingData {
+                samples: &samples,
+                facts: &facts(&from)?,
+                image_file: &file,
+            };
             let config = &self.config.train;
             let key = StageKey::new("train", self.config.seed, serde_json::to_value(config)?)
                 .input("synth", &Manifest::digest(&from)?);
             let out = self.layout.stage("train");
             let manifest = self.replacing(|force| {
                 let (key, seed) = (key.clone(), self.config.seed);
-                Ok(train::run(config, seed, &samples, &file, &out, key, force)?)
+                Ok(train::run(config, seed, &data, &out, key, force)?)
             })?;
             let get = |name: &str| manifest.counts.get(name).copied().unwrap_or(0);
             Ok(format!(
@@ -355,6 +363,18 @@ mod learning {
                 100.0 * overall.blind.value,
             ))
         }
+    }
+
+    /// What the scenes of drawn images say, for the tower's own training.
+    pub fn facts(stage: &Path) -> Result<train::Facts> {
+        let rows: Vec<ImageRow> = read_table(&stage.join(sample::IMAGES))?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                let facts = sources::figures::facts(row.scene.as_deref()?);
+                Some((row.image.path, facts))
+            })
+            .collect())
     }
 
     /// What evaluation asks, gathered from the folders that hold something out.

@@ -14,6 +14,7 @@
 mod canvas;
 mod degrade;
 mod draw;
+mod facts;
 mod families;
 mod import;
 mod palette;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use degrade::Degradation;
 pub use draw::{Drawn, DrawnQuestion, draw};
+pub use facts::facts;
 pub use import::import;
 pub use sheet::contact_sheet;
 pub use teach::teach;

@@ -1,0 +1,394 @@
+//! The tower's own training, before the decoder joins in.
+//!
+//! LLaVA begins with CLIP, which 400 million captions have taught to see. A model from scratch has
+//! no such tower, and a decoder that is trained together with a blind one learns to do without it.
+//! So the tower and the projector first learn, alone, to tell *facts* about each image: for each
+//! form of question its answer, and for drawn figures what the scene says. Each kind of fact has a
+//! query that looks over the image's features and a small linear head; both are thrown away
+//! afterwards. A step costs a tenth of one with the decoder.
+
+use std::collections::{BTreeMap, HashMap};
+
+use model::Llava;
+use rand::Rng;
+use rand::seq::SliceRandom;
+use sample::{Sample, Stage, interrupt, progress, seed};
+use tch::{Kind, Tensor};
+
+use crate::adamw::{AdamW, Hyper, clip_factor};
+use crate::data::Images;
+use crate::schedule::learning_rate;
+use crate::{Error, TowerConfig, TrainConfig, checkpoint};
+
+/// What is known about images beyond their questions: image path to (kind of fact, value).
+pub type Facts = BTreeMap<String, Vec<(String, String)>>;
+
+/// Answers told apart for each kind of fact; rarer ones are left out.
+const VALUES: usize = 24;
+
+/// Facts as numbers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Labels {
+    /// Of each image, by its index: (kind, value within the kind).
+    of_image: Vec<Vec<(i64, i64)>>,
+    /// How often each value of each kind occurs; 0 where a kind has fewer values.
+    counts: Vec<[u32; VALUES]>,
+}
+
+impl Labels {
+    /// Collects the facts of `images` (paths in the images' order): the answers of `samples` by
+    /// their template, and `facts`.
+    pub fn new(images: &[String], samples: &[Sample], facts: &Facts, min_images: usize) -> Labels {
+        let index: HashMap<&str, usize> = images
+            .iter()
+            .enumerate()
+            .map(|(i, path)| (path.as_str(), i))
+            .collect();
+        let mut known: Vec<Vec<(&str, String)>> = vec![Vec::new(); images.len()];
+        for sample in samples {
+            let at = index.get(sample.image.path.as_str());
+            if let (Some(&at), Some(template)) = (at, sample.template.as_deref()) {
+                known[at].push((template, sample.answer_value()));
+            }
+        }
+        for (path, list) in facts {
+            if let Some(&at) = index.get(path.as_str()) {
+                known[at].extend(
+                    list.iter()
+                        .map(|(kind, value)| (kind.as_str(), value.clone())),
+                );
+            }
+        }
+        let mut kinds: BTreeMap<&str, BTreeMap<&str, u32>> = BTreeMap::new();
+        for (kind, value) in known.iter().flatten() {
+            *kinds.entry(kind).or_default().entry(value).or_default() += 1;
+        }
+        let mut counts = Vec::new();
+        let mut place: HashMap<(&str, &str), (i64, i64)> = HashMap::new();
+        for (kind, values) in &kinds {
+            let mut ranked: Vec<(&str, u32)> = values.iter().map(|(v, n)| (*v, *n)).collect();
+            // The frequent first; ties by name, so that the order is the same every time.
+            ranked.sort_by_key(|(value, n)| (std::cmp::Reverse(*n), *value));
+            ranked.truncate(VALUES);
+            let enough = ranked.iter().map(|(_, n)| *n as usize).sum::<usize>() >= min_images;
+            if ranked.len() < 2 || !enough {
+                continue;
+            }
+            let mut row = [0; VALUES];
+            for (i, (value, n)) in ranked.iter().enumerate() {
+                row[i] = *n;
+                place.insert((kind, value), (counts.len() as i64, i as i64));
+            }
+            counts.push(row);
+        }
+        let of_image = known
+            .iter()
+            .map(|list| {
+                list.iter()
+                    .filter_map(|(k, v)| place.get(&(*k, v.as_str())).copied())
+                    .collect()
+            })
+            .collect();
+        Labels { of_image, counts }
+    }
+
+    /// How many kinds of fact there are to learn.
+    pub fn kinds(&self) -> usize {
+        self.counts.len()
+    }
+}
+
+/// What is thrown away afterwards.
+struct Heads {
+    /// What to look for, [kinds, hidden].
+    query: Tensor,
+    /// What each value looks like, [kinds, VALUES * hidden].
+    value: Tensor,
+    /// Begins with the log of each value's count, [kinds, VALUES].
+    bias: Tensor,
+}
+
+impl Heads {
+    fn new(labels: &Labels, hidden: i64, run_seed: u64) -> Result<Heads, Error> {
+        let kinds = labels.kinds() as i64;
+        let random = |name: &str, columns: i64| -> Result<Tensor, Error> {
+            let mut rng = seed::rng(run_seed, &["train", "tower", name]);
+            // Uniform with standard deviation 0.02.
+            let half = 0.02 * 3f32.sqrt();
+            let values: Vec<f32> = (0..kinds * columns)
+                .map(|_| rng.random_range(-half..half))
+                .collect();
+            let tensor = Tensor::f_from_slice(&values)?.f_reshape([kinds, columns])?;
+            Ok(tensor.f_set_requires_grad(true)?)
+        };
+        // A value that a kind does not have must never be guessed.
+        let log = |n: &u32| if *n == 0 { -1e4 } else { (*n as f32).ln() };
+        let bias: Vec<f32> = labels.counts.iter().flatten().map(log).collect();
+        Ok(Heads {
+            query: random("query", hidden)?,
+            value: random("value", VALUES as i64 * hidden)?,
+            bias: Tensor::f_from_slice(&bias)?
+                .f_reshape([kinds, VALUES as i64])?
+                .f_set_requires_grad(true)?,
+        })
+    }
+
+    /// Mean cross-entropy over the facts of a batch. `features` [images, patches, hidden]; `kind`
+    /// and `value` [images, facts], filled up to the same count of facts; `weight` [images, facts]
+    /// sums to 1 and is 0 where filled up.
+    fn loss(
+        &self,
+        features: &Tensor,
+        kind: &Tensor,
+        value: &Tensor,
+        weight: &Tensor,
+    ) -> Result<Tensor, Error> {
+        let (images, hidden) = (features.size()[0], features.size()[2]);
+        let facts = kind.size()[1];
+        let features = features.f_to_kind(Kind::Float)?.f_layer_norm(
+            [hidden],
+            None::<&Tensor>,
+            None::<&Tensor>,
+            1e-5,
+            true,
+        )?;
+        let flat = kind.f_flatten(0, 1)?;
+        let query = self
+            .query
+            .f_index_select(0, &flat)?
+            .f_reshape([images, facts, hidden])?;
+        let looked = query.f_matmul(&features.f_transpose(1, 2)?)?; // [images, facts, patches]
+        let looked = looked.f_softmax(-1, Kind::Float)?;
+        let seen = looked.f_matmul(&features)?.f_reshape([-1, hidden, 1])?; // [all facts, hidden, 1]
+        let values = self
+            .value
+            .f_index_select(0, &flat)?
+            .f_reshape([-1, VALUES as i64, hidden])?;
+        let logits = values.f_matmul(&seen)?.f_squeeze_dim(2)?; // [all facts, VALUES]
+        let logits = logits.f_add(&self.bias.f_index_select(0, &flat)?)?;
+        let losses = logits.f_log_softmax(-1, Kind::Float)?;
+        let losses = losses.f_gather(1, &value.f_reshape([-1, 1])?, false)?;
+        Ok(losses
+            .f_flatten(0, 1)?
+            .f_dot(&weight.f_flatten(0, 1)?)?
+            .f_neg()?)
+    }
+}
+
+/// The facts of some images as the tensors [`Heads::loss`] takes: kind, value, weight.
+fn collate(lists: &[&[(i64, i64)]]) -> Result<[Tensor; 3], Error> {
+    let longest = lists.iter().map(|list| list.len()).max().unwrap_or(0);
+    let all: usize = lists.iter().map(|list| list.len()).sum();
+    let cells = lists.len() * longest;
+    let (mut kind, mut value) = (vec![0i64; cells], vec![0i64; cells]);
+    let mut weight = vec![0f32; cells];
+    for (i, list) in lists.iter().enumerate() {
+        for (j, fact) in list.iter().enumerate() {
+            (kind[i * longest + j], value[i * longest + j]) = *fact;
+            weight[i * longest + j] = 1.0 / all as f32;
+        }
+    }
+    let shape = [lists.len() as i64, longest as i64];
+    Ok([
+        Tensor::f_from_slice(&kind)?.f_reshape(shape)?,
+        Tensor::f_from_slice(&value)?.f_reshape(shape)?,
+        Tensor::f_from_slice(&weight)?.f_reshape(shape)?,
+    ])
+}
+
+/// Trains the tower and the projector of `model`, going on from `stage`'s checkpoint where there is
+/// one, and leaves a checkpoint of the end, from which the joint training begins.
+/// Does nothing where there is nothing to learn from.
+pub fn train(
+    config: &TrainConfig,
+    run_seed: u64,
+    model: &Llava,
+    images: &Images,
+    labels: &Labels,
+    stage: Option<&Stage>,
+) -> Result<(), Error> {
+    let own: &TowerConfig = &config.tower;
+    let useful: Vec<usize> = (0..images.len())
+        .filter(|&i| labels.of_image.get(i).is_some_and(|l| !l.is_empty()))
+        .collect();
+    if own.steps == 0 || useful.is_empty() {
+        return Ok(());
+    }
+    let hidden = model.config().text_config.hidden_size;
+    let heads = Heads::new(labels, hidden, run_seed)?;
+    let seen = |name: &str| {
+        name.starts_with("vision_tower.") || name.starts_with("multi_modal_projector.")
+    };
+    let slots = model
+        .parameters()
+        .iter()
+        .filter(|(name, _)| seen(name))
+        .map(|(name, tensor)| (name.clone(), tensor.shallow_clone(), 1.0))
+        .chain([
+            (
+                "heads.query".to_owned(),
+                heads.query.shallow_clone(),
+                own.head_lr_scale,
+            ),
+            (
+                "heads.value".to_owned(),
+                heads.value.shallow_clone(),
+                own.head_lr_scale,
+            ),
+            ("heads.bias".to_owned(), heads.bias.shallow_clone(), 1.0),
+        ]);
+    let hyper = Hyper {
+        betas: [0.9, 0.98],
+        eps: config.eps,
+        weight_decay: 0.0,
+    };
+    let mut adamw = AdamW::new(slots, hyper);
+    if let Some(stage) = stage {
+        checkpoint::load(stage.folder(), checkpoint::TOWER, stage.key(), &mut adamw)?;
+    }
+    progress::note(&format!(
+        "the tower learns alone first: {} steps of {} images, {} kinds of fact",
+        own.steps,
+        own.batch_images,
+        labels.kinds()
+    ));
+    let first = adamw.step;
+    let bar = progress::bar("tower", own.steps.saturating_sub(first), "steps");
+    let mut saved = std::time::Instant::now();
+    let mut smooth = None;
+    for at in first..own.steps {
+        if interrupt::requested() {
+            if let Some(stage) = stage {
+                checkpoint::save(stage.folder(), checkpoint::TOWER, stage.key(), &adamw)?;
+            }
+            return Err(sample::Error::Interrupted.into());
+        }
+        let batch = batch(run_seed, at, own.batch_images, &useful);
+        let pixels = images.pixels(&batch, model.device())?;
+        let facts: Vec<&[(i64, i64)]> = batch
+            .iter()
+            .map(|&i| labels.of_image[i].as_slice())
+            .collect();
+        let [kind, value, weight] = collate(&facts)?;
+        let loss = heads.loss(&model.image_features(&pixels)?, &kind, &value, &weight)?;
+        let now = f64::try_from(&loss)?;
+        loss.f_backward()?;
+        let norm = adamw.gradient_norm()?;
+        let lr = learning_rate(own.lr, 0.05, at, own.steps);
+        for (what, value) in [
+            ("the tower's loss", now),
+            ("the tower's gradient norm", norm),
+        ] {
+            if !value.is_finite() {
+                let images = format!("{} images of step {at}", batch.len());
+                return Err(Error::Diverged {
+                    step: at,
+                    what,
+                    value,
+                    lr,
+                    images,
+                });
+            }
+        }
+        adamw.update(lr, clip_factor(norm, config.clip))?;
+        let shown = smooth.map_or(now, |s: f64| 0.95 * s + 0.05 * now);
+        smooth = Some(shown);
+        bar.message(&format!("loss {shown:.3}"));
+        bar.inc(1);
+        let (steps, seconds) = (config.checkpoint_steps, config.checkpoint_seconds);
+        let due = (steps > 0 && (at + 1).is_multiple_of(steps))
+            || (seconds > 0 && saved.elapsed().as_secs() >= seconds);
+        if let Some(stage) = stage
+            && due
+        {
+            checkpoint::save(stage.folder(), checkpoint::TOWER, stage.key(), &adamw)?;
+            saved = std::time::Instant::now();
+        }
+    }
+    bar.finish();
+    if let Some(stage) = stage
+        && first < own.steps
+    {
+        checkpoint::save(stage.folder(), checkpoint::TOWER, stage.key(), &adamw)?;
+    }
+    Ok(())
+}
+
+/// The images of a step: each pass goes through all of them in an order of its own; what is left
+/// over at a pass's end, less than a batch, is left out of it.
+fn batch(run_seed: u64, step: u64, size: usize, images: &[usize]) -> Vec<usize> {
+    let size = size.min(images.len());
+    let per_pass = (images.len() / size) as u64;
+    let mut order = images.to_vec();
+    let pass = (step / per_pass).to_string();
+    order.shuffle(&mut seed::rng(run_seed, &["train", "tower", "pass", &pass]));
+    let start = (step % per_pass) as usize * size;
+    order[start..start + size].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sample::{Answer, ImageRef, Origin, Task};
+
+    fn sample(image: &str, template: &str, answer: &str) -> Sample {
+        Sample {
+            id: format!("{image}{template}"),
+            image: ImageRef {
+                path: image.into(),
+                sha256: String::new(),
+                width: 9,
+                height: 9,
+            },
+            question: "?".into(),
+            choices: Vec::new(),
+            answer: Answer::Text(answer.into()),
+            unit: None,
+            rationale: None,
+            task: Task::Fqa,
+            language: "en".into(),
+            origin: Origin::Source {
+                source: "s".into(),
+                row: "r".into(),
+            },
+            template: Some(template.into()),
+        }
+    }
+
+    #[test]
+    fn facts_that_tell_nothing_apart_are_left_out() {
+        let images: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let samples = [
+            sample("a", "colour", "red"),
+            sample("b", "colour", "red"),
+            sample("c", "colour", "blue"),
+            sample("a", "always", "yes"),
+            sample("b", "always", "yes"),
+            sample("a", "rare", "1"),
+            sample("nowhere", "colour", "red"),
+        ];
+        let facts: Facts = [(
+            "c".to_owned(),
+            vec![("colour".to_owned(), "red".to_owned())],
+        )]
+        .into();
+        let labels = Labels::new(&images, &samples, &facts, 3);
+        assert_eq!(labels.kinds(), 1);
+        assert_eq!(
+            labels.of_image,
+            [vec![(0, 0)], vec![(0, 0)], vec![(0, 1), (0, 0)]]
+        );
+        assert_eq!(labels.counts[0][..3], [3, 1, 0]);
+        assert_eq!(Labels::new(&images, &samples, &facts, 5).kinds(), 0);
+    }
+
+    #[test]
+    fn a_pass_shows_every_image_once() {
+        let images: Vec<usize> = (0..12).collect();
+        let mut seen: Vec<usize> = (0..3).flat_map(|step| batch(1, step, 4, &images)).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, images);
+        assert_ne!(batch(1, 0, 12, &images), batch(1, 1, 12, &images));
+        assert_eq!(batch(1, 5, 99, &images).len(), 12);
+    }
+}
