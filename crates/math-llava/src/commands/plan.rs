@@ -76,8 +76,8 @@ pub fn print(pipeline: &Pipeline) -> Result<bool> {
     learning(&rehearsal, pipeline, scale, selected, &mut row)?;
 
     println!(
-        "{} would do, in {}:\n",
-        "This run",
+        "This run would do, in {}:
+",
         pipeline.layout.run.display()
     );
     let width = rows.iter().map(|r| r[1].chars().count()).max().unwrap_or(0);
