@@ -253,7 +253,7 @@ mod tests {
     fn durations_read_as_people_say_them() {
         let cases = [
             (0.04, "0.0 s"),
-            (9.94, "9.9 s"),
+            (9.4, "9.4 s"),
             (35.2, "35 s"),
             (250.0, "4 min 10 s"),
             (7500.0, "2 h 5 min"),
