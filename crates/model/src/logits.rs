@@ -8,7 +8,7 @@ use crate::checkpoint::write_safetensors;
 use crate::{Error, Llava, Preprocessor, Tokenizer, conversation_tokens};
 
 /// Runs one prompt about one image through the checkpoint in `dir`, in f32, and writes a
-/// safetensors file with `logits` [tokens, vocabulary] (f32), `input_ids` [tokens] (i64) and
+/// safetensors file with `logits` [tokens, vocabulary] (f32), `input_ids` `[tokens]` (i64) and
 /// `pixel_values` [1, 3, side, side] (f32).
 pub fn write_logits(dir: &Path, image: &Path, prompt: &str, out: &Path) -> Result<(), Error> {
     let (model, _) = Llava::load(dir, Device::Cpu)?;
