@@ -18,7 +18,7 @@ const HELP: &str = "\
 cargo xtask TASK
 
   setup          fetch libtorch into the per-user cache and link it into the checkout
-  demo           set up, build, run the whole method on drawn figures (about 12 minutes)
+  demo           set up, build, run the whole method on drawn figures (about ten minutes)
   demo --quick   the same in little, under 90 seconds; shows that it runs, not that it learns
   test           set up, then format check, clippy, import table, all tests, docs
   tidy           the import table and the house rules alone
