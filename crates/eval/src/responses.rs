@@ -98,7 +98,9 @@ fn response(question: &Question, reply: Result<Reply, chat::Error>) -> Result<Re
         }
         Err(chat::Error::Unanswerable { detail, .. }) => response.failed = Some(detail),
         Err(chat::Error::Interrupted) => return Err(SampleError::Interrupted.into()),
-        Err(e @ chat::Error::Failed { .. }) => return Err(Error::Model(e)),
+        Err(e @ (chat::Error::Failed { .. } | chat::Error::Ledger(_))) => {
+            return Err(Error::Model(e));
+        }
     }
     Ok(response)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use chat::{ChatModel, Request, Role, Turn};
+use chat::{ChatModel, Image, Request, Role, Tag, Turn};
 use sample::scores::{Condition, Reading, Results, Score};
 use sample::{
     Error as SampleError, Manifest, SAMPLES, Stage, StageKey, progress, write_atomic, write_table,
@@ -144,15 +144,26 @@ fn questions(plan: &Plan, condition: Condition) -> Vec<Question> {
             shown: shown.path.clone(),
             request: Request {
                 id: item.id.clone(),
+                tag: Tag {
+                    stage: "eval".into(),
+                    kind: "answer".into(),
+                    source: item.origin.source().to_owned(),
+                },
                 system: None,
                 turns: vec![Turn {
                     role: Role::User,
                     text: plan.benchmark.query(item),
                 }],
-                images: plan.files.get(&shown.path).cloned().into_iter().collect(),
+                images: plan
+                    .files
+                    .get(&shown.path)
+                    .map(|file| Image::new(file.clone(), shown))
+                    .into_iter()
+                    .collect(),
                 subject: serde_json::json!({
                     "sample": item.id, "condition": condition, "image": shown.path,
                 }),
+                schema: None,
                 max_tokens: plan.config.max_new_tokens,
                 temperature: 0.0,
                 seed: plan.seed,

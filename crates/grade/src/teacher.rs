@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use chat::{ChatModel, Request, Role, Turn};
+use chat::{ChatModel, Image, Request, Role, Tag, Turn};
 use sample::{ImageRow, Reject, interrupt, progress, seed, sha256_hex};
 use serde::{Deserialize, Serialize};
 
@@ -160,13 +160,19 @@ fn request(question: &Question<'_>, attempt: u32, run_seed: u64) -> Request {
         .unwrap_or_default();
     Request {
         id: sha256.clone(),
+        tag: Tag {
+            stage: "grade".into(),
+            kind: "labels".into(),
+            source: row.source.clone(),
+        },
         system: None,
         turns: vec![Turn {
             role: Role::User,
             text: PROMPT.trim_end().to_owned(),
         }],
-        images: vec![question.file.clone()],
+        images: vec![Image::new(question.file.clone(), &row.image)],
         subject: serde_json::json!({ "task": "grade", "scene": scene }),
+        schema: None,
         max_tokens: MAX_TOKENS,
         // The first reply is the model's most likely one; asking the same again needs chance.
         temperature: if attempt == 0 { 0.0 } else { 0.7 },

@@ -14,6 +14,10 @@ impl ChatModel for ProgramTeacher {
         "program"
     }
 
+    fn reads_subject(&self) -> bool {
+        true
+    }
+
     fn reply(&self, batch: &[Request]) -> Vec<Result<Reply, Error>> {
         use rayon::prelude::*;
         batch
@@ -103,7 +107,7 @@ mod student {
             // Each distinct image is read and encoded once.
             let mut paths: Vec<PathBuf> = batch
                 .iter()
-                .filter_map(|r| r.images.first().cloned())
+                .filter_map(|r| r.images.first().map(|i| i.path.clone()))
                 .collect();
             paths.sort();
             paths.dedup();
@@ -130,7 +134,7 @@ mod student {
                     };
                     let image = match request.images.as_slice() {
                         [] => None,
-                        [path] => match index.get(path) {
+                        [image] => match index.get(&image.path) {
                             Some(Ok(i)) => Some(*i),
                             Some(Err(detail)) => return Err(refuse(detail.clone())),
                             None => return Err(refuse("its image was not read".into())),
@@ -181,10 +185,12 @@ mod tests {
     fn a_real_image_without_a_scene_gets_no_invented_pair() {
         let request = Request {
             id: "tabmwp:1#askimg".into(),
+            tag: chat::Tag::default(),
             system: None,
             turns: Vec::new(),
             images: Vec::new(),
             subject: serde_json::json!({"kind": "askimg", "scene": null, "count": 5, "seed": 1}),
+            schema: None,
             max_tokens: 64,
             temperature: 0.0,
             seed: 1,

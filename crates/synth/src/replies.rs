@@ -5,14 +5,13 @@
 //! kill cut in half is cut off and asked again. The record outlives `--force`: delete the file to
 //! have everything asked anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use chat::{Reply, Request};
+use chat::Reply;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::Error;
 
@@ -93,47 +92,6 @@ impl Replies {
     }
 }
 
-/// SHA-256 of everything that settles a reply: the model, what it is told and shown, and how it
-/// samples. Where the image lies is not part of it; its bytes are.
-pub fn digest(model: &str, request: &Request, image_sha256: &str) -> String {
-    let content = serde_json::json!({
-        "model": model,
-        "system": request.system,
-        "turns": request.turns,
-        "images": [image_sha256],
-        "subject": request.subject,
-        "max_tokens": request.max_tokens,
-        "temperature": request.temperature,
-        "seed": request.seed,
-    });
-    sample::sha256_hex(canonical(&content).as_bytes())
-}
-
-/// JSON with sorted keys: whether `serde_json` keeps an object's order is a feature that any crate
-/// of a build can switch on.
-fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(map) => {
-            let sorted: BTreeMap<&String, String> = map
-                .iter()
-                .map(|(key, value)| (key, canonical(value)))
-                .collect();
-            let fields: Vec<String> = sorted
-                .into_iter()
-                .map(|(key, value)| format!("{}:{value}", Value::from(key.as_str())))
-                .collect();
-            format!("{{{}}}", fields.join(","))
-        }
-        Value::Array(items) => {
-            format!(
-                "[{}]",
-                items.iter().map(canonical).collect::<Vec<_>>().join(",")
-            )
-        }
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,55 +131,5 @@ mod tests {
             Replies::open(&path).unwrap().get("b"),
             Some(&reply("three"))
         );
-    }
-
-    #[test]
-    fn the_digest_covers_what_settles_a_reply_and_not_where_the_image_lies() {
-        let base = Request {
-            id: "x".into(),
-            system: None,
-            turns: Vec::new(),
-            images: vec!["here.png".into()],
-            subject: serde_json::json!({"kind": "askimg"}),
-            max_tokens: 9,
-            temperature: 0.0,
-            seed: 1,
-        };
-        let of = |request: &Request| digest("model", request, "sha");
-        let moved = Request {
-            images: vec!["there.png".into()],
-            id: "y".into(),
-            ..base.clone()
-        };
-        assert_eq!(of(&base), of(&moved));
-        // The same value whether objects keep their order or not.
-        let sorted = canonical(&serde_json::json!({"b": [1, {"d": 1, "c": "\""}], "a": null}));
-        assert_eq!(sorted, r#"{"a":null,"b":[1,{"c":"\"","d":1}]}"#);
-        assert_ne!(of(&base), digest("other", &base, "sha"));
-        assert_ne!(of(&base), digest("model", &base, "other"));
-        for changed in [
-            Request {
-                seed: 2,
-                ..base.clone()
-            },
-            Request {
-                max_tokens: 8,
-                ..base.clone()
-            },
-            Request {
-                temperature: 0.5,
-                ..base.clone()
-            },
-            Request {
-                system: Some("s".into()),
-                ..base.clone()
-            },
-            Request {
-                subject: serde_json::json!({}),
-                ..base.clone()
-            },
-        ] {
-            assert_ne!(of(&base), of(&changed));
-        }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use chat::{Request, Role, Turn};
+use chat::{Image, Request, Role, Tag, Turn};
 use sample::{ImageRow, Sample, Task, seed};
 use serde_json::json;
 
@@ -104,13 +104,19 @@ pub fn build(
     );
     Request {
         id,
+        tag: Tag {
+            stage: "synth".into(),
+            kind: augmentation.name().to_owned(),
+            source: parent.origin.source().to_owned(),
+        },
         system: None,
         turns: vec![Turn {
             role: Role::User,
             text,
         }],
-        images: vec![image],
+        images: vec![Image::new(image, &parent.image)],
         subject,
+        schema: None,
         max_tokens: config.max_tokens,
         temperature: config.temperature,
         seed: request_seed,

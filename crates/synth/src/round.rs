@@ -11,7 +11,7 @@ use sample::Sample;
 use crate::Error;
 use crate::augmentation::Augmentation;
 use crate::config::SynthConfig;
-use crate::replies::{self, Replies};
+use crate::replies::Replies;
 use crate::request::{self, Bank, Subject};
 
 /// A request with what came of it.
@@ -85,7 +85,7 @@ impl<'a> Round<'a> {
                     self.bank,
                     image,
                 );
-                let digest = replies::digest(teacher.name(), &request, &parent.image.sha256);
+                let digest = teacher.digest(&request);
                 let teacher = teacher.name().to_owned();
                 self.asked.push(One {
                     subject: at,
@@ -139,7 +139,7 @@ impl<'a> Round<'a> {
                     one.outcome = Outcome::Unanswerable(detail);
                 }
                 Err(chat::Error::Interrupted) => stopped = true,
-                Err(error @ chat::Error::Failed { .. }) => {
+                Err(error @ (chat::Error::Failed { .. } | chat::Error::Ledger(_))) => {
                     failed += 1;
                     first.get_or_insert_with(|| error.to_string());
                 }

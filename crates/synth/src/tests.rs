@@ -177,10 +177,7 @@ fn each_image_gets_the_papers_pairs_with_their_lineage() {
     };
     assert_eq!(made.id, format!("{parent}#askimg1"));
     assert_eq!(teacher, "scripted");
-    assert_eq!(
-        *prompt_digest,
-        replies::digest("scripted", &asked[0], &made.image.sha256)
-    );
+    assert_eq!(*prompt_digest, asked[0].digest("scripted", false));
     let json: Vec<llava::Entry> =
         serde_json::from_slice(&std::fs::read(out.join(TRAIN_JSON)).unwrap()).unwrap();
     assert_eq!(json.len(), 30);
@@ -202,9 +199,9 @@ fn requests_hold_what_a_model_and_a_program_need() {
             "{text}"
         );
         assert!(
-            request.images[0].ends_with("import/images/000.png")
-                || request.images[0].ends_with("import/images/001.png")
-                || request.images[0].ends_with("import/images/002.png")
+            request.images[0].path.ends_with("import/images/000.png")
+                || request.images[0].path.ends_with("import/images/001.png")
+                || request.images[0].path.ends_with("import/images/002.png")
         );
         let question = request.subject["question"].as_str().unwrap();
         assert!(text.contains(question), "{text}");
