@@ -9,6 +9,8 @@
 
 pub mod ledger;
 mod model;
+pub mod money;
+pub mod remote;
 mod request;
 pub mod transport;
 
