@@ -9,6 +9,7 @@
 pub mod augmentation;
 pub mod check;
 mod config;
+pub mod demonstrations;
 mod kinds;
 mod output;
 pub mod replies;
