@@ -11,6 +11,7 @@ pub mod check;
 mod config;
 pub mod demonstrations;
 mod kinds;
+pub mod near;
 mod output;
 pub mod replies;
 pub mod reply;
