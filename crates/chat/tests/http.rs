@@ -211,8 +211,10 @@ fn announced_limits_come_with_a_reply() {
 
 #[test]
 fn a_key_shows_in_no_message() {
-    let mut script = Script::default();
-    script.key = Some("another".into());
+    let script = Script {
+        key: Some("another".into()),
+        ..Script::default()
+    };
     // The server repeats the key it was given.
     let server = Server::start(script);
     let http = http(config(&server));
@@ -284,8 +286,10 @@ fn a_server_without_schemas_is_asked_for_objects_then_by_the_prompt_alone_and_re
         (vec!["json_schema"], 2, json!("json_object")),
         (vec!["json_schema", "json_object"], 3, json!(null)),
     ] {
-        let mut script = Script::default();
-        script.refused_forms = refused.iter().map(|form| (*form).to_owned()).collect();
+        let script = Script {
+            refused_forms: refused.iter().map(|form| (*form).to_owned()).collect(),
+            ..Script::default()
+        };
         let server = Server::start(script);
         let http = http(config(&server));
         for (key, tries) in [("first", tries), ("second", 1)] {
@@ -294,8 +298,10 @@ fn a_server_without_schemas_is_asked_for_objects_then_by_the_prompt_alone_and_re
             assert_eq!(server.counts().last_asked["response_format"]["type"], form);
         }
     }
-    let mut script = Script::default();
-    script.refused_forms = vec!["json_object".into()];
+    let script = Script {
+        refused_forms: vec!["json_object".into()],
+        ..Script::default()
+    };
     let server = Server::start(script);
     let mut config = config(&server);
     config.json = JsonMode::None;
@@ -371,12 +377,13 @@ fn batch(
             state = http.poll(0, &state.id).await.unwrap();
         }
         let mut heard = Vec::new();
-        for file in [&state.output_file_id, &state.error_file_id] {
-            if let Some(file) = file {
-                http.fetch(0, file, &mut |line| heard.push(line))
-                    .await
-                    .unwrap();
-            }
+        for file in [&state.output_file_id, &state.error_file_id]
+            .into_iter()
+            .flatten()
+        {
+            http.fetch(0, file, &mut |line| heard.push(line))
+                .await
+                .unwrap();
         }
         (state.status, heard, state.errors)
     })
@@ -412,9 +419,11 @@ fn requests_that_fail_in_a_batch_or_come_too_late_have_a_kind_each() {
         (0.3, None, BatchStatus::Completed),
         (0.0, Some(25), BatchStatus::Expired),
     ] {
-        let mut script = Script::default();
-        script.batch_failures = failures;
-        script.batch_expires_after = expires;
+        let script = Script {
+            batch_failures: failures,
+            batch_expires_after: expires,
+            ..Script::default()
+        };
         let server = Server::start(script);
         let (ended, lines, _) = batch(&http(config(&server)), &requests);
         assert_eq!(ended, status);
