@@ -10,6 +10,8 @@
 pub mod http;
 pub mod ledger;
 mod model;
+pub mod money;
+pub mod remote;
 mod request;
 pub mod transport;
 
