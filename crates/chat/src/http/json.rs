@@ -310,6 +310,7 @@ mod tests {
                 json!({"a": {"b": [1, {"c": null}]}}),
             ),
             (r#"{"a": tru"#, json!({"a": null})),
+            (r#"{"a": 1, "b": [-"#, json!({"a": 1, "b": [null]})),
             ("{\"a\": \"two\nlines\"}", json!({"a": "two\nlines"})),
             (
                 r#"{"a": "\sqrt{2} is \(x\)",}"#,

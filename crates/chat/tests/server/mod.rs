@@ -71,6 +71,7 @@ pub struct Counts {
 
 impl Server {
     /// Starts on any free port.
+    #[allow(clippy::panic, reason = "for tests")]
     pub fn start(script: Script) -> Server {
         Server::on(0, script).unwrap_or_else(|e| panic!("no server can be started: {e}"))
     }
