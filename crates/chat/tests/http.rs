@@ -185,6 +185,16 @@ fn no_server_is_no_connection() {
 }
 
 #[test]
+fn a_server_that_does_not_speak_tls_is_no_connection() {
+    let server = Server::start(Script::default());
+    let mut config = config(&server);
+    config.endpoints[0].url = format!("https://{}/v1", server.address);
+    let fault = fault(run(send(&http(config), "x")));
+    assert_eq!(fault.kind, FaultKind::Connection, "{}", fault.detail);
+    assert!(server.counts().keys.is_empty());
+}
+
+#[test]
 fn waits_are_read_whatever_the_servers_clock_says() {
     let mut script = always(Trouble::LimitedAfter);
     script.retry_after = 17;

@@ -69,6 +69,13 @@ pub struct Counts {
     pub last_headers: Vec<(String, String)>,
 }
 
+impl Counts {
+    /// Tries that came in all.
+    pub fn asked(&self) -> u64 {
+        self.keys.values().map(|count| count.asked).sum()
+    }
+}
+
 impl Server {
     /// Starts on any free port.
     #[allow(clippy::panic, reason = "for tests")]
