@@ -25,6 +25,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 pub use batches::{Batch, BatchState, Waiting};
 pub use entry::{Ended, Sent, Verdict};
+pub use means::Calibration;
 pub use query::Rows;
 pub use status::{Group, ModelSpend, Outcome, Status, VerdictCount};
 pub use writer::Recorder;

@@ -22,6 +22,8 @@ pub(super) enum News {
         announced: Announced,
         /// Spent, or possibly.
         gone: f64,
+        /// As the server counts; 0 where it does not.
+        prompt_tokens: u32,
     },
     /// The outcome is on the ledger.
     Recorded {
@@ -147,6 +149,10 @@ impl<T: Transport> Flight<T> {
             Settled::Refused { .. } => Outcome::Refused,
         });
         let cost = ended.cost;
+        let prompt_tokens = match &ended.settled {
+            Some(Settled::Replied(reply)) => reply.prompt_tokens,
+            _ => 0,
+        };
         // A dispatcher that is gone was stopped; the ledger still wants to know.
         let _ = self.news.send(News::Ended {
             ticket: self.ticket,
@@ -160,6 +166,7 @@ impl<T: Transport> Flight<T> {
             },
             announced: attempt.announced,
             gone: ended.cost + ended.reserved,
+            prompt_tokens,
         });
         let written = match written {
             Ok(()) => self.recorder.ended(ended).await,
