@@ -14,16 +14,6 @@ use crate::{Error, Label};
 /// A verdict with its reasons.
 const MAX_TOKENS: u32 = 512;
 
-/// One line of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
-    image_sha256: String,
-    teacher: String,
-    prompt: String,
-    attempt: u32,
-    reply: String,
-}
-
 /// An image to label, with its file.
 pub struct Question<'a> {
     /// Its row.

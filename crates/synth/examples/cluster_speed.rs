@@ -33,13 +33,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     let start = Instant::now();
-    let images: Vec<String> = (0..questions.len() / 4 + 1).map(|i| i.to_string()).collect();
+    let images: Vec<String> = (0..questions.len() / 4 + 1)
+        .map(|i| i.to_string())
+        .collect();
     let numbered = questions.iter().enumerate();
     let asked = numbered.map(|(i, q)| (Task::Vqa, "one", *q, images[i / 4].as_str()));
     let bank = Bank::build(asked, 5, 1);
     println!("the whole bank: {:.2} s", start.elapsed().as_secs_f64());
     for row in bank.clusters() {
-        println!("  {} of {} questions, {:?}", row.cluster, row.size, row.example);
+        println!(
+            "  {} of {} questions, {:?}",
+            row.cluster, row.size, row.example
+        );
     }
     let start = Instant::now();
     let draw = |image: &String| bank.draw(Task::Vqa, image, image, 1).len();

@@ -294,11 +294,11 @@ fn converse(
                 max: *max,
             });
         }
-        Some(Stopped::Dead(detail)) => {
+        Some(stopped) => {
             return Err(Error::Missing {
                 teacher,
                 missing: tally.missing.max(1),
-                detail: detail.clone(),
+                detail: stopped.to_string(),
             });
         }
         None => {}
