@@ -10,6 +10,7 @@ pub mod augmentation;
 pub mod check;
 mod config;
 pub mod demonstrations;
+pub mod form;
 mod kinds;
 pub mod near;
 mod output;
