@@ -12,6 +12,8 @@ pub mod degrade;
 pub mod equality;
 pub mod interrupt;
 pub mod llava;
+pub mod equality;
+mod pair;
 pub mod pixels;
 pub mod printed;
 pub mod progress;
@@ -24,6 +26,7 @@ mod stage;
 mod table;
 pub mod view;
 
+pub use pair::{BENCHMARK_QUESTIONS, BenchmarkQuestion, MadePair, PAIRS};
 pub use record::{Answer, ImageRef, ImageRow, Origin, Reject, Sample, Task};
 pub use stage::{
     Manifest, Stage, StageKey, file_sha256, rebase_root, resolve_image, safe_join, sha256_hex,

@@ -60,6 +60,8 @@ pub fn import(
     let about = source.about();
     let config = serde_json::json!({
         "source": about.name, "splits": options.splits, "limit": options.limit,
+        // Counts up when images come to carry more.
+        "scenes": 1,
     });
     let mut key = StageKey::new("import", 0, config);
     for part in &parts {
@@ -229,6 +231,8 @@ fn cut<'a>(
 /// A picture that some row named before.
 struct Known {
     read: Result<ReadPicture, Fault>,
+    /// What it shows, until it is listed.
+    scene: Option<String>,
     is_listed: bool,
 }
 
@@ -378,16 +382,18 @@ impl<'a> Tables<'a> {
             .map(|(key, record)| (*key, record))
             .collect();
         let pictures = &self.pictures;
-        let read: Vec<(u128, Result<ReadPicture, Fault>)> = fresh
+        let tree = self.tree;
+        let read: Vec<(u128, Result<ReadPicture, Fault>, Option<String>)> = fresh
             .into_par_iter()
             .map(|(key, record)| {
                 // A stop must not wait for a chunk of large images.
                 interrupt::check()?;
                 let read = pictures.read(record)?;
-                Ok((key, read))
+                let scene = record.scene.as_ref().filter(|_| read.is_ok());
+                Ok((key, read, scene.and_then(|told| told.scene(tree))))
             })
             .collect::<Result<_, Error>>()?;
-        for (key, read) in read {
+        for (key, read, scene) in read {
             if let Ok(picture) = &read
                 && let Some((component, root)) = &picture.root
             {
@@ -400,6 +406,7 @@ impl<'a> Tables<'a> {
             self.known.insert(key, self.read.len());
             self.read.push(Known {
                 read,
+                scene,
                 is_listed: false,
             });
         }
@@ -421,7 +428,7 @@ impl<'a> Tables<'a> {
                     clarity_score: None,
                     complexity: None,
                     complexity_score: None,
-                    scene: None,
+                    scene: known.scene.take(),
                 })?;
             }
         }

@@ -11,6 +11,7 @@ mod choices;
 pub mod figures;
 mod import;
 mod pictures;
+pub mod programs;
 pub mod rows;
 pub mod tree;
 

@@ -229,6 +229,7 @@ pub(crate) fn record(
         unit: read.unit,
         rationale,
         family: None,
+        scene: None,
         task: None,
         whole: None,
     })

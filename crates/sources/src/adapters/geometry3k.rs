@@ -13,7 +13,8 @@
 //! <root>/{train,val,test}.zip                as published, or unpacked:
 //! <root>/<split>/<id>/data.json              the problem
 //! <root>/<split>/<id>/img_diagram.png        its diagram
-//! <root>/<split>/<id>/{img_problem.png,img_diagram_point.png,logic_form.json}   not read
+//! <root>/<split>/<id>/logic_form.json        what it shows in formal language: the image's scene
+//! <root>/<split>/<id>/{img_problem.png,img_diagram_point.png}   not read
 //! ```
 //! The same below `<root>/data/geometry3k` and `<root>/geometry3k`, as in the authors' repository.
 //!
@@ -41,6 +42,7 @@ use super::fields::Fields;
 use super::iconqa::numbered;
 use super::{About, Fault, Part, Raw, Record, Source, choice_by_letter, opening, under};
 use crate::Error;
+use crate::programs::Told;
 use crate::rows::Rows;
 use crate::tree::Tree;
 
@@ -109,6 +111,7 @@ impl Source for Geometry3k {
             unit: fields.optional_text("unit")?,
             rationale: fields.optional_text("detailed_solution")?,
             family: (!drawn.is_empty()).then_some(drawn),
+            scene: Some(Told::LogicForm(under(folder, "logic_form.json"))),
             ..Record::new(
                 format!("{}/{name}", part.split),
                 under(folder, "img_diagram.png"),

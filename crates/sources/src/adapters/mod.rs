@@ -52,6 +52,7 @@ use std::path::Path;
 use sample::{Answer, Sample, Task};
 
 use crate::Error;
+use crate::programs::Told;
 use crate::rows::Rows;
 use crate::tree::Tree;
 pub(crate) use crate::tree::under;
@@ -234,6 +235,8 @@ pub struct Record {
     pub template: String,
     /// The kind of figure, where the row tells.
     pub family: Option<String>,
+    /// What the image shows, as data, where the source publishes it.
+    pub scene: Option<Told>,
     /// The task, where it is another than the source's.
     pub task: Option<Task>,
     /// ISO 639-1.
@@ -263,6 +266,7 @@ impl Record {
             unit: None,
             rationale: None,
             family: None,
+            scene: None,
             task: None,
             language: "en",
             whole: None,

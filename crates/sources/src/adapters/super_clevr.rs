@@ -12,6 +12,7 @@
 //! ```text
 //! <root>/superCLEVR_questions_30k.json      also ..._30k_NoRedundant.json, ..._30k_AllRedundant.json
 //! <root>/images/<image_filename>            or images.zip
+//! <root>/scenes/<image>.json                the image's scene, where it is there
 //! ```
 //! The ten scenes in the authors' repository (`output/superCLEVR_questions_5.json` and
 //! `..._part_5.json`) are read too, as the split `sample`.
@@ -39,6 +40,7 @@ use sample::{Task, printed};
 use super::fields::Fields;
 use super::{About, Fault, Part, Raw, Record, Source, under};
 use crate::Error;
+use crate::programs::Told;
 use crate::rows::{Rows, Shape};
 use crate::tree::Tree;
 
@@ -116,6 +118,10 @@ impl Source for SuperClevr {
         let answers = fields.answers("answer")?;
         let answer = printed::answer(answers.first().map_or("", String::as_str));
         let index = fields.index("question_index")?;
+        let scene = image.strip_suffix(".png").map(|name| {
+            let home = part.images.trim_end_matches("images").trim_end_matches('/');
+            Told::Objects(under(home, &format!("scenes/{name}.json")))
+        });
         let program = fields.optional_text("template_filename")?;
         let record = Record::new(
             format!("{}/{index}", ending(part.rows.name()).unwrap_or_default()),
@@ -131,6 +137,7 @@ impl Source for SuperClevr {
         Ok(Record {
             template,
             family: Some("vehicles".to_owned()),
+            scene,
             ..record
         })
     }

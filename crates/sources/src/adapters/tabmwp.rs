@@ -33,12 +33,15 @@
 //! - `unit` is `$` before the number, and words after it otherwise; `$, per year` occurs.
 //! - The template is the type of answer with the opening words of the solution (`Find the cost
 //!   of`): 87 forms for 800 problems.
+//! - The first line of `table` is the head, unless `table_for_pd` calls the columns `Column 1`,
+//!   `Column 2`. The table is kept as the image's scene.
 
 use sample::{Task, printed};
 
 use super::fields::Fields;
 use super::{About, Fault, Part, Raw, Record, Source, choice_by_text, opening, under};
 use crate::Error;
+use crate::programs::{Table, Told};
 use crate::rows::{Rows, Shape};
 use crate::tree::Tree;
 
@@ -116,9 +119,25 @@ impl Source for TabMwp {
             unit: fields.optional_text("unit")?,
             rationale: solution,
             family: Some("table".to_owned()),
+            scene: table_of(raw.text),
             ..Record::new(key, image, question, answer)
         })
     }
+}
+
+/// The table as the row publishes it; a row whose table cannot be read has none, which is no fault.
+fn table_of(text: &str) -> Option<Told> {
+    #[derive(serde::Deserialize)]
+    struct Published {
+        table: String,
+        table_title: Option<String>,
+        #[serde(default)]
+        table_for_pd: serde_json::Map<String, serde_json::Value>,
+    }
+    let row: Published = serde_json::from_str(text).ok()?;
+    let has_head = !row.table_for_pd.contains_key("Column 1");
+    let table = Table::published(row.table_title.as_deref(), &row.table, has_head)?;
+    Some(Told::Here(table.json()))
 }
 
 #[cfg(test)]

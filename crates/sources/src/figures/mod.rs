@@ -17,10 +17,11 @@ mod facts;
 mod families;
 mod import;
 mod palette;
-mod question;
+pub(crate) mod question;
 mod random;
-mod scene;
+pub(crate) mod scene;
 mod sheet;
+mod solve;
 mod teach;
 pub(crate) mod typeface;
 
@@ -33,7 +34,9 @@ pub use draw::{Drawn, DrawnQuestion, draw};
 pub use facts::facts;
 pub use import::import;
 pub use sheet::contact_sheet;
+pub(crate) use solve::{solve, solve_scene};
 pub use teach::teach;
+pub(crate) use teach::teach_from;
 
 use crate::Error;
 use scene::Family;

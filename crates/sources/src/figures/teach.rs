@@ -28,12 +28,6 @@ const PAIRS: usize = 60;
 /// A sentence that says why there is no answer: no scene, a scene or question of another source, or
 /// nothing left to ask.
 pub fn teach(subject: &Value) -> Result<String, String> {
-    let text = |name: &str| {
-        subject
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
     let scene = match subject.get("scene") {
         Some(Value::String(scene)) => scene,
         None | Some(Value::Null) => {
@@ -45,8 +39,26 @@ pub fn teach(subject: &Value) -> Result<String, String> {
         }
         Some(_) => return Err("the scene must be JSON in a string".to_owned()),
     };
-    let (kind, question) = (text("kind"), text("question"));
     let scene = read_scene(scene)?;
+    teach_from(scene.family, &scene.questions, subject, &|_| None)
+}
+
+/// Answers the request from all `questions` about a scene of `family`; `understood` knows what is
+/// asked in words that are none of theirs.
+pub(crate) fn teach_from(
+    family: &str,
+    questions: &[Question],
+    subject: &Value,
+    understood: &dyn Fn(&str) -> Option<Question>,
+) -> Result<String, String> {
+    let text = |name: &str| {
+        subject
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let (kind, question) = (text("kind"), text("question"));
+    let find = |question: &str| find(questions, question).or_else(|| understood(question));
     let mut avoid: BTreeSet<&str> = match subject.get("avoid") {
         Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
         _ => BTreeSet::new(),
@@ -60,28 +72,28 @@ pub fn teach(subject: &Value) -> Result<String, String> {
             let count = subject.get("count").and_then(Value::as_u64).unwrap_or(1);
             let count = usize::try_from(count)
                 .unwrap_or(usize::MAX)
-                .min(scene.questions.len());
-            let chosen = select(&scene.questions, count, &avoided, &mut rng);
+                .min(questions.len());
+            let chosen = select(questions, count, &avoided, &mut rng);
             if chosen.is_empty() {
                 return Err("there is nothing left to ask about this figure".to_owned());
             }
             let lines: Vec<String> = chosen
                 .into_iter()
-                .map(|q| line(scene.family, &pose(q, &mut rng)))
+                .map(|q| line(family, &pose(q, &mut rng)))
                 .collect();
             Ok(lines.join("\n"))
         }
         "compq" => {
-            let original = find(&scene.questions, question);
-            let harder = compose(&scene.questions, original.as_ref(), &avoided, &mut rng)
+            let original = find(question);
+            let harder = compose(questions, original.as_ref(), &avoided, &mut rng)
                 .ok_or("no harder question can be made from this figure")?;
-            Ok(line(scene.family, &pose(&harder, &mut rng)))
+            Ok(line(family, &pose(&harder, &mut rng)))
         }
         "rephq" | "simpq" => {
-            let original = find(&scene.questions, question)
+            let original = find(question)
                 .ok_or("the question is not one that this teacher can compute from the scene")?;
             let new = if kind == "simpq" {
-                Some(original.concise).filter(|c| !avoided(c))
+                Some(original.concise).filter(|c| !c.is_empty() && !avoided(c))
             } else {
                 let other: Vec<String> =
                     original.forms.into_iter().filter(|f| !avoided(f)).collect();
@@ -166,19 +178,19 @@ fn find(questions: &[Question], text: &str) -> Option<Question> {
 }
 
 /// Questions whose answers can be calculated with.
-fn measured(questions: &[Question]) -> Vec<&Question> {
+pub(super) fn measured(questions: &[Question]) -> Vec<&Question> {
     questions.iter().filter(|q| q.quantity.is_some()).collect()
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Operation {
+pub(super) enum Operation {
     Sum,
     Difference,
     Compare,
 }
 
 impl Operation {
-    const ALL: [Operation; 3] = [Operation::Sum, Operation::Difference, Operation::Compare];
+    pub(super) const ALL: [Operation; 3] = [Operation::Sum, Operation::Difference, Operation::Compare];
 }
 
 fn whole_answer(q: &Question) -> Option<i64> {
@@ -189,7 +201,7 @@ fn whole_answer(q: &Question) -> Option<i64> {
 }
 
 /// The sum of three different quantities.
-fn sum_of_three(a: &Question, b: &Question, c: &Question) -> Option<Question> {
+pub(super) fn sum_of_three(a: &Question, b: &Question, c: &Question) -> Option<Question> {
     let (x, y, z) = (
         a.quantity.as_ref()?,
         b.quantity.as_ref()?,
@@ -222,7 +234,7 @@ fn sum_of_three(a: &Question, b: &Question, c: &Question) -> Option<Question> {
 }
 
 /// `k` times the sum of two different quantities.
-fn multiple(k: i64, a: &Question, b: &Question) -> Option<Question> {
+pub(super) fn multiple(k: i64, a: &Question, b: &Question) -> Option<Question> {
     let (x, y) = (a.quantity.as_ref()?, b.quantity.as_ref()?);
     let product = whole_answer(a)?
         .checked_add(whole_answer(b)?)?
@@ -244,7 +256,7 @@ fn multiple(k: i64, a: &Question, b: &Question) -> Option<Question> {
 }
 
 /// A question about two measured quantities together.
-fn combine(operation: Operation, a: &Question, b: &Question) -> Option<Question> {
+pub(super) fn combine(operation: Operation, a: &Question, b: &Question) -> Option<Question> {
     let (Some(x), Some(y)) = (&a.quantity, &b.quantity) else {
         return None;
     };

@@ -1,0 +1,1 @@
+//! What a ledger promises, kill by kill.

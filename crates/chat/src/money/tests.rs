@@ -1,0 +1,1 @@
+//! Prices, estimates and the budget's bound.
