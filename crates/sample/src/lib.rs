@@ -11,7 +11,6 @@ pub mod archive;
 pub mod degrade;
 pub mod interrupt;
 pub mod llava;
-pub mod equality;
 mod pair;
 pub mod pixels;
 pub mod printed;
