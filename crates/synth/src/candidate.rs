@@ -117,7 +117,9 @@ impl<'a> Reader<'a> {
             };
             found.asked.push((ask.kind, ask.count, 0));
             if let Err(detail) = &subject.file {
-                found.pairs.push(Err(fallen("image_missing", detail.clone())));
+                found
+                    .pairs
+                    .push(Err(fallen("image_missing", detail.clone())));
                 continue;
             }
             let reply = match self.ledger.settled(&digest).map_err(Error::ledger)? {
@@ -190,13 +192,23 @@ impl<'a> Reader<'a> {
         let checked = check::check(ask.kind, ask.parent, pair, asked)?;
         if self.verify.form {
             let value = check::value(&checked.answer, &checked.choices);
-            form::check(ask.kind, ask.parent, &checked.question, &checked.choices, &value)?;
+            form::check(
+                ask.kind,
+                ask.parent,
+                &checked.question,
+                &checked.choices,
+                &value,
+            )?;
         }
         if self.verify.near_duplicates > 0.0 {
             let signature = Signature::of(&checked.question);
             // A rephrased question may keep most words of the one it was made from, which is one of
             // the image's own.
-            let own = if ask.kind.inherits_answer() { originals } else { 0 };
+            let own = if ask.kind.inherits_answer() {
+                originals
+            } else {
+                0
+            };
             let alike = near
                 .iter()
                 .skip(own)
