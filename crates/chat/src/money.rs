@@ -258,9 +258,10 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// The most that a request with this prompt can cost.
-    pub fn worst(&self, prompt: Prompt, calibration: f64, max_tokens: u32) -> f64 {
-        let tokens = prompt.total() as f64 * calibration.max(1.0) * self.prompt_margin;
+    /// The most that a request with this prompt can cost, where no prompt has had more than
+    /// `worst_seen` times the tokens that were estimated.
+    pub fn worst(&self, prompt: Prompt, worst_seen: f64, max_tokens: u32) -> f64 {
+        let tokens = prompt.total() as f64 * self.prompt_margin.max(worst_seen);
         self.price
             .cost(tokens.ceil() as u64, u64::from(max_tokens), self.batch)
     }
@@ -314,7 +315,7 @@ pub fn forecast(
     ledger: &Ledger,
     rates: &Rates,
 ) -> Result<Forecast, crate::ledger::Error> {
-    let calibration = ledger.calibration(model)?.unwrap_or(1.0);
+    let calibration = ledger.calibration(model)?;
     let means = ledger.mean_completions(model)?;
     let mut lines: BTreeMap<(String, String), Line> = BTreeMap::new();
     let mut seen = std::collections::HashSet::new();
@@ -336,13 +337,13 @@ pub fn forecast(
         let prompt = Prompt::of(&request, rates.image_tokens);
         let max = f64::from(request.max_tokens);
         let reply = mean.copied().unwrap_or(max * REPLY_SHARE).min(max).ceil() as u64;
-        let calibrated = |tokens: u64| (tokens as f64 * calibration).round() as u64;
+        let calibrated = |tokens: u64| (tokens as f64 * calibration.mean).round() as u64;
         let (text, images) = (calibrated(prompt.text), calibrated(prompt.images));
         line.text_tokens += text;
         line.image_tokens += images;
         line.completion_tokens += reply;
         line.cost += rates.price.cost(text + images, reply, rates.batch);
-        line.worst += rates.worst(prompt, calibration, request.max_tokens);
+        line.worst += rates.worst(prompt, calibration.worst, request.max_tokens);
     }
     Ok(Forecast {
         lines: lines.into_values().collect(),

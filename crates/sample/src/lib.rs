@@ -9,7 +9,6 @@
 
 pub mod archive;
 pub mod degrade;
-pub mod equality;
 pub mod interrupt;
 pub mod llava;
 mod pair;

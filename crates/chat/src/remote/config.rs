@@ -36,7 +36,8 @@ pub struct RemoteConfig {
     pub price: Price,
     /// How many tokens an image takes.
     pub image_tokens: ImageTokens,
-    /// Budgets are kept as if each prompt had so many times the tokens that were estimated.
+    /// Budgets are kept as if each prompt had so many times the tokens that were estimated, or more
+    /// where prompts of this model have had more.
     pub prompt_margin: f64,
 }
 

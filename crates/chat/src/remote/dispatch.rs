@@ -79,7 +79,8 @@ pub(super) struct Dispatch<'a, T> {
     model: Arc<str>,
     config: &'a RemoteConfig,
     rates: Rates,
-    calibration: f64,
+    /// Tokens that a prompt had at most, as a multiple of those that were estimated.
+    worst_seen: f64,
     ledger: &'a Ledger,
     recorder: Recorder,
     budget: Budget,
@@ -120,7 +121,7 @@ impl<'a, T: Transport + 'static> Dispatch<'a, T> {
             model: Arc::clone(&remote.name),
             config,
             rates,
-            calibration: ledger.calibration(&remote.name)?.unwrap_or(1.0),
+            worst_seen: ledger.calibration(&remote.name)?.worst,
             ledger,
             recorder: ledger.recorder()?,
             budget: Budget::new(config.max_budget, spent.cost + spent.reserved),
@@ -213,7 +214,7 @@ impl<'a, T: Transport + 'static> Dispatch<'a, T> {
                 self.tally.known += 1;
                 heard(&self.tally);
             }
-            Pulled::InBatch => {
+            Pulled::InBatch(..) => {
                 self.tally.requests += 1;
                 self.miss("waits in a batch of an earlier run; run with batches to fetch it");
             }
@@ -262,7 +263,7 @@ impl<'a, T: Transport + 'static> Dispatch<'a, T> {
             };
             let worst = self
                 .rates
-                .worst(work.prompt, self.calibration, work.request.max_tokens);
+                .worst(work.prompt, self.worst_seen, work.request.max_tokens);
             if !self.budget.reserve(worst) {
                 if self.in_flight.is_empty() {
                     let (spent, max) = (self.budget.spent(), self.budget.max().unwrap_or(0.0));
@@ -314,8 +315,11 @@ impl<'a, T: Transport + 'static> Dispatch<'a, T> {
                 fault,
                 announced,
                 gone,
+                prompt_tokens,
             } => {
                 if let Some(flying) = self.in_flight.remove(&ticket) {
+                    let estimate = flying.work.prompt.total().max(1) as f64;
+                    self.worst_seen = self.worst_seen.max(f64::from(prompt_tokens) / estimate);
                     self.budget.settle(flying.worst, gone);
                     self.came_back(now(), ticket, flying, fault, &announced);
                 }

@@ -22,6 +22,8 @@ pub(super) enum News {
         announced: Announced,
         /// Spent, or possibly.
         gone: f64,
+        /// As the server counts; 0 where it does not.
+        prompt_tokens: u32,
     },
     /// The outcome is on the ledger.
     Recorded {
@@ -36,6 +38,15 @@ pub(super) enum News {
 pub(super) enum Outcome {
     Answered,
     Refused,
+}
+
+impl Outcome {
+    pub(super) fn of(settled: &Settled) -> Outcome {
+        match settled {
+            Settled::Replied(_) => Outcome::Answered,
+            Settled::Refused { .. } => Outcome::Refused,
+        }
+    }
 }
 
 pub(super) struct Flight<T> {
@@ -142,11 +153,12 @@ impl<T: Transport> Flight<T> {
             false,
             began.elapsed().as_secs_f64(),
         );
-        let settled = ended.settled.as_ref().map(|settled| match settled {
-            Settled::Replied(_) => Outcome::Answered,
-            Settled::Refused { .. } => Outcome::Refused,
-        });
+        let settled = ended.settled.as_ref().map(Outcome::of);
         let cost = ended.cost;
+        let prompt_tokens = match &ended.settled {
+            Some(Settled::Replied(reply)) => reply.prompt_tokens,
+            _ => 0,
+        };
         // A dispatcher that is gone was stopped; the ledger still wants to know.
         let _ = self.news.send(News::Ended {
             ticket: self.ticket,
@@ -160,6 +172,7 @@ impl<T: Transport> Flight<T> {
             },
             announced: attempt.announced,
             gone: ended.cost + ended.reserved,
+            prompt_tokens,
         });
         let written = match written {
             Ok(()) => self.recorder.ended(ended).await,

@@ -210,7 +210,7 @@ impl Gate {
                 self.allowed = (self.allowed / 2.0).max(1.0);
                 self.refusals = self.refusals.saturating_add(1);
             }
-            let doubled = FIRST_WAIT.saturating_mul(1 << (self.refusals - 1).min(16));
+            let doubled = FIRST_WAIT.saturating_mul(1 << self.refusals.saturating_sub(1).min(16));
             wait = wait.or(Some(doubled.min(LONGEST_WAIT)));
         } else if well {
             self.refusals = 0;
