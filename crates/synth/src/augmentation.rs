@@ -73,7 +73,14 @@ fn place(name: &str, asked: &Asked<'_>) -> Option<String> {
         "answer" => answer_line(parent),
         "demonstrations" => lines(&asked.demonstrations),
         "avoid" => lines(&asked.avoid),
-        _ => return question_place(name, &parent.question, &parent.choices, parent.unit.as_deref()),
+        _ => {
+            return question_place(
+                name,
+                &parent.question,
+                &parent.choices,
+                parent.unit.as_deref(),
+            );
+        }
     })
 }
 

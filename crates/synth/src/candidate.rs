@@ -117,7 +117,9 @@ impl<'a> Reader<'a> {
             };
             found.asked.push((ask.kind, ask.count, 0));
             if let Err(detail) = &subject.file {
-                found.pairs.push(Err(fallen("image_missing", detail.clone())));
+                found
+                    .pairs
+                    .push(Err(fallen("image_missing", detail.clone())));
                 continue;
             }
             let reply = match self.ledger.settled(&digest).map_err(Error::ledger)? {
@@ -204,7 +206,11 @@ impl<'a> Reader<'a> {
             let signature = Signature::of(&checked.question);
             // A rephrased question may keep most words of the one it was made from, which is one of
             // the image's own.
-            let own = if ask.kind.inherits_answer() { originals } else { 0 };
+            let own = if ask.kind.inherits_answer() {
+                originals
+            } else {
+                0
+            };
             let alike = near
                 .iter()
                 .skip(own)
