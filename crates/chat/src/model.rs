@@ -66,6 +66,25 @@ pub enum Stopped {
     },
     /// No server answers any more.
     Dead(String),
+    /// `stage_timeout_s` has passed.
+    OutOfTime {
+        /// The bound.
+        seconds: f64,
+    },
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stopped::Interrupted => write!(f, "interrupted"),
+            Stopped::Budget { spent, max } => write!(
+                f,
+                "the next request could pass max_budget = {max}: {spent:.4} is spent or may be"
+            ),
+            Stopped::Dead(why) => write!(f, "no server answers any more: {why}"),
+            Stopped::OutOfTime { seconds } => write!(f, "stage_timeout_s = {seconds} has passed"),
+        }
+    }
 }
 
 /// Anything that answers conversations.

@@ -29,6 +29,8 @@ pub struct GradeConfig {
     /// At most so many images are labelled by the teacher or taken with their sources' labels, drawn
     /// uniformly (paper: 10,000). A CSV is taken whole.
     pub label_images: usize,
+    /// Who labels, with `labels = "teacher"`: the name of a `[teachers.NAME]` section.
+    pub teacher: String,
     /// How often the teacher is asked again where its reply cannot be used.
     pub retries: u32,
     /// Two towers (paper), or one with both heads: half the cost.
@@ -75,6 +77,7 @@ impl Default for GradeConfig {
             labels: LabelSource::Source,
             csv: None,
             label_images: 10_000,
+            teacher: String::new(),
             retries: 2,
             heads: Heads::Separate,
             lr: 2e-4,

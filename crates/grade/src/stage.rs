@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use chat::ChatModel;
+
 use sample::{
     IMAGES, ImageRow, Manifest, REJECTS, Reject, Stage, StageKey, file_sha256, progress,
     sha256_hex, write_atomic, write_table,
@@ -15,6 +15,7 @@ use crate::grading::{JOURNAL, Outcome, grade_files};
 use crate::label::Part;
 use crate::measure::{Measured, Scored, grade, measure};
 use crate::pool::Pool;
+use crate::teacher::Teacher;
 use crate::train::{Summary, train};
 use crate::{Criterion, Error, GradeConfig, Grader, Grades, Label, LabelSource};
 use crate::{csv_labels, grader, label, split, teacher};
@@ -66,7 +67,7 @@ pub fn run(
     seed: u64,
     imports: &[PathBuf],
     out: &Path,
-    teacher: Option<&dyn ChatModel>,
+    teacher: Option<Teacher<'_>>,
     force: bool,
 ) -> Result<Manifest, Error> {
     config.check()?;
@@ -93,7 +94,7 @@ pub fn run(
             model.clone()
         }
         None => {
-            let (found, refused) = gather(config, seed, &pool, teacher, out)?;
+            let (found, refused) = gather(config, seed, &pool, teacher)?;
             labels = found;
             rejects.extend(refused);
             write_table(&stage.path(LABELS), &labels)?;
@@ -164,7 +165,7 @@ fn stage_key(
     config: &GradeConfig,
     seed: u64,
     imports: &[PathBuf],
-    teacher: Option<&dyn ChatModel>,
+    teacher: Option<Teacher<'_>>,
 ) -> Result<StageKey, Error> {
     if imports.is_empty() {
         return Err(Error::Config("no import folder is given".to_owned()));
@@ -201,7 +202,7 @@ fn stage_key(
             key = key.input("csv", &file_sha256(&csv)?);
         }
         LabelSource::Teacher => {
-            let name = teacher.map_or("", |t| t.name());
+            let name = teacher.map_or("", |t| t.model.name());
             key = key.input("teacher", &sha256_hex(name.as_bytes()));
         }
     }
@@ -228,8 +229,7 @@ fn gather(
     config: &GradeConfig,
     seed: u64,
     pool: &Pool,
-    teacher: Option<&dyn ChatModel>,
-    out: &Path,
+    teacher: Option<Teacher<'_>>,
 ) -> Result<(Vec<Label>, Vec<Reject>), Error> {
     let (found, mut rejects) = match config.labels {
         LabelSource::Source => {
@@ -252,7 +252,7 @@ fn gather(
                     file: pool.file(row)?,
                 });
             }
-            teacher::label(teacher, &questions, config.retries, seed, out)?
+            teacher::label(teacher, &questions, config.retries, seed)?
         }
     };
     let (mut labels, conflicts) = label::settle(found);

@@ -43,7 +43,9 @@ pub enum Verb {
     /// Check, deduplicate and sample images
     Select(StageArguments),
     /// Make new question-answer pairs with a teacher
-    Synth(StageArguments),
+    Synth(Synth),
+    /// Look at the ledger of requests and replies: progress, spend, SQL, export
+    Ledger(Ledger),
     /// Train a model on the pairs
     Train(StageArguments),
     /// Score a model on held-out questions, beside its blind baselines
@@ -209,6 +211,55 @@ pub struct StageArguments {
     /// Replace what another configuration left there
     #[arg(long)]
     pub force: bool,
+}
+
+/// `math-llava synth`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every request and reply goes on the ledger (ledger.sqlite in the run's folder) before it is used, so the
+same command goes on after a stop and pays for nothing twice. Examples:
+  math-llava synth --config configs/teacher.toml --out runs/mine --dry-run
+  math-llava synth --config configs/teacher.toml --out runs/mine --show-prompt askimg
+  math-llava synth --config configs/teacher.toml --out runs/mine
+  math-llava synth --config configs/teacher.toml --out runs/mine --status")]
+pub struct Synth {
+    #[command(flatten)]
+    pub stage: StageArguments,
+    /// Show progress, spend, rates and reject reasons of the run's ledger, and stop
+    #[arg(long, conflicts_with_all = ["dry_run", "show_prompt"])]
+    pub status: bool,
+    /// Show a request of this kind as it would be sent, and stop: askimg, compq, rephq or simpq
+    #[arg(long, value_name = "KIND", conflicts_with = "dry_run")]
+    pub show_prompt: Option<String>,
+    /// The sample that --show-prompt is about (default: the first of the selection)
+    #[arg(long, value_name = "ID", requires = "show_prompt")]
+    pub sample: Option<String>,
+}
+
+/// `math-llava ledger`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A ledger may be looked at while a run writes it. Its tables: requests, tries, replies, refusals, verdicts,
+batches; its views: spend, progress. Examples:
+  math-llava ledger runs/mine
+  math-llava ledger runs/mine \"select outcome, count(*), sum(cost) from tries group by 1\"
+  math-llava ledger runs/mine --export requests.jsonl")]
+pub struct Ledger {
+    /// The run's folder, or the ledger's file
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// A query in SQLite's SQL; without one the status is shown
+    #[arg(value_name = "QUERY")]
+    pub query: Option<String>,
+    /// At most so many rows
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+    /// One JSON object a line, or the status as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Write every request with its reply to this file, one JSON object a line
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "json"])]
+    pub export: Option<PathBuf>,
 }
 
 /// `math-llava report`.

@@ -1,10 +1,13 @@
 //! A run's configuration: one TOML file, read strictly, with the defaults of each stage.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sources::figures::FiguresConfig;
+
+use crate::teachers::TeacherConfig;
 
 /// What a run's TOML file may say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +48,13 @@ pub struct RunConfig {
     /// Which images to take.
     #[serde(default)]
     pub select: select::SelectConfig,
+    /// Models behind servers, by the names that `synth` and `grade` call them.
+    #[serde(default)]
+    pub teachers: BTreeMap<String, TeacherConfig>,
+    /// The file of all requests and replies; by default `ledger.sqlite` in the run's folder. Runs
+    /// that share one never pay twice for the same request.
+    #[serde(default)]
+    pub ledger: Option<PathBuf>,
     /// Which pairs to make.
     #[serde(default)]
     pub synth: synth::SynthConfig,

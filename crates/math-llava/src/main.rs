@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod config;
 mod roles;
+mod teachers;
 
 use std::process::ExitCode;
 
@@ -50,7 +51,8 @@ fn main() -> ExitCode {
         Verb::Inspect(a) => commands::inspect::run(&a),
         Verb::Grade(a) => commands::grade::run(&a),
         Verb::Select(a) => commands::run::stage(&a, "select"),
-        Verb::Synth(a) => commands::run::stage(&a, "synth"),
+        Verb::Synth(a) => commands::synth::run(&a),
+        Verb::Ledger(a) => commands::ledger::run(&a),
         Verb::Train(a) => commands::run::stage(&a, "train"),
         Verb::Eval(a) => commands::run::stage(&a, "eval"),
         Verb::Report(a) => commands::report::run(&a),

@@ -39,6 +39,16 @@ impl ChatModel for ProgramTeacher {
     }
 }
 
+/// Computes answers from scenes and tables.
+#[derive(Debug, Clone, Copy)]
+pub struct Programs;
+
+impl synth::Prover for Programs {
+    fn prove(&self, scene: &str, question: &str, choices: &[String]) -> Option<sample::Answer> {
+        sources::programs::prove(scene, question, choices)
+    }
+}
+
 #[cfg(feature = "torch")]
 mod student {
     //! The trained model as a `ChatModel`.

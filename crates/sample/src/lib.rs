@@ -11,6 +11,7 @@ pub mod archive;
 pub mod degrade;
 pub mod interrupt;
 pub mod llava;
+mod pair;
 pub mod pixels;
 pub mod printed;
 pub mod progress;
@@ -23,6 +24,7 @@ mod stage;
 mod table;
 pub mod view;
 
+pub use pair::{BENCHMARK_QUESTIONS, BenchmarkQuestion, MadePair, PAIRS};
 pub use record::{Answer, ImageRef, ImageRow, Origin, Reject, Sample, Task};
 pub use stage::{
     Manifest, Stage, StageKey, file_sha256, rebase_root, resolve_image, safe_join, sha256_hex,

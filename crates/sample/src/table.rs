@@ -184,19 +184,19 @@ pub fn read_table<R: Row>(path: &Path) -> Result<Vec<R>, Error> {
     Ok(all)
 }
 
-fn field(name: &str, kind: DataType, nullable: bool) -> Field {
+pub(crate) fn field(name: &str, kind: DataType, nullable: bool) -> Field {
     Field::new(name, kind, nullable)
 }
 
-fn strings<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
+pub(crate) fn strings<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(values))
 }
 
-fn optional<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
+pub(crate) fn optional<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
     Arc::new(values.collect::<StringArray>())
 }
 
-fn lists<'a>(values: impl Iterator<Item = &'a [String]>) -> ArrayRef {
+pub(crate) fn lists<'a>(values: impl Iterator<Item = &'a [String]>) -> ArrayRef {
     let mut builder = ListBuilder::new(StringBuilder::new());
     for list in values {
         for item in list {
@@ -207,8 +207,13 @@ fn lists<'a>(values: impl Iterator<Item = &'a [String]>) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
+/// A list of text.
+pub(crate) fn list_type() -> DataType {
+    DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)))
+}
+
 /// A column of the batch, by name, so that tables with more columns still load.
-struct Columns<'a>(&'a RecordBatch);
+pub(crate) struct Columns<'a>(pub(crate) &'a RecordBatch);
 
 impl Columns<'_> {
     fn column(&self, name: &str) -> Result<&ArrayRef, String> {
@@ -223,14 +228,26 @@ impl Columns<'_> {
             .ok_or_else(|| format!("column {name:?} is not text"))
     }
 
-    fn optional(&self, name: &str, row: usize) -> Result<Option<String>, String> {
+    pub(crate) fn optional(&self, name: &str, row: usize) -> Result<Option<String>, String> {
         let column = self.text(name)?;
         Ok(column.is_valid(row).then(|| column.value(row).to_owned()))
     }
 
-    fn required(&self, name: &str, row: usize) -> Result<String, String> {
+    pub(crate) fn required(&self, name: &str, row: usize) -> Result<String, String> {
         self.optional(name, row)?
             .ok_or_else(|| format!("row {row}: column {name:?} must not be empty"))
+    }
+
+    /// The items of a list of text.
+    pub(crate) fn list(&self, name: &str, row: usize) -> Result<Vec<String>, String> {
+        let wrong = || format!("column {name:?} is not a list of text");
+        let list = self
+            .column(name)?
+            .as_list_opt::<i32>()
+            .ok_or_else(wrong)?
+            .value(row);
+        let items = list.as_string_opt::<i32>().ok_or_else(wrong)?;
+        Ok(items.iter().flatten().map(str::to_owned).collect())
     }
 
     fn u32(&self, name: &str, row: usize) -> Result<u32, String> {
@@ -286,15 +303,14 @@ fn image_columns<'a>(images: impl Iterator<Item = &'a ImageRef> + Clone) -> [Arr
 
 impl Row for Sample {
     fn schema() -> SchemaRef {
-        let item = Arc::new(Field::new("item", DataType::Utf8, true));
         let mut fields = vec![field("id", DataType::Utf8, false)];
         fields.extend(image_fields());
         fields.extend([
             field("question", DataType::Utf8, false),
-            field("choices", DataType::List(item.clone()), false),
+            field("choices", list_type(), false),
             field("answer_kind", DataType::Utf8, false),
             field("answer", DataType::Utf8, false),
-            field("answer_items", DataType::List(item), false),
+            field("answer_items", list_type(), false),
             field("answer_value", DataType::Float64, true),
             field("answer_places", DataType::UInt8, true),
             field("unit", DataType::Utf8, true),

@@ -5,10 +5,11 @@
 use sample::{Answer, Sample};
 
 use crate::kinds;
+use crate::prompts::Prompts;
 
 /// Every kind, in the order that pairs of one image are asked for and written.
-pub static AUGMENTATIONS: &[&dyn Augmentation] =
-    &[&kinds::AskImg, &kinds::CompQ, &kinds::RephQ, &kinds::SimpQ];
+pub static AUGMENTATIONS: [&dyn Augmentation; 4] =
+    [&kinds::AskImg, &kinds::CompQ, &kinds::RephQ, &kinds::SimpQ];
 
 /// One kind of augmentation.
 pub trait Augmentation: Sync {
@@ -20,6 +21,11 @@ pub trait Augmentation: Sync {
     fn prompt_file(&self) -> &'static str;
     /// Whether the new question has the old answer, so that the teacher only words it.
     fn inherits_answer(&self) -> bool;
+    /// Whether the answer is what reasoned solutions agree on, rather than what the teacher said
+    /// when it made the question.
+    fn answer_by_agreement(&self) -> bool {
+        false
+    }
 }
 
 /// What a prompt is about.
@@ -40,36 +46,9 @@ pub fn find(name: &str) -> Option<&'static dyn Augmentation> {
     AUGMENTATIONS.iter().copied().find(|a| a.name() == name)
 }
 
-/// The prompt's text without its comment line.
-pub fn prompt_body(file: &str) -> &str {
-    match file.split_once('\n') {
-        Some((first, rest)) if first.starts_with('#') => rest,
-        _ => file,
-    }
-}
-
-/// The prompt with its places filled in. Braces in what is filled in stay as they are.
-pub fn fill(augmentation: &dyn Augmentation, asked: &Asked<'_>) -> String {
-    let mut filled = String::new();
-    let mut rest = prompt_body(augmentation.prompt_file());
-    while let Some((before, after)) = rest.split_once('{') {
-        filled.push_str(before);
-        match after
-            .split_once('}')
-            .and_then(|(name, after)| Some((place(name, asked)?, after)))
-        {
-            Some((value, after)) => {
-                filled.push_str(&value);
-                rest = after;
-            }
-            None => {
-                filled.push('{');
-                rest = after;
-            }
-        }
-    }
-    filled.push_str(rest);
-    filled
+/// The prompt of a kind with its places filled in.
+pub fn fill(prompts: &Prompts, kind: &dyn Augmentation, asked: &Asked<'_>) -> String {
+    prompts.fill(kind.name(), |name| place(name, asked))
 }
 
 fn place(name: &str, asked: &Asked<'_>) -> Option<String> {
@@ -86,18 +65,27 @@ fn place(name: &str, asked: &Asked<'_>) -> Option<String> {
             1 => "one question".to_owned(),
             n => format!("{n} questions"),
         },
-        "question" => parent.question.clone(),
         "answer" => answer_line(parent),
-        "choices" => match crate::reply::print_choices(&parent.choices) {
+        "demonstrations" => lines(&asked.demonstrations),
+        "avoid" => lines(&asked.avoid),
+        _ => return question_place(name, &parent.question, &parent.choices, parent.unit.as_deref()),
+    })
+}
+
+/// The places that say a question.
+pub(crate) fn question_place(
+    name: &str,
+    question: &str,
+    choices: &[String],
+    unit: Option<&str>,
+) -> Option<String> {
+    Some(match name {
+        "question" => question.to_owned(),
+        "choices" => match crate::reply::print_choices(choices) {
             choices if choices.is_empty() => String::new(),
             choices => format!("\nChoices: {choices}"),
         },
-        "unit" => parent
-            .unit
-            .as_ref()
-            .map_or_else(String::new, |u| format!("\nUnit: {u}")),
-        "demonstrations" => lines(&asked.demonstrations),
-        "avoid" => lines(&asked.avoid),
+        "unit" => unit.map_or_else(String::new, |unit| format!("\nUnit: {unit}")),
         _ => return None,
     })
 }

@@ -129,10 +129,7 @@ fn inherited(parent: &Sample, pair: &Pair, question: String) -> Result<Checked, 
                 ),
             )
         })?;
-        let value = match &answer {
-            Answer::Choice(i) => choices.get(*i).cloned().unwrap_or_default(),
-            other => other.text(),
-        };
+        let value = value(&answer, choices);
         if !equal(&value, &parent.answer_value()) {
             let detail = format!("{value:?} in place of {:?}", parent.answer_value());
             return Err(("answer_changed", detail));
@@ -163,7 +160,7 @@ fn checked_choices(choices: &[String]) -> Result<Vec<String>, Fault> {
 }
 
 /// A printed answer in the type it is scored in.
-fn typed(text: &str, choices: &[String], unit: Option<&str>) -> Result<Answer, Fault> {
+pub(crate) fn typed(text: &str, choices: &[String], unit: Option<&str>) -> Result<Answer, Fault> {
     let text = text.trim();
     let text = text.strip_suffix('.').unwrap_or(text).trim_end();
     if text.is_empty() {
@@ -208,17 +205,17 @@ fn by_letter(text: &str, choices: &[String]) -> Option<usize> {
     (named.is_empty() || (marked && equal(named, choice))).then_some(index)
 }
 
-/// Whether two printed answers say the same: numbers by value, words by letters and digits.
-fn equal(a: &str, b: &str) -> bool {
-    let value = |text: &str| match printed::number(text) {
-        Some(Answer::Integer(n)) => Some(n as f64),
-        Some(Answer::Decimal { value, .. }) => Some(value),
-        _ => None,
-    };
-    match (value(a), value(b)) {
-        (Some(x), Some(y)) => (x - y).abs() <= 1e-9 * x.abs().max(y.abs()),
-        (None, None) => a.trim().eq_ignore_ascii_case(b.trim()),
-        _ => false,
+/// Whether two printed answers say the same: numbers by value, expressions by what they are worth,
+/// words by letters and digits.
+pub(crate) fn equal(a: &str, b: &str) -> bool {
+    sample::equality::equal(a, b)
+}
+
+/// An answer's text, or that of the choice it names.
+pub(crate) fn value(answer: &Answer, choices: &[String]) -> String {
+    match answer {
+        Answer::Choice(i) => choices.get(*i).cloned().unwrap_or_default(),
+        other => other.text(),
     }
 }
 
@@ -381,7 +378,7 @@ mod tests {
         ) {
             let pair = Pair { question, choices, answer, unit, form: None };
             for kind in crate::AUGMENTATIONS {
-                if let Ok(checked) = check(*kind, &parent(), &pair, &[])
+                if let Ok(checked) = check(kind, &parent(), &pair, &[])
                     && let Answer::Choice(i) = checked.answer
                 {
                     proptest::prop_assert!(i < checked.choices.len());

@@ -5,7 +5,8 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use sample::{
-    IMAGES, ImageRow, Manifest, REJECTS, Reject, SAMPLES, Sample, Stage, TableWriter, llava,
+    IMAGES, ImageRow, MadePair, Manifest, PAIRS, REJECTS, Reject, SAMPLES, Sample, Stage,
+    TableWriter, llava,
 };
 
 use crate::Error;
@@ -19,6 +20,7 @@ pub struct Output {
     samples: TableWriter<Sample>,
     images: TableWriter<ImageRow>,
     rejects: TableWriter<Reject>,
+    pairs: TableWriter<MadePair>,
     json: BufWriter<File>,
     json_path: PathBuf,
     json_temporary: PathBuf,
@@ -36,6 +38,7 @@ impl Output {
             samples: TableWriter::create(&stage.path(SAMPLES))?,
             images: TableWriter::create(&stage.path(IMAGES))?,
             rejects: TableWriter::create(&stage.path(REJECTS))?,
+            pairs: TableWriter::create(&stage.path(PAIRS))?,
             json: BufWriter::new(json),
             json_path: stage.path(TRAIN_JSON),
             json_temporary,
@@ -59,6 +62,11 @@ impl Output {
         self.sample(sample)?;
         self.made += 1;
         Ok(())
+    }
+
+    /// Adds what became of a pair, kept or not.
+    pub fn made(&mut self, pair: MadePair) -> Result<(), Error> {
+        Ok(self.pairs.push(pair)?)
     }
 
     /// Adds a reject.
@@ -98,6 +106,7 @@ impl Output {
         manifest.count("samples", self.samples.finish()?);
         manifest.count("images", self.images.finish()?);
         manifest.count("rejects", self.rejects.finish()?);
+        self.pairs.finish()?;
         manifest.count("original", self.original);
         manifest.count("made", self.made);
         Ok(manifest)

@@ -5,6 +5,8 @@
 //! The form is [..].` A reply holds one such line for each pair, with anything around them. There
 //! is one reader for every teacher, and no text makes it panic.
 
+use serde_json::Value;
+
 /// One question and answer as a teacher wrote it; nothing in it has been checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pair {
@@ -32,8 +34,70 @@ const PARTS: [&str; 5] = [
 /// No more pairs are read from one reply: teachers that repeat themselves without end exist.
 const MAX_PAIRS: usize = 64;
 
-/// The pairs in a reply, in order.
+/// The pairs in a reply, in order: lines of the paper's form, or else JSON, mended where it is broken.
 pub fn parse(reply: &str) -> Vec<Pair> {
+    let pairs = lines(reply);
+    if pairs.is_empty() && reply.contains('{') {
+        return json(reply);
+    }
+    pairs
+}
+
+/// The pairs of `{"pairs": [{"question": .., "choices": [..], "answer": .., "unit": ..}]}`, or of a
+/// bare list or object of such.
+fn json(reply: &str) -> Vec<Pair> {
+    let Some(value) = chat::http::json::repair(reply) else {
+        return Vec::new();
+    };
+    let items = match value {
+        Value::Object(mut map) => match map.remove("pairs") {
+            Some(Value::Array(items)) => items,
+            Some(one) => vec![one],
+            None => vec![Value::Object(map)],
+        },
+        Value::Array(items) => items,
+        _ => return Vec::new(),
+    };
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.trim().to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(yes) => Some(if *yes { "yes" } else { "no" }.to_owned()),
+        _ => None,
+    };
+    let pair = |item: &Value| {
+        let choices = item["choices"].as_array();
+        Pair {
+            question: text(&item["question"]).unwrap_or_default(),
+            choices: choices.into_iter().flatten().filter_map(text).collect(),
+            answer: text(&item["answer"]).filter(|a| !a.is_empty()),
+            unit: text(&item["unit"]).filter(|u| !u.is_empty()),
+            form: None,
+        }
+    };
+    let mut pairs: Vec<Pair> = items.iter().take(MAX_PAIRS).map(pair).collect();
+    pairs.retain(|pair| !pair.question.is_empty());
+    pairs
+}
+
+/// What a reply says its answer is: after the last `The answer is`.
+pub fn last_answer(reply: &str) -> Option<String> {
+    last_after(reply, "the answer is")
+}
+
+/// What follows the last `label` in a reply, in brackets or up to the end of the line.
+pub fn last_after(reply: &str, label: &str) -> Option<String> {
+    let lower = reply.to_ascii_lowercase();
+    let at = lower.rfind(label)? + label.len();
+    let rest = reply[at..].trim_start_matches([':', ' ', '*']);
+    let said = match rest.strip_prefix('[') {
+        Some(inside) => closed(inside.lines().next()?)?,
+        None => rest.lines().next()?,
+    };
+    let said = said.trim().trim_end_matches("**").trim_end_matches('.');
+    (!said.is_empty()).then(|| said.to_owned())
+}
+
+fn lines(reply: &str) -> Vec<Pair> {
     let lower = reply.to_ascii_lowercase();
     let mut starts: Vec<(usize, usize)> = PARTS
         .iter()
@@ -165,6 +229,37 @@ pub fn print(pair: &Pair) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn json_is_read_where_there_are_no_lines() {
+        let reply = "```json\n{\"pairs\": [{\"question\": \"How many?\", \"choices\": [], \
+            \"answer\": 3, \"unit\": null}, {\"question\": \"Which?\", \"choices\": \
+            [\"one\", \"two\"], \"answer\": \"B\", \"unit\": \"\"},]}\n```";
+        let which = Pair {
+            choices: vec!["one".into(), "two".into()],
+            ..pair("Which?", "B")
+        };
+        assert_eq!(parse(reply), [pair("How many?", "3"), which]);
+        let one = r#"{"question": "How many?", "answer": "3"}"#;
+        assert_eq!(parse(one), [pair("How many?", "3")]);
+        for none in ["{}", "{\"pairs\": 3}", "[1]", "{\"pairs\": [{\"answer\": \"3\"}]}"] {
+            assert_eq!(parse(none), [], "{none}");
+        }
+    }
+
+    #[test]
+    fn the_last_answer_of_a_reasoned_reply_counts() {
+        for (reply, expected) in [
+            ("First, the answer is [2]?\nNo.\nThe answer is [3].", Some("3")),
+            ("The answer is 3.\nDone", Some("3")),
+            ("**The answer is: 3.5**", Some("3.5")),
+            ("The answer is [[1, 2]].", Some("[1, 2]")),
+            ("The answer is [].", None),
+            ("I do not know.", None),
+        ] {
+            assert_eq!(last_answer(reply).as_deref(), expected, "{reply}");
+        }
+    }
 
     fn pair(question: &str, answer: &str) -> Pair {
         Pair {

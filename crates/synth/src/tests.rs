@@ -1,12 +1,38 @@
 //! The whole stage with a scripted teacher.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use chat::Request;
-use sample::{Answer, ImageRef, Task, llava, write_table};
+use chat::{ChatModel, Finish, Ledger, Reply, Request};
+use sample::{
+    Answer, BENCHMARK_QUESTIONS, BenchmarkQuestion, IMAGES, ImageRef, ImageRow, MadePair, Manifest,
+    Origin, PAIRS, REJECTS, Reject, SAMPLES, Sample, Stage, StageKey, Task, llava, progress,
+    read_table, write_table,
+};
 
 use super::*;
+use crate::request::Subject;
+
+pub(crate) fn subject(sample: Sample) -> Subject {
+    Subject {
+        image: image_row(&sample),
+        file: Ok(PathBuf::from(&sample.image.path)),
+        samples: vec![sample],
+    }
+}
+
+fn image_row(sample: &Sample) -> ImageRow {
+    ImageRow {
+        image: sample.image.clone(),
+        source: sample.origin.source().to_owned(),
+        family: None,
+        clarity: None,
+        clarity_score: None,
+        complexity: None,
+        complexity_score: None,
+        scene: None,
+    }
+}
 
 pub(crate) fn sample(id: &str, image: &str) -> Sample {
     Sample {
@@ -77,7 +103,7 @@ impl<F: Fn(&Request) -> Result<String, chat::Error>> ChatModel for Scripted<F> {
 }
 
 /// A selection of `images` images, with two questions each.
-fn selection(run: &Path, images: usize) -> PathBuf {
+pub(crate) fn selection(run: &Path, images: usize) -> PathBuf {
     progress::set_quiet(true);
     let folder = run.join("select");
     let key = StageKey::new("select", 0, serde_json::Value::Null);
@@ -88,14 +114,8 @@ fn selection(run: &Path, images: usize) -> PathBuf {
         let path = format!("a/{i:03}.png");
         samples.extend((0..2).map(|q| sample(&format!("a:{i:03}/{q}"), &path)));
         rows.push(ImageRow {
-            image: samples[2 * i].image.clone(),
-            source: "a".into(),
-            family: None,
-            clarity: None,
-            clarity_score: None,
-            complexity: None,
-            complexity_score: None,
             scene: Some(format!("{{\"n\": {i}}}")),
+            ..image_row(&samples[2 * i])
         });
     }
     write_table(&folder.join(IMAGES), &rows).unwrap();
@@ -108,11 +128,49 @@ fn selection(run: &Path, images: usize) -> PathBuf {
     folder
 }
 
-fn config() -> SynthConfig {
+pub(crate) fn config() -> SynthConfig {
     SynthConfig {
         teacher: "scripted".into(),
+        verify: unverified(),
         ..SynthConfig::default()
     }
+}
+
+/// Everything off: what the paper describes.
+pub(crate) fn unverified() -> VerifyConfig {
+    VerifyConfig {
+        form: false,
+        proofs: false,
+        answers: 0,
+        inherited_answers: 0,
+        near_duplicates: 0.0,
+        decontaminate: 0.0,
+        ..VerifyConfig::default()
+    }
+}
+
+fn run(
+    config: &SynthConfig,
+    seed: u64,
+    select: &Path,
+    teacher: Option<&dyn ChatModel>,
+    ledger: &Ledger,
+    out: &Path,
+    force: bool,
+) -> Result<Manifest, Error> {
+    let inputs = Inputs {
+        select,
+        inspect: None,
+    };
+    let roles = Roles {
+        teacher,
+        ..Roles::default()
+    };
+    synthesise(config, seed, inputs, roles, ledger, out, force)
+}
+
+fn memory() -> Ledger {
+    Ledger::in_memory().unwrap()
 }
 
 /// As many pairs as are wanted, all in good form.
@@ -131,7 +189,7 @@ fn good(request: &Request) -> Result<String, chat::Error> {
 }
 
 fn files(out: &Path) -> Vec<Vec<u8>> {
-    [SAMPLES, IMAGES, REJECTS, TRAIN_JSON, "manifest.json"]
+    [SAMPLES, IMAGES, REJECTS, PAIRS, TRAIN_JSON, "manifest.json"]
         .map(|name| std::fs::read(out.join(name)).unwrap())
         .into()
 }
@@ -141,7 +199,7 @@ fn each_image_gets_the_papers_pairs_with_their_lineage() {
     let dir = tempfile::tempdir().unwrap();
     let (input, out) = (selection(dir.path(), 3), dir.path().join("synth"));
     let teacher = Scripted::new(good);
-    let manifest = synthesise(&config(), 7, &input, Some(&teacher), &out, false).unwrap();
+    let manifest = run(&config(), 7, &input, Some(&teacher), &memory(), &out, false).unwrap();
     assert_eq!(
         (manifest.counts["original"], manifest.counts["made"]),
         (6, 24)
@@ -189,7 +247,7 @@ fn requests_hold_what_a_model_and_a_program_need() {
     let dir = tempfile::tempdir().unwrap();
     let (input, out) = (selection(dir.path(), 3), dir.path().join("synth"));
     let teacher = Scripted::new(good);
-    synthesise(&config(), 7, &input, Some(&teacher), &out, false).unwrap();
+    run(&config(), 7, &input, Some(&teacher), &memory(), &out, false).unwrap();
     let asked = teacher.asked.lock().unwrap();
     assert_eq!(asked.len(), 12);
     for request in asked.iter() {
@@ -209,6 +267,7 @@ fn requests_hold_what_a_model_and_a_program_need() {
     }
     let askimg = &asked[0];
     assert_eq!(askimg.subject["count"], 5);
+    assert_eq!(askimg.tag.kind, "askimg");
     // A question about another image is shown; the image's own are only there to be avoided.
     let (before, avoid) = askimg.turns[0]
         .text
@@ -225,7 +284,7 @@ fn demonstrations_are_about_other_images() {
     for seed in 0..8 {
         let out = dir.path().join(format!("synth{seed}"));
         let teacher = Scripted::new(good);
-        synthesise(&config(), seed, &input, Some(&teacher), &out, false).unwrap();
+        run(&config(), seed, &input, Some(&teacher), &memory(), &out, false).unwrap();
         for request in teacher.asked.lock().unwrap().iter() {
             let text = &request.turns[0].text;
             if let Some((shown, _)) = text.split_once("do not ask it again") {
@@ -238,42 +297,30 @@ fn demonstrations_are_about_other_images() {
 }
 
 #[test]
-fn batch_size_leaves_no_trace_and_a_second_run_asks_nobody() {
+fn a_second_run_asks_nobody_even_with_force() {
     let dir = tempfile::tempdir().unwrap();
-    let input = selection(dir.path(), 9);
-    let run = |name: &str, batch: usize| {
-        let out = dir.path().join(name);
-        let teacher = Scripted::new(good);
-        synthesise_in_batches(&config(), 7, &input, Some(&teacher), &out, false, batch).unwrap();
-        (files(&out), std::fs::read(out.join(REPLIES)).unwrap())
-    };
-    assert_eq!(run("one", 1), run("many", 1000));
-    let teacher = Scripted::new(good);
-    let out = dir.path().join("one");
-    synthesise(&config(), 7, &input, Some(&teacher), &out, false).unwrap();
-    assert_eq!(teacher.ids().len(), 0);
-    // With force the folder is written again, from the replies on record.
+    let (input, out) = (selection(dir.path(), 9), dir.path().join("synth"));
+    let ledger = Ledger::open(&dir.path().join("ledger.sqlite")).unwrap();
+    let first = Scripted::new(good);
+    run(&config(), 7, &input, Some(&first), &ledger, &out, false).unwrap();
+    assert_eq!(first.ids().len(), 36);
     let before = files(&out);
-    synthesise(&config(), 7, &input, Some(&teacher), &out, true).unwrap();
-    assert_eq!((teacher.ids().len(), files(&out) == before), (0, true));
+    for force in [false, true] {
+        let teacher = Scripted::new(good);
+        run(&config(), 7, &input, Some(&teacher), &ledger, &out, force).unwrap();
+        assert_eq!((teacher.ids().len(), files(&out) == before), (0, true));
+    }
 }
 
 #[test]
 fn a_synthesis_that_was_stopped_goes_on_without_asking_again() {
     let dir = tempfile::tempdir().unwrap();
-    let (input, out) = (selection(dir.path(), 8), dir.path().join("synth"));
+    let (input, out) = (selection(dir.path(), 80), dir.path().join("synth"));
     let whole = dir.path().join("whole");
-    synthesise(
-        &config(),
-        7,
-        &input,
-        Some(&Scripted::new(good)),
-        &whole,
-        false,
-    )
-    .unwrap();
+    let teacher = Scripted::new(good);
+    run(&config(), 7, &input, Some(&teacher), &memory(), &whole, false).unwrap();
     let teacher = Scripted::new(|request| {
-        if request.id.starts_with("a:005") {
+        if request.id.starts_with("a:07") {
             return Err(chat::Error::Failed {
                 model: "m".into(),
                 detail: "no line".into(),
@@ -281,18 +328,41 @@ fn a_synthesis_that_was_stopped_goes_on_without_asking_again() {
         }
         good(request)
     });
-    let error = synthesise_in_batches(&config(), 7, &input, Some(&teacher), &out, false, 8);
+    let ledger = Ledger::open(&dir.path().join("ledger.sqlite")).unwrap();
+    let error = run(&config(), 7, &input, Some(&teacher), &ledger, &out, false);
     let message = error.unwrap_err().to_string();
     assert!(
-        message.contains("4 of 8") && message.contains("no line"),
+        message.contains("40 requests to scripted") && message.contains("no line"),
         "{message}"
     );
     assert!(!out.join("manifest.json").exists());
     let rest = Scripted::new(good);
-    synthesise_in_batches(&config(), 7, &input, Some(&rest), &out, false, 8).unwrap();
-    assert_eq!(rest.ids().len(), 4 * 3, "{:?}", rest.ids());
-    assert!(rest.ids().iter().all(|id| id.as_str() >= "a:005"));
+    run(&config(), 7, &input, Some(&rest), &ledger, &out, false).unwrap();
+    assert_eq!(rest.ids().len(), 40, "{:?}", rest.ids());
+    assert!(rest.ids().iter().all(|id| id.starts_with("a:07")));
     assert_eq!(files(&out), files(&whole));
+}
+
+#[test]
+fn requests_that_stay_without_a_reply_can_be_rejects() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, out) = (selection(dir.path(), 3), dir.path().join("synth"));
+    let teacher = Scripted::new(|request| {
+        if request.id.starts_with("a:002") {
+            return Err(chat::Error::Failed {
+                model: "m".into(),
+                detail: "no line".into(),
+            });
+        }
+        good(request)
+    });
+    let config = SynthConfig {
+        missing: Missing::Reject,
+        ..config()
+    };
+    let manifest = run(&config, 7, &input, Some(&teacher), &memory(), &out, false).unwrap();
+    assert_eq!(manifest.counts["made"], 16);
+    assert_eq!(manifest.results["yields"]["askimg"]["rejected"]["unanswered"], 1);
 }
 
 #[test]
@@ -317,7 +387,7 @@ fn pairs_in_bad_form_become_rejects_with_their_reason() {
             _ => pair("Count?", "3"),
         })
     });
-    let manifest = synthesise(&config(), 7, &input, Some(&teacher), &out, false).unwrap();
+    let manifest = run(&config(), 7, &input, Some(&teacher), &memory(), &out, false).unwrap();
     let rejects: Vec<Reject> = read_table(&out.join(REJECTS)).unwrap();
     let found: Vec<(&str, &str)> = rejects
         .iter()
@@ -349,11 +419,12 @@ fn a_teacher_that_can_answer_nothing_is_an_error_and_one_that_can_some_is_counte
             detail,
         })
     };
-    let error = synthesise(
+    let error = run(
         &config(),
         7,
         &input,
         Some(&Scripted::new(refuse)),
+        &memory(),
         &out,
         false,
     );
@@ -369,11 +440,12 @@ fn a_teacher_that_can_answer_nothing_is_an_error_and_one_that_can_some_is_counte
             refuse(request)
         }
     };
-    let manifest = synthesise(
+    let manifest = run(
         &config(),
         7,
         &input,
         Some(&Scripted::new(half)),
+        &memory(),
         &out,
         false,
     )
@@ -390,7 +462,7 @@ fn without_a_teacher_the_originals_are_passed_on() {
     let dir = tempfile::tempdir().unwrap();
     let (input, out) = (selection(dir.path(), 2), dir.path().join("synth"));
     let none = SynthConfig::default();
-    let manifest = synthesise(&none, 7, &input, None, &out, false).unwrap();
+    let manifest = run(&none, 7, &input, None, &memory(), &out, false).unwrap();
     assert_eq!(
         (manifest.counts["samples"], manifest.counts["made"]),
         (4, 0)
@@ -398,31 +470,10 @@ fn without_a_teacher_the_originals_are_passed_on() {
     let before: Vec<Sample> = read_table(&input.join(SAMPLES)).unwrap();
     assert_eq!(read_table::<Sample>(&out.join(SAMPLES)).unwrap(), before);
     let other = dir.path().join("other");
-    let message = synthesise(&config(), 7, &input, None, &other, false)
+    let message = run(&config(), 7, &input, None, &memory(), &other, false)
         .unwrap_err()
         .to_string();
     assert!(message.contains("\"scripted\""), "{message}");
-}
-
-#[test]
-fn every_prompt_names_its_version_and_the_reply_form_that_is_read() {
-    for kind in AUGMENTATIONS {
-        let first = kind.prompt_file().lines().next().unwrap();
-        assert!(first.starts_with("# version "), "{}: {first}", kind.name());
-        let body = augmentation::prompt_body(kind.prompt_file());
-        assert!(
-            body.contains("The question is [..]. The answer is [..]."),
-            "{}",
-            kind.name()
-        );
-        assert!(body.contains("{count}"), "{}", kind.name());
-        assert_eq!(
-            kind.inherits_answer(),
-            !body.contains("The choices are ["),
-            "{}",
-            kind.name()
-        );
-    }
 }
 
 #[test]
@@ -430,11 +481,12 @@ fn questions_about_an_image_that_is_not_listed_are_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let (input, out) = (selection(dir.path(), 2), dir.path().join("synth"));
     write_table(&input.join(SAMPLES), &[sample("a:9", "a/gone.png")]).unwrap();
-    let error = synthesise(
+    let error = run(
         &config(),
         7,
         &input,
         Some(&Scripted::new(good)),
+        &memory(),
         &out,
         false,
     );
@@ -443,4 +495,112 @@ fn questions_about_an_image_that_is_not_listed_are_an_error() {
         message.contains("a/gone.png") && message.contains(SAMPLES),
         "{message}"
     );
+}
+
+#[test]
+fn near_duplicates_and_benchmark_questions_go_and_common_wordings_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = selection(dir.path(), 1);
+    let inspect = dir.path().join("inspect");
+    let key = StageKey::new("inspect", 0, serde_json::Value::Null);
+    let stage = Stage::begin(&inspect, key.clone(), false).unwrap();
+    let problem = "What is the area of the shaded region between the two circles?";
+    let question = BenchmarkQuestion {
+        benchmark: "bench".into(),
+        item: "41".into(),
+        question: problem.into(),
+    };
+    write_table(&inspect.join(BENCHMARK_QUESTIONS), &[question]).unwrap();
+    stage.finish(Manifest::new(key), &[]).unwrap();
+    let teacher = Scripted::new(|request| {
+        let pair = |q: &str, a: &str| format!("The question is [{q}]. The answer is [{a}]. ");
+        Ok(match request.subject["kind"].as_str().unwrap() {
+            "askimg" => [
+                pair(problem, "9"),
+                pair("How many of the blue bars are taller than the red bar on the left?", "1"),
+                pair("How many of the blue bars are taller than the red bar on the left side?", "1"),
+            ]
+            .concat(),
+            _ => "No.".into(),
+        })
+    });
+    let config = SynthConfig {
+        verify: VerifyConfig {
+            near_duplicates: 0.8,
+            decontaminate: 0.8,
+            ..unverified()
+        },
+        ..config()
+    };
+    let inputs = Inputs {
+        select: &input,
+        inspect: Some(&inspect),
+    };
+    let roles = Roles {
+        teacher: Some(&teacher),
+        ..Roles::default()
+    };
+    let out = dir.path().join("synth");
+    let manifest = synthesise(&config, 7, inputs, roles, &memory(), &out, false).unwrap();
+    let rejected = &manifest.results["yields"]["askimg"]["rejected"];
+    assert_eq!((&rejected["benchmark"], &rejected["near_duplicate"]), (&1.into(), &1.into()));
+    let pairs: Vec<MadePair> = read_table(&out.join(PAIRS)).unwrap();
+    assert!(pairs[0].detail.as_ref().unwrap().contains("bench 41"));
+    assert_eq!(pairs[1].verdict, "form");
+
+    // Ten images of the data that are asked the same make it a template.
+    let many = dir.path().join("many");
+    std::fs::create_dir_all(&many).unwrap();
+    let input = selection(&many, 10);
+    let mut samples: Vec<Sample> = read_table(&input.join(SAMPLES)).unwrap();
+    for sample in samples.iter_mut().step_by(2).skip(1) {
+        sample.question = problem.into();
+    }
+    let common = |from: usize| {
+        let mut samples = samples.clone();
+        if from == 0 {
+            samples[0].question = problem.into();
+        }
+        let subjects = samples.into_iter().map(subject).collect::<Vec<_>>();
+        let found = contamination::Contamination::read(Some(&inspect), 0.8, &subjects).unwrap();
+        found.find(problem).is_none()
+    };
+    assert!(common(0) && !common(1));
+}
+
+#[test]
+fn what_is_shown_before_sending_is_what_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, out) = (selection(dir.path(), 2), dir.path().join("synth"));
+    let settings = SynthConfig {
+        verify: VerifyConfig {
+            answers: 3,
+            inherited_answers: 1,
+            ..unverified()
+        },
+        ..config()
+    };
+    let inputs = Inputs {
+        select: &input,
+        inspect: None,
+    };
+    let synthesis = Synthesis::read(&settings, 7, inputs).unwrap();
+    let teacher = Scripted::new(good);
+    let roles = Roles {
+        teacher: Some(&teacher),
+        ..Roles::default()
+    };
+    let making: Vec<Request> = synthesis.making().collect();
+    // Of one image: five and one new answers with three votes, two old ones with one.
+    let ledger = memory();
+    assert_eq!(synthesis.verifying(&roles, &ledger).count(), 2 * (6 * 3 + 2));
+    run(&config(), 7, &input, Some(&teacher), &memory(), &out, false).unwrap();
+    assert_eq!(making, *teacher.asked.lock().unwrap());
+    let parent = making[0].id.split_once('#').unwrap().0;
+    let shown = synthesis.show("askimg", parent).unwrap();
+    assert_eq!((shown.planned, &shown.request), (5, &making[0]));
+    assert!(shown.version.starts_with("version 1"));
+    let wrong = |kind: &str, id: &str| synthesis.show(kind, id).unwrap_err().to_string();
+    assert!(wrong("askme", parent).contains("simpq"));
+    assert!(wrong("askimg", "a:9").contains("a:000/0"));
 }

@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use chat::{ChatModel, Error, Finish, Reply, Request};
+use chat::{ChatModel, Error, Finish, Ledger, Reply, Request};
 use grade::rubric::PROMPT;
+use grade::teacher::Teacher;
 use grade::{GradeConfig, LABELS, Label, LabelSource, run};
 
 use super::{import, rejects, small};
@@ -35,6 +36,7 @@ impl Painter {
             });
         }
         let name = request.images[0]
+            .path
             .file_stem()
             .unwrap()
             .to_string_lossy()
@@ -71,6 +73,10 @@ impl ChatModel for Painter {
     }
 }
 
+fn with<'a>(model: &'a Painter, ledger: &'a Ledger) -> Option<Teacher<'a>> {
+    Some(Teacher { model, ledger })
+}
+
 fn config(label_images: usize) -> GradeConfig {
     GradeConfig {
         labels: LabelSource::Teacher,
@@ -87,7 +93,9 @@ fn useless_replies_are_asked_for_again_and_then_rejected_with_the_reason() {
     let from = import(dir.path(), 40, false);
     let out = dir.path().join("out");
     let teacher = Painter::new(usize::MAX);
-    let manifest = run(&config(40), 3, &[from], &out, Some(&teacher), false).unwrap();
+    let ledger = Ledger::in_memory().unwrap();
+    let asked = with(&teacher, &ledger);
+    let manifest = run(&config(40), 3, &[from], &out, asked, false).unwrap();
     // 001 three times, 002 twice, the others once.
     assert_eq!(teacher.asked.get(), 40 + 2 + 1);
     assert_eq!(manifest.counts["labels"], 38);
@@ -123,7 +131,7 @@ fn useless_replies_are_asked_for_again_and_then_rejected_with_the_reason() {
     // The same image asked again is asked with another seed.
     let again: Vec<u64> = seen
         .iter()
-        .filter(|r| r.images[0].ends_with("001.png"))
+        .filter(|r| r.images[0].path.ends_with("001.png"))
         .map(|r| r.seed)
         .collect();
     assert!(again[0] != again[1] && again[1] != again[2]);
@@ -135,36 +143,22 @@ fn replies_that_were_paid_for_are_not_asked_for_again_after_a_failure() {
     let from = import(dir.path(), 60, false);
     let out = dir.path().join("out");
     let poor = Painter::new(25);
-    let failed = run(
-        &config(60),
-        3,
-        std::slice::from_ref(&from),
-        &out,
-        Some(&poor),
-        false,
-    );
-    assert!(failed.unwrap_err().to_string().contains("out of credit"));
-    // A crash in the middle of a line.
-    let ledger = out.join("replies.jsonl");
-    let mut text = std::fs::read_to_string(&ledger).unwrap();
-    let kept = text.lines().count();
-    assert_eq!(kept, 25 - 1, "003 gives no reply to keep");
-    text.push_str("{\"image_sha256\":\"ab");
-    std::fs::write(&ledger, text).unwrap();
+    let path = dir.path().join("ledger.sqlite");
+    let ledger = Ledger::open(&path).unwrap();
+    let imports = std::slice::from_ref(&from);
+    let failed = run(&config(60), 3, imports, &out, with(&poor, &ledger), false);
+    let message = failed.unwrap_err().to_string();
+    assert!(message.contains("out of credit"), "{message}");
+    drop(ledger);
+    let ledger = Ledger::open(&path).unwrap();
     let rich = Painter::new(usize::MAX);
-    run(
-        &config(60),
-        3,
-        std::slice::from_ref(&from),
-        &out,
-        Some(&rich),
-        false,
-    )
-    .unwrap();
+    run(&config(60), 3, imports, &out, with(&rich, &ledger), false).unwrap();
     let whole = Painter::new(usize::MAX);
     let other = dir.path().join("other");
-    run(&config(60), 3, &[from], &other, Some(&whole), false).unwrap();
-    assert_eq!(rich.asked.get() + kept, whole.asked.get());
+    let fresh = Ledger::in_memory().unwrap();
+    run(&config(60), 3, imports, &other, with(&whole, &fresh), false).unwrap();
+    // 003 gives no reply, but that is settled too.
+    assert_eq!(rich.asked.get() + 25, whole.asked.get());
     let read = |folder: &std::path::Path| -> Vec<Label> {
         sample::read_table(&folder.join(LABELS)).unwrap()
     };
@@ -178,14 +172,7 @@ fn only_as_many_images_are_shown_to_the_teacher_as_were_asked_for() {
     let teacher = Painter::new(usize::MAX);
     let mut config = config(20);
     config.retries = 0;
-    run(
-        &config,
-        3,
-        &[from],
-        &dir.path().join("out"),
-        Some(&teacher),
-        false,
-    )
-    .unwrap();
+    let (out, ledger) = (dir.path().join("out"), Ledger::in_memory().unwrap());
+    run(&config, 3, &[from], &out, with(&teacher, &ledger), false).unwrap();
     assert_eq!(teacher.asked.get(), 20);
 }

@@ -3,6 +3,8 @@
 use anyhow::{Result, bail};
 
 use crate::args::Grade;
+#[cfg(feature = "torch")]
+use crate::teachers;
 
 /// Grades.
 #[cfg(feature = "torch")]
@@ -40,19 +42,23 @@ pub fn stage(pipeline: &crate::commands::run::Pipeline) -> Result<String> {
     let Some(config) = &pipeline.config.grade else {
         bail!("the configuration has no [grade] section: nothing says how to grade");
     };
-    if config.labels == grade::LabelSource::Teacher && config.model.is_none() {
-        bail!(
-            "[grade] labels = \"teacher\": no teacher of this build sees images. Label with \
-             another program and give labels = \"csv\", or use the labels that drawn figures bring"
-        );
-    }
+    let asks = config.labels == grade::LabelSource::Teacher && config.model.is_none();
+    let (teacher, ledger) = if asks {
+        let place = "[grade] teacher";
+        let section = teachers::find(&pipeline.config.teachers, &config.teacher, place)?;
+        (Some(section.open(&config.teacher)?), Some(pipeline.ledger()?))
+    } else {
+        (None, None)
+    };
+    let teacher = teacher.as_ref().zip(ledger.as_ref());
     let manifest = pipeline.replacing(|force| {
+        let teacher = teacher.map(|(model, ledger)| grade::teacher::Teacher { model, ledger });
         Ok(grade::run(
             config,
             pipeline.config.seed,
             &imports,
             &out,
-            None,
+            teacher,
             force,
         )?)
     })?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use sample::{Manifest, progress};
 
 use crate::commands::run::Pipeline;
+use crate::commands::synth::{self, Cast};
 use crate::config::Layout;
 
 /// Figures drawn in a rehearsal.
@@ -79,15 +80,34 @@ pub fn print(pipeline: &Pipeline) -> Result<bool> {
         select * scale,
     );
 
-    let synth = timed(|| rehearsal.quietly("synth"))?;
+    let cast = Cast::open(config)?;
+    let costs = match cast.remote() {
+        Some(_) => Some(synth::rehearsed(&rehearsal, &cast)?),
+        None => None,
+    };
+    let mut rehearsal = rehearsal;
+    if costs.is_some() {
+        // A rehearsal sends nothing.
+        rehearsal.config.synth.teacher = ::synth::NO_TEACHER.to_owned();
+    }
+    let made = timed(|| rehearsal.quietly("synth"))?;
     let pairs = count(&rehearsal, "synth", "samples") * scale;
     let teacher = &config.synth.teacher;
-    let spent = "no request costs money";
-    row(
-        "synth",
-        format!("{pairs:.0} pairs in all, teacher {teacher:?}, {spent}"),
-        synth * scale,
-    );
+    let what = match &costs {
+        None => format!("{pairs:.0} pairs in all, teacher {teacher:?}, no request costs money"),
+        Some(costs) => {
+            let asked: u64 = costs.plan.iter().map(|line| line.pairs).sum();
+            let requests: u64 = costs.forecast.lines.iter().map(|l| l.requests).sum();
+            format!(
+                "{:.0} pairs asked for, teacher {teacher:?}, {:.0} requests, {:.2} {}; time by server",
+                asked as f64 * scale,
+                requests as f64 * scale,
+                costs.forecast.cost() * scale,
+                costs.forecast.currency
+            )
+        }
+    };
+    row("synth", what, made * scale);
 
     learning(&rehearsal, pipeline, scale, selected, &mut row)?;
 
@@ -106,6 +126,12 @@ pub fn print(pipeline: &Pipeline) -> Result<bool> {
         "",
         duration(seconds.iter().sum())
     );
+    if let Some(costs) = &costs {
+        println!("\n{}", synth::table(&costs.forecast, scale));
+        for line in synth::budgets(config, &costs.forecast, scale) {
+            println!("{line}");
+        }
+    }
     println!("\nNothing was written there.");
     Ok(true)
 }

@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use chat::ChatModel;
+use chat::Ledger;
 use sample::{Manifest, progress};
 
 use crate::args::{Run, StageArguments};
 use crate::commands::{import, plan};
 use crate::config::{Layout, RunConfig, SourceConfig};
-use crate::roles::ProgramTeacher;
 
 /// A configuration with where it runs.
 pub struct Pipeline {
@@ -144,7 +143,7 @@ impl Pipeline {
             "inspect" => crate::commands::inspect::stage(self),
             "grade" => self.grade(),
             "select" => self.select(),
-            "synth" => self.synth(),
+            "synth" => super::synth::stage(self),
             "train" => self.train(),
             "eval" => self.eval(),
             "report" => self.report(),
@@ -262,22 +261,6 @@ impl Pipeline {
         }
     }
 
-    fn synth(&self) -> Result<String> {
-        let (config, seed) = (&self.config.synth, self.config.seed);
-        let (from, out) = (self.layout.stage("select"), self.layout.stage("synth"));
-        let teacher: Option<&dyn ChatModel> = match config.teacher.as_str() {
-            "none" => None,
-            "program" => Some(&ProgramTeacher),
-            other => bail!("[synth] teacher = {other:?}: there are \"program\" and \"none\""),
-        };
-        let manifest = self.replacing(|force| {
-            Ok(synth::synthesise(
-                config, seed, &from, teacher, &out, force,
-            )?)
-        })?;
-        Ok(import::counts(&manifest))
-    }
-
     fn report(&self) -> Result<String> {
         let out = self.layout.stage("report");
         report::run(&self.layout.run, &out)?;
@@ -288,6 +271,22 @@ impl Pipeline {
             out.join("report.html").display(),
             card.join(report::card::PAGE).display()
         ))
+    }
+
+    /// Where the ledger lies.
+    pub fn ledger_file(&self) -> PathBuf {
+        let own = || self.layout.run.join("ledger.sqlite");
+        self.config.ledger.clone().unwrap_or_else(own)
+    }
+
+    /// The ledger, open for more.
+    pub fn ledger(&self) -> Result<Ledger> {
+        let path = self.ledger_file();
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
+        Ok(Ledger::open(&path)?)
     }
 
     /// What the evaluation found.

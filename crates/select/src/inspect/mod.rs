@@ -4,6 +4,7 @@
 //! - `near.parquet`: files of different bytes that show the same picture, across sources too;
 //! - `contaminated_images.parquet` and `contaminated_questions.parquet`: what a benchmark has too,
 //!   where benchmark folders are given;
+//! - `benchmark_questions.parquet`: what those benchmarks ask, for the questions that are made later;
 //! - `decontamination.html` and `.md`: the same for a person, with both sides of every match.
 //!
 //! The selection reads these tables and opens no image.
@@ -23,7 +24,10 @@ mod tables;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use sample::{Manifest, Stage, StageKey, progress, rebase_root, write_table};
+use sample::{
+    BENCHMARK_QUESTIONS, BenchmarkQuestion, Manifest, Stage, StageKey, TableWriter, progress,
+    rebase_root, write_table,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -149,7 +153,11 @@ pub fn inspect(
     if force {
         remove_folder(&unfinished)?;
     }
-    for table in [CONTAMINATED_IMAGES, CONTAMINATED_QUESTIONS] {
+    for table in [
+        CONTAMINATED_IMAGES,
+        CONTAMINATED_QUESTIONS,
+        BENCHMARK_QUESTIONS,
+    ] {
         remove_file(&stage.path(table))?;
     }
     let images = Images::read(imports)?;
@@ -189,7 +197,12 @@ pub fn inspect(
         for (name, pictures) in matches.unreadable {
             unreadable.insert(name.to_owned(), pictures);
         }
-        files.extend([CONTAMINATED_IMAGES, CONTAMINATED_QUESTIONS]);
+        write_questions(&stage, &benchmarks)?;
+        files.extend([
+            CONTAMINATED_IMAGES,
+            CONTAMINATED_QUESTIONS,
+            BENCHMARK_QUESTIONS,
+        ]);
     }
     manifest.count("undecided", undecided);
     manifest.results = results(&looks.faults, &benchmarks, &counts, &unreadable);
@@ -219,6 +232,22 @@ fn write_matches(
     );
     let dropped = counts.0.values().map(|c| c.questions_dropped).sum();
     manifest.count("contaminated_questions_dropped", dropped);
+    Ok(())
+}
+
+/// What the benchmarks ask, for stages that make questions.
+fn write_questions(stage: &Stage, benchmarks: &[Benchmark]) -> Result<(), Error> {
+    let mut table = TableWriter::create(&stage.path(BENCHMARK_QUESTIONS))?;
+    for benchmark in benchmarks {
+        for question in &benchmark.questions {
+            table.push(BenchmarkQuestion {
+                benchmark: benchmark.name.clone(),
+                item: question.item.clone(),
+                question: question.text.clone(),
+            })?;
+        }
+    }
+    table.finish()?;
     Ok(())
 }
 

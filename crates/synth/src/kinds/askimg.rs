@@ -1,8 +1,8 @@
 //! AskImg: up to five new questions about the image, each with its own answer.
 //!
-//! The paper makes 200,000 of its 320,000 pairs this way. It clusters each source's questions and
-//! shows the teacher one of each cluster; here it is shown one question of every source of the
-//! image's task, drawn by seed. The answer is the teacher's, within ten words or a number.
+//! The paper makes 200,000 of its 320,000 pairs this way. The questions of each source are clustered,
+//! and the teacher is shown one of each cluster of every source of the image's task, drawn by seed
+//! ([`crate::demonstrations`]). The answer is the teacher's, within ten words or a number.
 
 use crate::augmentation::Augmentation;
 

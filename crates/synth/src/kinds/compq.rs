@@ -1,6 +1,7 @@
 //! CompQ: a more complex version of the question, that takes more steps.
 //!
-//! The paper does not say how the new answer is made; here it is the teacher's, from the same reply.
+//! The paper does not say how the new answer is made; here it is what a majority of reasoned
+//! solutions agree on, and without verification the teacher's own, from the same reply.
 
 use crate::augmentation::Augmentation;
 
@@ -22,5 +23,9 @@ impl Augmentation for CompQ {
 
     fn inherits_answer(&self) -> bool {
         false
+    }
+
+    fn answer_by_agreement(&self) -> bool {
+        true
     }
 }

@@ -1,0 +1,622 @@
+//! The stage itself: ask, verify, write.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Mutex;
+
+use chat::{ChatModel, Ledger, Request, Stopped, Tally};
+use sample::{
+    IMAGES, MadePair, Manifest, Origin, PAIRS, REJECTS, Reject, SAMPLES, Sample, Stage, StageKey,
+    interrupt, progress, rebase_root, seed,
+};
+
+use crate::augmentation::AUGMENTATIONS;
+use crate::candidate::{Candidate, Fallen, Found, Reader};
+use crate::check;
+use crate::config::{Balance, Missing, NO_TEACHER, SynthConfig};
+use crate::contamination::Contamination;
+use crate::demonstrations::Bank;
+use crate::output::{Output, TRAIN_JSON};
+use crate::plan::{Plan, plan};
+use crate::prompts::Prompts;
+use crate::request::{Requests, Subject, subjects};
+use crate::verify::{Decision, Name, Outcome, Prover, Verifier};
+use crate::yields::Yields;
+use crate::Error;
+
+/// Who takes part.
+#[derive(Clone, Copy, Default)]
+pub struct Roles<'a> {
+    /// Makes the pairs.
+    pub teacher: Option<&'a dyn ChatModel>,
+    /// Answers blind; the teacher where there is none.
+    pub verifier: Option<&'a dyn ChatModel>,
+    /// Judges.
+    pub judge: Option<&'a dyn ChatModel>,
+    /// Computes answers.
+    pub prover: Option<&'a dyn Prover>,
+}
+
+impl<'a> Roles<'a> {
+    /// Who answers blind: nobody where the teacher is a program, whose answers are computed.
+    pub(crate) fn blind(&self) -> Option<&'a dyn ChatModel> {
+        self.verifier
+            .or(self.teacher)
+            .filter(|model| !model.reads_subject())
+    }
+}
+
+fn name<'a>(model: &&'a dyn ChatModel) -> Name<'a> {
+    (model.name(), model.reads_subject())
+}
+
+/// Where the stage reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The select folder.
+    pub select: &'a Path,
+    /// The inspect folder, whose benchmark questions must not come again.
+    pub inspect: Option<&'a Path>,
+}
+
+/// Everything that a synthesis is about, before anything is asked.
+pub struct Synthesis<'a> {
+    pub(crate) config: &'a SynthConfig,
+    pub(crate) run_seed: u64,
+    pub(crate) prompts: Prompts,
+    pub(crate) bank: Bank,
+    pub(crate) subjects: Vec<Subject>,
+    /// How many pairs of each kind are asked for.
+    pub plan: Plan,
+    contamination: Contamination,
+}
+
+impl<'a> Synthesis<'a> {
+    /// Reads the selection and makes the plan.
+    ///
+    /// # Errors
+    /// Where a setting cannot be right, or the input is not a finished selection.
+    pub fn read(
+        config: &'a SynthConfig,
+        run_seed: u64,
+        inputs: Inputs<'_>,
+    ) -> Result<Synthesis<'a>, Error> {
+        config.check()?;
+        let prompts = Prompts::load(config.prompts.as_deref())?;
+        let subjects = subjects(inputs.select)?;
+        let nobody = config.teacher == NO_TEACHER;
+        let questions = subjects.iter().flat_map(|s| &s.samples).map(|s| {
+            let source = s.origin.source();
+            (s.task, source, s.question.as_str(), s.image.sha256.as_str())
+        });
+        let bank = if nobody {
+            Bank::build(std::iter::empty(), config.clusters, run_seed)
+        } else {
+            Bank::build(questions, config.clusters, run_seed)
+        };
+        let plan = if nobody {
+            Plan {
+                counts: vec![[0; 4]; subjects.len()],
+                lines: Vec::new(),
+            }
+        } else {
+            plan(config, run_seed, &subjects)
+        };
+        let threshold = config.verify.decontaminate;
+        let contamination = Contamination::read(inputs.inspect, threshold, &subjects)?;
+        Ok(Synthesis {
+            config,
+            run_seed,
+            prompts,
+            bank,
+            subjects,
+            plan,
+            contamination,
+        })
+    }
+
+    /// The requests, image by image.
+    pub fn requests(&self) -> Requests<'_> {
+        Requests {
+            config: self.config,
+            run_seed: self.run_seed,
+            prompts: &self.prompts,
+            bank: &self.bank,
+            subjects: &self.subjects,
+            plan: &self.plan,
+        }
+    }
+
+    pub(crate) fn verifier<'b>(&'b self, roles: &Roles<'b>, ledger: &'b Ledger) -> Verifier<'b> {
+        Verifier {
+            config: &self.config.verify,
+            run_seed: self.run_seed,
+            prompts: &self.prompts,
+            ledger,
+            teacher_proves: roles.teacher.is_some_and(ChatModel::reads_subject),
+            blind: roles.blind().as_ref().map(name),
+            judge: roles.judge.as_ref().map(name),
+            prover: roles.prover,
+        }
+    }
+}
+
+/// Makes pairs for the selection into the stage folder `out`; the result holds the original
+/// questions as well. Without a teacher, which must be what `config` says, it holds those alone.
+///
+/// # Errors
+/// Where the input is not a finished selection, the teacher fails or can answer nothing, or `out`
+/// cannot be written. Replies that came before an error are on the ledger.
+pub fn synthesise(
+    config: &SynthConfig,
+    run_seed: u64,
+    inputs: Inputs<'_>,
+    roles: Roles<'_>,
+    ledger: &Ledger,
+    out: &Path,
+    force: bool,
+) -> Result<Manifest, Error> {
+    config.check()?;
+    if roles.teacher.is_none() && config.teacher != NO_TEACHER {
+        let detail = format!(
+            "synth: teacher = {:?}, but no such teacher is there",
+            config.teacher
+        );
+        return Err(Error::Config(detail));
+    }
+    let source = Manifest::read(inputs.select)?;
+    let key = stage_key(config, run_seed, inputs, &roles)?;
+    if !force && let Some(done) = Stage::finished(out, &key)? {
+        return Ok(done);
+    }
+    let stage = Stage::begin(out, key, force)?;
+    let synthesis = Synthesis::read(config, run_seed, inputs)?;
+    let requests = synthesis.requests();
+    let reader = roles.teacher.as_ref().map(|teacher| Reader {
+        requests: &requests,
+        ledger,
+        teacher: name(teacher),
+        verify: &config.verify,
+        contamination: &synthesis.contamination,
+    });
+    let verifier = synthesis.verifier(&roles, ledger);
+    if let (Some(teacher), Some(reader)) = (roles.teacher, &reader) {
+        make(&synthesis, teacher, ledger)?;
+        verify(&synthesis, reader, &verifier, &roles, ledger)?;
+    }
+    let work = Writing {
+        synthesis: &synthesis,
+        reader: reader.as_ref(),
+        verifier: &verifier,
+        teacher: roles.teacher.map_or(NO_TEACHER, ChatModel::name),
+    };
+    let dropped = match config.balance {
+        Balance::Keep => HashSet::new(),
+        Balance::Trim => work.surplus()?,
+    };
+    let (mut manifest, yields) = work.write(&stage, ledger, &dropped)?;
+    let requests: u64 = yields.yields.values().map(|y| y.requests).sum();
+    let unanswerable: u64 = yields.yields.values().map(|y| y.unanswerable).sum();
+    if let Some(teacher) = roles.teacher
+        && requests > 0
+        && unanswerable == requests
+    {
+        return Err(Error::Unanswerable {
+            teacher: teacher.name().to_owned(),
+            requests,
+            detail: work.first_refusal()?,
+        });
+    }
+    if roles.teacher.is_none() {
+        progress::note("synth: no teacher is configured; the original questions are passed on");
+    }
+    for (source, root) in &source.image_roots {
+        let root = rebase_root(inputs.select, root, out)?;
+        manifest.image_roots.insert(source.clone(), root);
+    }
+    manifest.results = serde_json::json!({
+        "teacher": work.teacher,
+        "verifier": verifier.blind.map(|b| b.0),
+        "judge": verifier.judge.map(|j| j.0),
+        "benchmark_questions": synthesis.contamination.len(),
+        "plan": synthesis.plan.lines,
+        "yields": yields.yields,
+        "by_source": yields.by_source,
+    });
+    Ok(stage.finish(manifest, &[SAMPLES, IMAGES, REJECTS, PAIRS, TRAIN_JSON])?)
+}
+
+fn stage_key(
+    config: &SynthConfig,
+    run_seed: u64,
+    inputs: Inputs<'_>,
+    roles: &Roles<'_>,
+) -> Result<StageKey, Error> {
+    let mut settings = serde_json::to_value(config).map_err(|e| Error::Config(e.to_string()))?;
+    // Where prompts lie settles nothing; what they say does.
+    settings["prompts"] = serde_json::Value::Null;
+    settings["model"] = roles.teacher.map_or(NO_TEACHER, ChatModel::name).into();
+    let blind = roles.blind().map(ChatModel::name);
+    settings["verify"]["verifier"] = blind.into();
+    settings["verify"]["judge"] = roles.judge.map(ChatModel::name).into();
+    let digest = Manifest::digest(inputs.select)?;
+    let mut key = StageKey::new("synth", run_seed, settings).input("select", &digest);
+    if let Some(inspect) = inputs.inspect
+        && roles.teacher.is_some()
+    {
+        key = key.input("inspect", &Manifest::digest(inspect)?);
+    }
+    if roles.teacher.is_some() {
+        for (name, digest) in Prompts::load(config.prompts.as_deref())?.digests() {
+            key = key.input(&name, &digest);
+        }
+    }
+    Ok(key)
+}
+
+/// Asks for all pairs.
+fn make(synthesis: &Synthesis<'_>, teacher: &dyn ChatModel, ledger: &Ledger) -> Result<(), Error> {
+    let total: u64 = synthesis.plan.lines.iter().map(|line| line.requests).sum();
+    let mut stream = synthesis.making();
+    converse(teacher, &mut stream, ledger, "synth", total, synthesis.config).map(drop)
+}
+
+/// Has a stream of requests answered, under a bar.
+fn converse(
+    model: &dyn ChatModel,
+    requests: &mut (dyn Iterator<Item = Request> + Send),
+    ledger: &Ledger,
+    label: &str,
+    total: u64,
+    config: &SynthConfig,
+) -> Result<Tally, Error> {
+    let bar = progress::bar(label, total, "requests");
+    let mut shown = 0;
+    let mut heard = |tally: &Tally| {
+        let settled = tally.known + tally.answered + tally.refused + tally.missing;
+        bar.inc(settled.saturating_sub(shown));
+        shown = settled;
+        if tally.cost > 0.0 {
+            bar.message(&format!("{:.4} spent", tally.cost));
+        }
+    };
+    let tally = model
+        .converse(requests, ledger, &mut heard)
+        .map_err(Error::Model)?;
+    bar.finish();
+    let teacher = model.name().to_owned();
+    match &tally.stopped {
+        Some(Stopped::Interrupted) => return Err(sample::Error::Interrupted.into()),
+        Some(Stopped::Budget { spent, max }) => {
+            return Err(Error::Budget {
+                teacher,
+                spent: *spent,
+                max: *max,
+            });
+        }
+        Some(stopped) => {
+            return Err(Error::Missing {
+                teacher,
+                missing: tally.missing.max(1),
+                detail: stopped.to_string(),
+            });
+        }
+        None => {}
+    }
+    if tally.missing > 0 && config.missing == Missing::Error {
+        return Err(Error::Missing {
+            teacher,
+            missing: tally.missing,
+            detail: tally.first_missing.clone().unwrap_or_default(),
+        });
+    }
+    Ok(tally)
+}
+
+/// Asks for blind answers, and then for judgements, until nothing is open that gets a reply.
+fn verify(
+    synthesis: &Synthesis<'_>,
+    reader: &Reader<'_>,
+    verifier: &Verifier<'_>,
+    roles: &Roles<'_>,
+    ledger: &Ledger,
+) -> Result<(), Error> {
+    let steps = [("verify", roles.blind()), ("judge", roles.judge)];
+    for (kind, model) in steps {
+        let Some(model) = model else { continue };
+        // Each round asks for the next vote of those that are still open.
+        loop {
+            interrupt::check()?;
+            let failure: Mutex<Option<Error>> = Mutex::new(None);
+            let mut open = (0..synthesis.subjects.len()).flat_map(|at| {
+                match open_requests(synthesis, reader, verifier, at, kind) {
+                    Ok(requests) => requests,
+                    Err(error) => {
+                        if let Ok(mut failure) = failure.lock() {
+                            failure.get_or_insert(error);
+                        }
+                        Vec::new()
+                    }
+                }
+            });
+            let total = synthesis.plan.lines.iter().map(|line| line.pairs).sum();
+            let tally = converse(model, &mut open, ledger, kind, total, synthesis.config)?;
+            drop(open);
+            if let Ok(Some(error)) = failure.into_inner() {
+                return Err(error);
+            }
+            if tally.answered + tally.refused == 0 {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open_requests(
+    synthesis: &Synthesis<'_>,
+    reader: &Reader<'_>,
+    verifier: &Verifier<'_>,
+    at: usize,
+    kind: &str,
+) -> Result<Vec<Request>, Error> {
+    let mut open = Vec::new();
+    for candidate in reader.read(at)?.pairs.into_iter().flatten() {
+        let outcome = verifier.decide(&candidate, &synthesis.subjects[at])?;
+        if let Decision::Open(request) = outcome.decision
+            && request.tag.kind == kind
+        {
+            open.push(*request);
+        }
+    }
+    Ok(open)
+}
+
+/// The last way over the images: what is known now is settled, and written.
+struct Writing<'a> {
+    synthesis: &'a Synthesis<'a>,
+    reader: Option<&'a Reader<'a>>,
+    verifier: &'a Verifier<'a>,
+    teacher: &'a str,
+}
+
+impl<'a> Writing<'a> {
+    fn found(&self, at: usize) -> Result<Found<'a>, Error> {
+        interrupt::check()?;
+        match self.reader {
+            Some(reader) => reader.read(at),
+            None => Ok(Found::default()),
+        }
+    }
+
+    /// The ids of pairs that passed and go all the same, so that the kinds are in proportion to the
+    /// scarcest: those that a seed puts last.
+    fn surplus(&self) -> Result<HashSet<String>, Error> {
+        let mut passed: Vec<Vec<(u64, String)>> = vec![Vec::new(); AUGMENTATIONS.len()];
+        for at in 0..self.synthesis.subjects.len() {
+            for candidate in self.found(at)?.pairs.into_iter().flatten() {
+                let outcome = self.decide(&candidate, at)?;
+                if matches!(outcome.decision, Decision::Kept { .. }) {
+                    let place = seed::derive(self.synthesis.run_seed, &["trim", &candidate.id]);
+                    let kind = AUGMENTATIONS
+                        .iter()
+                        .position(|a| a.name() == candidate.kind.name());
+                    if let Some(kind) = kind {
+                        passed[kind].push((place, candidate.id));
+                    }
+                }
+            }
+        }
+        let shares = self.synthesis.config.shares();
+        let scale = passed
+            .iter()
+            .zip(&shares)
+            .filter(|(_, share)| **share > 0.0)
+            .map(|(ids, share)| ids.len() as f64 / share)
+            .fold(f64::INFINITY, f64::min);
+        let mut dropped = HashSet::new();
+        for (ids, share) in passed.iter_mut().zip(&shares) {
+            ids.sort_unstable();
+            let kept = (scale * share).round() as usize;
+            dropped.extend(ids.drain(..).skip(kept).map(|(_, id)| id));
+        }
+        Ok(dropped)
+    }
+
+    fn decide(&self, candidate: &Candidate<'_>, at: usize) -> Result<Outcome, Error> {
+        let mut outcome = self
+            .verifier
+            .decide(candidate, &self.synthesis.subjects[at])?;
+        if let Decision::Open(request) = &outcome.decision {
+            outcome.decision = Decision::Rejected {
+                reason: "unverified",
+                detail: format!("nobody answered {}", request.id),
+            };
+        }
+        Ok(outcome)
+    }
+
+    /// The first words of refusal, where everything was refused.
+    fn first_refusal(&self) -> Result<String, Error> {
+        for at in 0..self.synthesis.subjects.len() {
+            let first = self.found(at)?.pairs.into_iter().find_map(Result::err);
+            if let Some(fallen) = first {
+                return Ok(fallen.detail);
+            }
+        }
+        Ok(String::new())
+    }
+
+    fn write(
+        &self,
+        stage: &Stage,
+        ledger: &Ledger,
+        dropped: &HashSet<String>,
+    ) -> Result<(Manifest, Yields), Error> {
+        let mut output = Output::create(stage)?;
+        let mut yields = Yields::default();
+        let mut verdicts = Vec::new();
+        let subjects = &self.synthesis.subjects;
+        let bar = progress::bar("pairs", subjects.len() as u64, "images");
+        for (at, subject) in subjects.iter().enumerate() {
+            output.original(subject)?;
+            let found = self.found(at)?;
+            yields.asked(&found, &subject.image.source);
+            for one in found.pairs {
+                let made = match one {
+                    Ok(candidate) => {
+                        let mut outcome = self.decide(&candidate, at)?;
+                        if dropped.contains(&candidate.id) {
+                            let detail = "its kind had more pairs than its share".to_owned();
+                            let reason = "trimmed";
+                            outcome.decision = Decision::Rejected { reason, detail };
+                        }
+                        self.settle(candidate, outcome, &mut yields, &mut output)?
+                    }
+                    Err(fallen) => self.fall(fallen, &mut yields, &mut output)?,
+                };
+                if let Some((pair, nth)) = made {
+                    verdicts.push(chat::ledger::Verdict {
+                        digest: pair.digest.clone(),
+                        pair: u32::try_from(nth).unwrap_or(u32::MAX),
+                        sample_id: pair.id.clone(),
+                        verdict: match &pair.reason {
+                            Some(_) => "rejected".to_owned(),
+                            None => "kept".to_owned(),
+                        },
+                        reason: pair.reason.clone().unwrap_or_else(|| pair.verdict.clone()),
+                        detail: pair.detail.clone().unwrap_or_default(),
+                    });
+                    output.made(pair)?;
+                }
+            }
+            bar.inc(1);
+            if verdicts.len() >= VERDICTS || at + 1 == subjects.len() {
+                ledger.verdicts(&verdicts).map_err(Error::ledger)?;
+                verdicts.clear();
+            }
+        }
+        bar.finish();
+        Ok((output.finish(stage)?, yields))
+    }
+
+    /// Writes what became of a candidate.
+    fn settle(
+        &self,
+        candidate: Candidate<'_>,
+        outcome: Outcome,
+        yields: &mut Yields,
+        output: &mut Output,
+    ) -> Result<Option<(MadePair, usize)>, Error> {
+        let (parent, kind) = (candidate.parent, candidate.kind.name());
+        let source = parent.origin.source();
+        let given = candidate.value();
+        let checked = candidate.checked;
+        let mut made = MadePair {
+            votes: outcome.votes,
+            ..pair(&candidate.id, kind, parent, &candidate.digest)
+        };
+        made.question.clone_from(&checked.question);
+        made.choices.clone_from(&checked.choices);
+        made.answer.clone_from(&given);
+        yields.passed(kind, source, &outcome.decision);
+        match outcome.decision {
+            Decision::Kept { verdict, answer } => {
+                let value = check::value(&answer, &checked.choices);
+                if value != given {
+                    made.given = Some(given);
+                }
+                made.answer = value;
+                made.verdict = verdict.to_owned();
+                output.pair(Sample {
+                    id: candidate.id,
+                    image: parent.image.clone(),
+                    question: checked.question,
+                    choices: checked.choices,
+                    answer,
+                    unit: checked.unit,
+                    rationale: None,
+                    task: parent.task,
+                    language: parent.language.clone(),
+                    origin: Origin::Synth {
+                        source: source.to_owned(),
+                        augmentation: kind.to_owned(),
+                        parent: parent.id.clone(),
+                        teacher: self.teacher.to_owned(),
+                        prompt_digest: candidate.digest,
+                    },
+                    template: checked.template,
+                })?;
+            }
+            Decision::Rejected { reason, detail } => {
+                yields.rejected(kind, source, reason, false);
+                output.reject(reject(source, &candidate.id, reason, &detail))?;
+                made.reason = Some(reason.to_owned());
+                made.detail = Some(detail);
+            }
+            Decision::Open(_) => {}
+        }
+        Ok(Some((made, candidate.nth)))
+    }
+
+    /// Writes what fell before it was a candidate.
+    fn fall(
+        &self,
+        fallen: Fallen<'_>,
+        yields: &mut Yields,
+        output: &mut Output,
+    ) -> Result<Option<(MadePair, usize)>, Error> {
+        let (parent, kind) = (fallen.parent, fallen.kind.name());
+        let source = parent.origin.source();
+        yields.rejected(kind, source, fallen.reason, fallen.nth.is_none());
+        output.reject(reject(source, &fallen.id, fallen.reason, &fallen.detail))?;
+        let (Some(written), Some(nth)) = (fallen.pair, fallen.nth) else {
+            return Ok(None);
+        };
+        let made = MadePair {
+            question: written.question,
+            choices: written.choices,
+            answer: written.answer.unwrap_or_default(),
+            reason: Some(fallen.reason.to_owned()),
+            detail: Some(fallen.detail),
+            ..pair(&fallen.id, kind, parent, &fallen.digest)
+        };
+        Ok(Some((made, nth)))
+    }
+}
+
+/// Verdicts that are written to the ledger together.
+const VERDICTS: usize = 4096;
+
+fn reject(source: &str, row: &str, reason: &str, detail: &str) -> Reject {
+    Reject {
+        source: source.to_owned(),
+        row: row.to_owned(),
+        reason: reason.to_owned(),
+        detail: detail.to_owned(),
+    }
+}
+
+/// A rejected pair with nothing but its lineage.
+fn pair(id: &str, kind: &str, parent: &Sample, digest: &str) -> MadePair {
+    MadePair {
+        id: id.to_owned(),
+        kind: kind.to_owned(),
+        source: parent.origin.source().to_owned(),
+        task: parent.task.name().to_owned(),
+        image: parent.image.path.clone(),
+        image_sha256: parent.image.sha256.clone(),
+        parent: parent.id.clone(),
+        parent_question: parent.question.clone(),
+        parent_answer: parent.answer_value(),
+        question: String::new(),
+        choices: Vec::new(),
+        answer: String::new(),
+        given: None,
+        votes: Vec::new(),
+        verdict: "rejected".to_owned(),
+        reason: None,
+        detail: None,
+        digest: digest.to_owned(),
+    }
+}
