@@ -75,8 +75,11 @@ fn teach(answers: &BTreeMap<String, String>, body: &Value) -> String {
     let fresh = |question: &str| (digest(question) % 90).to_string();
     if prompt.contains("Write up to") {
         let topic = digest(prompt) % 100_000;
-        let question = |n| format!("How many items of sort {topic} are in group {n} of the picture?");
-        return (1..=5).map(|n| pair(question(n), fresh(&question(n)))).collect();
+        let question =
+            |n| format!("How many items of sort {topic} are in group {n} of the picture?");
+        return (1..=5)
+            .map(|n| pair(question(n), fresh(&question(n))))
+            .collect();
     }
     let question = after(prompt, "Question: ");
     if prompt.contains("End with one line") {
@@ -110,8 +113,13 @@ fn start(script: Script) -> Run {
     fs::write(dir.path().join("run.toml"), config).unwrap();
     let run = Run { dir, server };
     let mut import = Command::new(env!("CARGO_BIN_EXE_math-llava"));
-    import.args(["import", "--source", "figures", "--count", "60", "--seed", "5", "--out"]);
-    let done = import.arg(run.out().join("import/figures")).output().unwrap();
+    import.args([
+        "import", "--source", "figures", "--count", "60", "--seed", "5", "--out",
+    ]);
+    let done = import
+        .arg(run.out().join("import/figures"))
+        .output()
+        .unwrap();
     assert!(done.status.success(), "{}", told(&done));
     for verb in ["inspect", "select"] {
         let done = run.stage(verb);
@@ -156,7 +164,11 @@ impl Run {
 
     fn ledger(&self, query: &str) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_math-llava"));
-        let found = command.arg("ledger").arg(self.out()).arg(query).arg("--json");
+        let found = command
+            .arg("ledger")
+            .arg(self.out())
+            .arg(query)
+            .arg("--json");
         let found = found.output().unwrap();
         assert!(found.status.success(), "{}", told(&found));
         String::from_utf8(found.stdout).unwrap()
@@ -164,9 +176,16 @@ impl Run {
 
     fn files(&self) -> Vec<(&'static str, Vec<u8>)> {
         let read = |name| (name, fs::read(self.out().join("synth").join(name)).unwrap());
-        [SAMPLES, REJECTS, PAIRS, "images.parquet", "train.json", "manifest.json"]
-            .map(read)
-            .into()
+        [
+            SAMPLES,
+            REJECTS,
+            PAIRS,
+            "images.parquet",
+            "train.json",
+            "manifest.json",
+        ]
+        .map(read)
+        .into()
     }
 }
 
@@ -248,9 +267,16 @@ fn twenty_kills_and_a_server_that_does_everything_wrong_leave_no_trace() {
         let word = pair.reason.as_deref().unwrap_or(&pair.verdict);
         *words.entry(word).or_default() += 1;
     }
-    assert!(words["agreed"] > 100 && words["not_agreed"] > 0, "{words:?}");
+    assert!(
+        words["agreed"] > 100 && words["not_agreed"] > 0,
+        "{words:?}"
+    );
     let samples: Vec<Sample> = read_table(&bad.out().join("synth").join(SAMPLES)).unwrap();
-    assert!(samples.iter().all(|s| !s.question.contains("capital of France")));
+    assert!(
+        samples
+            .iter()
+            .all(|s| !s.question.contains("capital of France"))
+    );
 }
 
 #[test]
@@ -275,7 +301,14 @@ fn what_it_will_cost_and_say_is_shown_before_anything_is_sent() {
     let plan = run.command("synth").arg("--dry-run").output().unwrap();
     let text = told(&plan);
     assert!(plan.status.success(), "{text}");
-    for word in ["askimg", "verify", "USD", "at most", "figures", "Nothing was sent"] {
+    for word in [
+        "askimg",
+        "verify",
+        "USD",
+        "at most",
+        "figures",
+        "Nothing was sent",
+    ] {
         assert!(text.contains(word), "{word}: {text}");
     }
     let shown = run
@@ -284,11 +317,18 @@ fn what_it_will_cost_and_say_is_shown_before_anything_is_sent() {
         .output()
         .unwrap();
     let text = told(&shown);
-    assert!(text.contains("version 1") && text.contains("more complex"), "{text}");
+    assert!(
+        text.contains("version 1") && text.contains("more complex"),
+        "{text}"
+    );
     assert!(text.contains("(open)"), "{text}");
     let none = run.command("synth").arg("--status").output().unwrap();
     assert_eq!(none.status.code(), Some(2));
-    assert!(told(&none).contains("there is no ledger yet"), "{}", told(&none));
+    assert!(
+        told(&none).contains("there is no ledger yet"),
+        "{}",
+        told(&none)
+    );
     assert_eq!(run.server.counts().asked(), 0);
     assert!(!run.out().join("ledger.sqlite").exists());
     assert!(!run.out().join("synth").exists());
@@ -323,7 +363,11 @@ fn a_teacher_that_cannot_be_asked_is_a_message() {
     let url = run.server.url();
     let dead = url.replace(run.server.address.port().to_string().as_str(), "1");
     let cases: [(&str, &str, &str); 6] = [
-        ("teacher = \"school\"", "teacher = \"scool\"", "[teachers.scool]"),
+        (
+            "teacher = \"school\"",
+            "teacher = \"scool\"",
+            "[teachers.scool]",
+        ),
         ("max_tries = 50", "max_tires = 50", "max_tires"),
         ("model = \"school-1\"", "", "model"),
         (
@@ -331,7 +375,11 @@ fn a_teacher_that_cannot_be_asked_is_a_message() {
             "concurrency = 4, key_env = \"MATH_LLAVA_NO_SUCH_KEY\"",
             "MATH_LLAVA_NO_SUCH_KEY",
         ),
-        ("answers = 3", "answers = 3\nverifier = \"program\"", "verifier"),
+        (
+            "answers = 3",
+            "answers = 3\nverifier = \"program\"",
+            "verifier",
+        ),
         (&url, &dead, "no reply"),
     ];
     for (from, to, word) in cases {
@@ -348,4 +396,3 @@ fn a_teacher_that_cannot_be_asked_is_a_message() {
         assert!(!text.contains("panicked"), "{text}");
     }
 }
-
