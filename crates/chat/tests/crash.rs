@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chat::remote::{Limits, Remote, RemoteConfig};
@@ -22,6 +23,7 @@ const REQUESTS: usize = 1500;
 /// Servers whose memory of what they were asked is a file, which no kill takes away.
 struct Remembering {
     asked: File,
+    calls: AtomicUsize,
 }
 
 impl Transport for Remembering {
@@ -32,8 +34,10 @@ impl Transport for Remembering {
     fn send<'a>(&'a self, _: usize, request: &'a Arc<Request>, key: &'a str) -> Sending<'a> {
         let mut asked = &self.asked;
         asked.write_all(format!("{key}\n").as_bytes()).unwrap();
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
-            let mut rng = rand::rng();
+            let process = u64::from(std::process::id());
+            let mut rng = sample::seed::rng(process, &[key, &call.to_string()]);
             tokio::time::sleep(Duration::from_micros(rng.random_range(200..4000))).await;
             match rng.random_range(0..20) {
                 0 => fault(FaultKind::Server),
@@ -74,7 +78,16 @@ fn remote(folder: &Path) -> Remote<Remembering> {
         ..RemoteConfig::default()
     };
     let limits = vec![Limits::default(); 2];
-    Remote::new("teacher", Remembering { asked }, limits, config).unwrap()
+    Remote::new(
+        "teacher",
+        Remembering {
+            asked,
+            calls: AtomicUsize::new(0),
+        },
+        limits,
+        config,
+    )
+    .unwrap()
 }
 
 /// What the killed process does; a test of its own binary only where it was started for that.
@@ -89,7 +102,7 @@ fn a_run_that_the_other_test_kills() {
     let tally = remote(folder)
         .converse(&mut requests, &ledger, &mut |_| {})
         .unwrap();
-    assert_eq!(tally.missing, 0);
+    assert_eq!(tally.missing, 0, "{tally:?}");
     File::create(folder.join("done")).unwrap();
 }
 
@@ -110,6 +123,7 @@ fn twenty_kills_at_random_moments_cost_nothing_that_was_settled() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let path = folder.join("ledger.db");
+    let mut moments = sample::seed::rng(u64::from(std::process::id()), &["kills"]);
     let (mut settled, mut before, mut kills) = (HashSet::new(), 0, 0);
     while !folder.join("done").exists() {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -121,7 +135,7 @@ fn twenty_kills_at_random_moments_cost_nothing_that_was_settled() {
             .unwrap();
         if kills < 20 {
             // The first milliseconds go to starting, and may be killed too.
-            let wait = rand::rng().random_range(0..40_000);
+            let wait = moments.random_range(0..40_000);
             std::thread::sleep(Duration::from_micros(wait));
             child.kill().unwrap();
             kills += 1;

@@ -9,10 +9,8 @@
 
 pub mod archive;
 pub mod degrade;
-pub mod equality;
 pub mod interrupt;
 pub mod llava;
-pub mod equality;
 mod pair;
 pub mod pixels;
 pub mod printed;

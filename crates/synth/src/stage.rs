@@ -605,6 +605,7 @@ fn pair(id: &str, kind: &str, parent: &Sample, digest: &str) -> MadePair {
         source: parent.origin.source().to_owned(),
         task: parent.task.name().to_owned(),
         image: parent.image.path.clone(),
+        image_sha256: parent.image.sha256.clone(),
         parent: parent.id.clone(),
         parent_question: parent.question.clone(),
         parent_answer: parent.answer_value(),

@@ -13,7 +13,7 @@ use super::{Error, Ledger};
 
 /// How far a batch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BatchState {
+pub enum BatchStage {
     /// Nothing that costs anything was sent: its file may be on the server.
     New,
     /// The server was asked to work it off; whether it heard is not known.
@@ -24,22 +24,22 @@ pub enum BatchState {
     Ended,
 }
 
-impl BatchState {
+impl BatchStage {
     fn word(self) -> &'static str {
         match self {
-            BatchState::New => "new",
-            BatchState::Creating => "creating",
-            BatchState::Created => "created",
-            BatchState::Ended => "ended",
+            BatchStage::New => "new",
+            BatchStage::Creating => "creating",
+            BatchStage::Created => "created",
+            BatchStage::Ended => "ended",
         }
     }
 
-    fn of(word: &str) -> BatchState {
+    fn of(word: &str) -> BatchStage {
         match word {
-            "new" => BatchState::New,
-            "creating" => BatchState::Creating,
-            "created" => BatchState::Created,
-            _ => BatchState::Ended,
+            "new" => BatchStage::New,
+            "creating" => BatchStage::Creating,
+            "created" => BatchStage::Created,
+            _ => BatchStage::Ended,
         }
     }
 }
@@ -54,7 +54,7 @@ pub struct Batch {
     /// The server.
     pub server: String,
     /// How far it is.
-    pub state: BatchState,
+    pub state: BatchStage,
     /// The server's name for the file of requests.
     pub input_file: Option<String>,
     /// How many requests it was made of.
@@ -147,7 +147,7 @@ impl Ledger {
             )?;
             connection.execute(
                 "UPDATE batches SET state = ?2, detail = ?3 WHERE row = ?1",
-                params![row, BatchState::Ended.word(), detail],
+                params![row, BatchStage::Ended.word(), detail],
             )?;
             Ok(left as u64)
         })
@@ -191,7 +191,7 @@ impl Ledger {
                         row: row.get(0)?,
                         id: row.get(1)?,
                         server: row.get(2)?,
-                        state: BatchState::of(row.get_ref(3)?.as_str()?),
+                        state: BatchStage::of(row.get_ref(3)?.as_str()?),
                         input_file: row.get(4)?,
                         requests: row.get(5)?,
                     })

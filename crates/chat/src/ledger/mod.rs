@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-pub use batches::{Batch, BatchState, Waiting};
+pub use batches::{Batch, BatchStage, Waiting};
 pub use entry::{Ended, Sent, Verdict};
 pub use means::Calibration;
 pub use query::Rows;

@@ -51,7 +51,7 @@ pub struct Group {
     pub cost: f64,
     /// May be spent beyond that.
     pub reserved: f64,
-    /// Of answered tries, in seconds.
+    /// Of answered tries outside batches, in seconds.
     pub mean_latency_s: f64,
 }
 
@@ -182,7 +182,7 @@ fn groups(connection: &Connection) -> rusqlite::Result<Vec<Group>> {
                 coalesce(sum(t.prompt_tokens), 0) AS prompt_tokens,
                 coalesce(sum(t.completion_tokens), 0) AS completion_tokens,
                 sum(t.cost) AS cost, sum(t.reserved) AS reserved,
-                coalesce(avg(iif(t.outcome = 'answered', t.latency_s, NULL)), 0.0) AS latency
+                coalesce(avg(iif(t.outcome = 'answered' AND t.batch IS NULL, t.latency_s, NULL)), 0.0) AS latency
             FROM tries t JOIN requests r USING (digest) GROUP BY 1, 2)
          SELECT a.stage, a.kind, a.requests, a.answered, a.refused,
             coalesce(t.in_flight, 0), coalesce(t.lost, 0), coalesce(t.tries, 0),

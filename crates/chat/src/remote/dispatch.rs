@@ -214,7 +214,7 @@ impl<'a, T: Transport + 'static> Dispatch<'a, T> {
                 self.tally.known += 1;
                 heard(&self.tally);
             }
-            Pulled::InBatch => {
+            Pulled::InBatch(..) => {
                 self.tally.requests += 1;
                 self.miss("waits in a batch of an earlier run; run with batches to fetch it");
             }

@@ -40,6 +40,15 @@ pub(super) enum Outcome {
     Refused,
 }
 
+impl Outcome {
+    pub(super) fn of(settled: &Settled) -> Outcome {
+        match settled {
+            Settled::Replied(_) => Outcome::Answered,
+            Settled::Refused { .. } => Outcome::Refused,
+        }
+    }
+}
+
 pub(super) struct Flight<T> {
     pub(super) ticket: u64,
     pub(super) transport: Arc<T>,
@@ -144,10 +153,7 @@ impl<T: Transport> Flight<T> {
             false,
             began.elapsed().as_secs_f64(),
         );
-        let settled = ended.settled.as_ref().map(|settled| match settled {
-            Settled::Replied(_) => Outcome::Answered,
-            Settled::Refused { .. } => Outcome::Refused,
-        });
+        let settled = ended.settled.as_ref().map(Outcome::of);
         let cost = ended.cost;
         let prompt_tokens = match &ended.settled {
             Some(Settled::Replied(reply)) => reply.prompt_tokens,

@@ -18,12 +18,13 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
+pub use batch::{BatchConfig, Batched};
 pub use config::RemoteConfig;
 pub use limits::Limits;
 
 use crate::money::{self, Forecast};
 use crate::transport::Transport;
-use crate::{ChatModel, Error, Ledger, Reply, Request, Settled, Tally};
+use crate::{ChatModel, Error, Ledger, Reply, Request, Settled, Stopped, Tally};
 
 /// A model that servers answer for.
 pub struct Remote<T> {
@@ -92,41 +93,50 @@ impl<T: Transport + 'static> Remote<T> {
         requests: &mut dyn Iterator<Item = Request>,
         ledger: &Ledger,
     ) -> Result<Forecast, Error> {
+        self.forecast_at(requests, ledger, false)
+    }
+
+    fn forecast_at(
+        &self,
+        requests: &mut dyn Iterator<Item = Request>,
+        ledger: &Ledger,
+        batch: bool,
+    ) -> Result<Forecast, Error> {
         let digest = |request: &Request| self.digest(request);
-        let rates = self.config.rates(false);
+        let rates = self.config.rates(batch);
         Ok(money::forecast(
             requests, digest, &self.name, ledger, &rates,
         )?)
     }
+}
 
-    /// Answers to requests on a ledger of their own, which is dropped with them.
-    fn reply_all(&self, batch: &[Request]) -> Result<Vec<Result<Reply, Error>>, Error> {
+/// Answers to requests on a ledger of their own, which goes away with them.
+fn replies<M: ChatModel>(model: &M, batch: &[Request]) -> Vec<Result<Reply, Error>> {
+    let answer = || -> Result<Vec<Result<Reply, Error>>, Error> {
         let ledger = Ledger::in_memory()?;
-        let tally = self.converse(&mut batch.iter().cloned(), &ledger, &mut |_| {})?;
-        let missing = match (&tally.stopped, tally.first_missing) {
-            (Some(crate::Stopped::Interrupted), _) => Error::Interrupted,
+        let tally = model.converse(&mut batch.iter().cloned(), &ledger, &mut |_| {})?;
+        let missing = match (tally.stopped, tally.first_missing) {
+            (Some(Stopped::Interrupted), _) => Error::Interrupted,
             (stopped, first) => Error::Failed {
-                model: self.name.to_string(),
-                detail: first.unwrap_or_else(|| match stopped {
-                    Some(stopped) => stopped.to_string(),
-                    None => "no reply".into(),
-                }),
+                model: model.name().to_owned(),
+                detail: first
+                    .or_else(|| stopped.map(|stopped| stopped.to_string()))
+                    .unwrap_or_else(|| "no reply".into()),
             },
         };
-        batch
-            .iter()
-            .map(|request| {
-                Ok(match ledger.settled(&self.digest(request))? {
-                    Some(Settled::Replied(reply)) => Ok(reply),
-                    Some(Settled::Refused { reason, detail }) => Err(Error::Unanswerable {
-                        id: request.id.clone(),
-                        detail: format!("{reason}: {detail}"),
-                    }),
-                    None => Err(missing.clone()),
-                })
+        let of = |request: &Request| {
+            Ok(match ledger.settled(&model.digest(request))? {
+                Some(Settled::Replied(reply)) => Ok(reply),
+                Some(Settled::Refused { reason, detail }) => Err(Error::Unanswerable {
+                    id: request.id.clone(),
+                    detail: format!("{reason}: {detail}"),
+                }),
+                None => Err(missing.clone()),
             })
-            .collect()
-    }
+        };
+        batch.iter().map(of).collect()
+    };
+    answer().unwrap_or_else(|error| batch.iter().map(|_| Err(error.clone())).collect())
 }
 
 impl<T: Transport + 'static> ChatModel for Remote<T> {
@@ -135,10 +145,7 @@ impl<T: Transport + 'static> ChatModel for Remote<T> {
     }
 
     fn reply(&self, batch: &[Request]) -> Vec<Result<Reply, Error>> {
-        match self.reply_all(batch) {
-            Ok(replies) => replies,
-            Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
-        }
+        replies(self, batch)
     }
 
     fn converse(

@@ -29,8 +29,8 @@ pub(super) struct Work {
 pub(super) enum Pulled {
     /// Settled, or equal to an earlier one of this stream.
     Known,
-    /// Waits in a batch of an earlier run.
-    InBatch,
+    /// Waits in this batch of an earlier run.
+    InBatch(i64, Work),
     /// To be sent.
     Open(Work),
     /// The ledger cannot say.
@@ -86,15 +86,20 @@ fn look<M: ChatModel>(
     match ledger.standing(&digest) {
         Err(e) => Pulled::Failed(e.into()),
         Ok(standing) if standing.settled => Pulled::Known,
-        Ok(standing) if standing.batch.is_some() => Pulled::InBatch,
-        Ok(standing) => Pulled::Open(Work {
-            prompt: Prompt::of(&request, rates.image_tokens),
-            request: Arc::new(request),
-            digest: digest.into(),
-            tries: standing.tries,
-            faults: 0,
-            failed_at: None,
-            last_fault: None,
-        }),
+        Ok(standing) => {
+            let work = Work {
+                prompt: Prompt::of(&request, rates.image_tokens),
+                request: Arc::new(request),
+                digest: digest.into(),
+                tries: standing.tries,
+                faults: 0,
+                failed_at: None,
+                last_fault: None,
+            };
+            match standing.batch {
+                Some(row) => Pulled::InBatch(row, work),
+                None => Pulled::Open(work),
+            }
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! A transport in this process whose servers fail as a script says.
 
+// Each file of tests uses a part of it.
+#![allow(dead_code)]
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -142,12 +142,19 @@ impl<'a> Known<'a> {
         let line = self.line_of(v, p)?;
         let at = |p| line.iter().position(|q| *q == p);
         let (from, to) = (at(v)?, at(p)?);
-        let side = if to > from { &line[from + 1..] } else { &line[..from] };
+        let side = if to > from {
+            &line[from + 1..]
+        } else {
+            &line[..from]
+        };
         side.iter().min().copied()
     }
 
     fn line_of(&self, a: char, b: char) -> Option<&Vec<char>> {
-        let mut both = self.lines.iter().filter(|l| l.contains(&a) && l.contains(&b));
+        let mut both = self
+            .lines
+            .iter()
+            .filter(|l| l.contains(&a) && l.contains(&b));
         both.next().filter(|_| a != b)
     }
 
@@ -247,7 +254,11 @@ impl<'a> Known<'a> {
 
     fn triangle_sums(&mut self) {
         for [a, b, c] in self.triangles() {
-            let angles = [self.angle(b, a, c), self.angle(a, b, c), self.angle(a, c, b)];
+            let angles = [
+                self.angle(b, a, c),
+                self.angle(a, b, c),
+                self.angle(a, c, b),
+            ];
             if let [Some(x), Some(y), Some(z)] = angles {
                 self.equations.push(
                     Equation::default()
@@ -336,7 +347,10 @@ impl<'a> Known<'a> {
             return;
         };
         let ends = |line: &[char]| {
-            let (a, b) = (self.diagram.at(line[0]), self.diagram.at(line[line.len() - 1]));
+            let (a, b) = (
+                self.diagram.at(line[0]),
+                self.diagram.at(line[line.len() - 1]),
+            );
             [b[0] - a[0], b[1] - a[1]]
         };
         let (u, w) = (ends(&one), ends(&other));
@@ -368,25 +382,30 @@ impl<'a> Known<'a> {
 
     fn quadrilateral(&mut self, name: &str, [a, b, c, d]: [char; 4]) {
         let sides = [(a, b), (b, c), (c, d), (d, a)].map(|(p, q)| Known::length(p, q));
-        let angles = [(d, a, b), (a, b, c), (b, c, d), (c, d, a)]
-            .map(|(p, v, q)| self.angle(p, v, q));
+        let angles =
+            [(d, a, b), (a, b, c), (b, c, d), (c, d, a)].map(|(p, v, q)| self.angle(p, v, q));
         for (i, j) in [(0, 2), (1, 3)] {
-            self.equations.push(Equation::same(sides[i].clone(), sides[j].clone()));
+            self.equations
+                .push(Equation::same(sides[i].clone(), sides[j].clone()));
             if let (Some(x), Some(y)) = (&angles[i], &angles[j]) {
                 self.equations.push(Equation::same(x.clone(), y.clone()));
             }
         }
         for i in 0..4 {
             if let (Some(x), Some(y)) = (&angles[i], &angles[(i + 1) % 4]) {
-                let pair = Equation::default().plus(1.0, x.clone()).plus(1.0, y.clone());
+                let pair = Equation::default()
+                    .plus(1.0, x.clone())
+                    .plus(1.0, y.clone());
                 self.equations.push(pair.equals(180.0));
             }
             if let (Some(x), true) = (&angles[i], matches!(name, "Rectangle" | "Square")) {
-                self.equations.push(Equation::default().plus(1.0, x.clone()).equals(90.0));
+                self.equations
+                    .push(Equation::default().plus(1.0, x.clone()).equals(90.0));
             }
         }
         if matches!(name, "Rhombus" | "Square") {
-            self.equations.push(Equation::same(sides[0].clone(), sides[1].clone()));
+            self.equations
+                .push(Equation::same(sides[0].clone(), sides[1].clone()));
         }
         // The diagonals halve each other.
         let on = |p: char, q: char| self.line_of(p, q).cloned().unwrap_or_default();
@@ -494,13 +513,20 @@ impl<'a> Known<'a> {
             }
             for (i, (p, q)) in pairs.iter().enumerate() {
                 for (r, s) in &pairs[i + 1..] {
-                    let near = [Known::length(apex, *p), Known::length(apex, *r), Known::length(*p, *r)];
-                    let far = [Known::length(apex, *q), Known::length(apex, *s), Known::length(*q, *s)];
+                    let near = [
+                        Known::length(apex, *p),
+                        Known::length(apex, *r),
+                        Known::length(*p, *r),
+                    ];
+                    let far = [
+                        Known::length(apex, *q),
+                        Known::length(apex, *s),
+                        Known::length(*q, *s),
+                    ];
                     for a in 0..3 {
                         for b in (0..3).filter(|b| *b != a) {
                             // near[a] / far[a] = near[b] / far[b].
-                            let [x, y, z] =
-                                [&near[a], &far[a], &far[b]].map(|key| self.value(key));
+                            let [x, y, z] = [&near[a], &far[a], &far[b]].map(|key| self.value(key));
                             if let (Some(x), Some(y), Some(z)) = (x, y, z) {
                                 self.learn(near[b].clone(), x / y * z);
                             }
@@ -518,7 +544,11 @@ impl<'a> Known<'a> {
 
     /// Gauss and Jordan. `None` where the equations contradict each other.
     fn solve(&mut self) -> Option<()> {
-        let keys: BTreeSet<&Key> = self.equations.iter().flat_map(|e| e.factors.keys()).collect();
+        let keys: BTreeSet<&Key> = self
+            .equations
+            .iter()
+            .flat_map(|e| e.factors.keys())
+            .collect();
         let keys: Vec<Key> = keys.into_iter().cloned().collect();
         let place: BTreeMap<&Key, usize> = keys.iter().enumerate().map(|(i, k)| (k, i)).collect();
         let width = keys.len();
@@ -581,7 +611,10 @@ fn lines(diagram: &Diagram) -> Vec<Vec<char>> {
         .filter_map(|line| diagram.ends(line))
         .map(|(a, b)| (a.min(b), a.max(b)))
         .collect();
-    let mut sets: Vec<BTreeSet<char>> = drawn.iter().map(|(a, b)| BTreeSet::from([*a, *b])).collect();
+    let mut sets: Vec<BTreeSet<char>> = drawn
+        .iter()
+        .map(|(a, b)| BTreeSet::from([*a, *b]))
+        .collect();
     for form in diagram.marked.iter().filter_map(|f| Form::parse(f)) {
         if let Some([point, line]) = form.call("PointLiesOnLine")
             && let (Some(p), Some(ends)) = (point.point(), line.points("Line"))
@@ -598,7 +631,12 @@ fn lines(diagram: &Diagram) -> Vec<Vec<char>> {
     for (a, b) in &drawn {
         for m in diagram.points.keys().filter_map(|p| p.chars().next()) {
             let is_drawn = |p: char, q: char| drawn.contains(&(p.min(q), p.max(q)));
-            if m != *a && m != *b && is_drawn(*a, m) && is_drawn(m, *b) && lies_between(diagram, *a, m, *b) {
+            if m != *a
+                && m != *b
+                && is_drawn(*a, m)
+                && is_drawn(m, *b)
+                && lies_between(diagram, *a, m, *b)
+            {
                 sets.push(BTreeSet::from([*a, m, *b]));
             }
         }
@@ -606,7 +644,10 @@ fn lines(diagram: &Diagram) -> Vec<Vec<char>> {
     // Two lines with two common points are one.
     let mut joined: Vec<BTreeSet<char>> = Vec::new();
     for mut set in sets {
-        while let Some(i) = joined.iter().position(|l| l.intersection(&set).count() >= 2) {
+        while let Some(i) = joined
+            .iter()
+            .position(|l| l.intersection(&set).count() >= 2)
+        {
             set.extend(joined.swap_remove(i));
         }
         joined.push(set);
@@ -624,7 +665,9 @@ fn lines(diagram: &Diagram) -> Vec<Vec<char>> {
                     }
                 }
             }
-            line.sort_by(|a, b| distance(diagram, ends.0, *a).total_cmp(&distance(diagram, ends.0, *b)));
+            line.sort_by(|a, b| {
+                distance(diagram, ends.0, *a).total_cmp(&distance(diagram, ends.0, *b))
+            });
             line
         })
         .collect();

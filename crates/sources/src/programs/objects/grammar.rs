@@ -73,7 +73,9 @@ fn noun<'a>(phrase: Words<'a>) -> Option<(Noun, Words<'a>)> {
     }
     // Published plurals are the name with an `s`: "articulated buss".
     let is = |word: &str, name: &str| {
-        word == name || word.strip_suffix('s') == Some(name) || word.strip_suffix("es") == Some(name)
+        word == name
+            || word.strip_suffix('s') == Some(name)
+            || word.strip_suffix("es") == Some(name)
     };
     for (class, _, shape) in SHAPES {
         let mut parts = shape.split(' ');
@@ -187,10 +189,20 @@ impl Objects {
             return Some(parts.into_iter().map(|(object, _)| object).collect());
         }
         const LIKE: [&str; 14] = [
-            "that has the same", "that have the same", "that is the same", "that are the same",
-            "of the same", "have the same", "has the same", "are the same", "is the same",
-            "made of the same", "are made of the same", "that are made of the same",
-            "that is made of the same", "are of the same",
+            "that has the same",
+            "that have the same",
+            "that is the same",
+            "that are the same",
+            "of the same",
+            "have the same",
+            "has the same",
+            "are the same",
+            "is the same",
+            "made of the same",
+            "are made of the same",
+            "that are made of the same",
+            "that is made of the same",
+            "are of the same",
         ];
         let rest = strip_first(clause, &LIKE)?;
         let (name, rest) = rest.split_first()?;
@@ -234,7 +246,11 @@ impl Objects {
                 })
         };
         let is_known = name == "part"
-            || self.objects.iter().flat_map(|o| &o.parts).any(|p| name == p.name || is_less_exact(&name, p));
+            || self
+                .objects
+                .iter()
+                .flat_map(|o| &o.parts)
+                .any(|p| name == p.name || is_less_exact(&name, p));
         let parts = of.iter().flat_map(|i| {
             let parts = self.objects[*i].parts.iter().enumerate();
             parts.filter(|(_, p)| fits(p)).map(|(j, _)| (*i, j))
@@ -252,22 +268,32 @@ impl Objects {
 
     /// `PART of the THING`, `PART that belongs to the same object as the PART`.
     fn named_part(&self, phrase: Words<'_>) -> Option<&Part> {
-        let (object, part) = splits(phrase, "of").into_iter().find_map(|(a, b)| {
-            let object = self.one(strip_any(b, &["the"])?)?;
-            self.one_part(a, &Set::from([object]))
-        }).or_else(|| {
-            splits(phrase, "that belongs to the same object as").into_iter().find_map(|(a, b)| {
-                let all: Set = (0..self.objects.len()).collect();
-                let (object, other) = self.one_part(b, &all)?;
-                let (object, part) = self.one_part_beside(a, object, other)?;
-                Some((object, part))
+        let (object, part) = splits(phrase, "of")
+            .into_iter()
+            .find_map(|(a, b)| {
+                let object = self.one(strip_any(b, &["the"])?)?;
+                self.one_part(a, &Set::from([object]))
             })
-        })?;
+            .or_else(|| {
+                splits(phrase, "that belongs to the same object as")
+                    .into_iter()
+                    .find_map(|(a, b)| {
+                        let all: Set = (0..self.objects.len()).collect();
+                        let (object, other) = self.one_part(b, &all)?;
+                        let (object, part) = self.one_part_beside(a, object, other)?;
+                        Some((object, part))
+                    })
+            })?;
         self.objects.get(object)?.parts.get(part)
     }
 
     /// The one part of an object that a phrase denotes, `other` left out.
-    fn one_part_beside(&self, phrase: Words<'_>, object: usize, other: usize) -> Option<(usize, usize)> {
+    fn one_part_beside(
+        &self,
+        phrase: Words<'_>,
+        object: usize,
+        other: usize,
+    ) -> Option<(usize, usize)> {
         let phrase = strip_any(phrase, &["the"])?;
         let mut parts = self.parts(phrase, &Set::from([object]))?;
         parts.retain(|(_, part)| *part != other);
@@ -330,7 +356,11 @@ pub(crate) fn understand(scene: &Objects, question: &str) -> Option<Question> {
             .filter(|form| {
                 let form = words(form);
                 let form: Vec<&str> = form.iter().map(String::as_str).collect();
-                RULES.iter().find_map(|(_, rule)| rule(scene, &form)).as_ref() == Some(&made.answer)
+                RULES
+                    .iter()
+                    .find_map(|(_, rule)| rule(scene, &form))
+                    .as_ref()
+                    == Some(&made.answer)
             })
             .collect();
         made.concise = made.forms.pop().unwrap_or_default();
@@ -391,7 +421,9 @@ fn reworded(all: Words<'_>) -> Vec<String> {
 fn compare_counts(scene: &Objects, all: Words<'_>) -> Option<Answer> {
     let count = |phrase: Words<'_>| Some(scene.set(phrase, None)?.len());
     let both = |rest: Words<'_>, at: &str, is: fn(usize, usize) -> bool| {
-        splits(rest, at).into_iter().find_map(|(a, b)| Some(yes(is(count(a)?, count(b)?))))
+        splits(rest, at)
+            .into_iter()
+            .find_map(|(a, b)| Some(yes(is(count(a)?, count(b)?))))
     };
     if let Some(rest) = strip(all, "is the number of") {
         return both(rest, "the same as the number of", |a, b| a == b)
@@ -404,7 +436,13 @@ fn compare_counts(scene: &Objects, all: Words<'_>) -> Option<Answer> {
     if let Some(rest) = strip(all, "are there fewer") {
         return both(rest, "than", |a, b| a < b);
     }
-    let rest = strip_first(all, &["are there the same number of", "are there an equal number of"])?;
+    let rest = strip_first(
+        all,
+        &[
+            "are there the same number of",
+            "are there an equal number of",
+        ],
+    )?;
     both(rest, "and", |a, b| a == b)
 }
 
@@ -432,7 +470,9 @@ fn count(scene: &Objects, all: Words<'_>) -> Option<Answer> {
         return Some(int(set.len()));
     }
     let without = |words: &[&str]| -> Vec<Vec<String>> {
-        splits(rest, &words.join(" ")).into_iter().map(|(a, b)| a.iter().chain(b).map(|w| (*w).to_owned()).collect())
+        splits(rest, &words.join(" "))
+            .into_iter()
+            .map(|(a, b)| a.iter().chain(b).map(|w| (*w).to_owned()).collect())
             .collect()
     };
     let mut readings = vec![rest.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()];
@@ -454,7 +494,13 @@ fn exist(scene: &Objects, all: Words<'_>) -> Option<Answer> {
     }
     let rest = strip_first(
         all,
-        &["are there any", "is there any", "is there a", "is there an", "is there"],
+        &[
+            "are there any",
+            "is there any",
+            "is there a",
+            "is there an",
+            "is there",
+        ],
     )?;
     Some(yes(!scene.set(rest, it)?.is_empty()))
 }
@@ -472,9 +518,9 @@ fn compare_attribute(scene: &Objects, all: Words<'_>) -> Option<Answer> {
         let pair = strip_end(rest, "have the same")
             .or_else(|| strip_end(rest, "made of the same"))
             .or_else(|| strip_end(rest, "the same"))?;
-        return splits(pair, "and the").into_iter().find_map(|(a, b)| {
-            same_as(scene, scene.one(a)?, scene.one(b)?, name)
-        });
+        return splits(pair, "and the")
+            .into_iter()
+            .find_map(|(a, b)| same_as(scene, scene.one(a)?, scene.one(b)?, name));
     }
     const LINKS: [&str; 3] = ["have the same", "made of the same", "the same"];
     // "There is A; does it have the same size as B", ".. is its size the same as B".
@@ -493,9 +539,9 @@ fn compare_attribute(scene: &Objects, all: Words<'_>) -> Option<Answer> {
         && attribute(name).is_some()
     {
         let rest = strip(rest, "of the")?;
-        return splits(rest, "the same as the").into_iter().find_map(|(a, b)| {
-            same_as(scene, scene.one(a)?, scene.one(b)?, name)
-        });
+        return splits(rest, "the same as the")
+            .into_iter()
+            .find_map(|(a, b)| same_as(scene, scene.one(a)?, scene.one(b)?, name));
     }
     // "Does A have the same size as B", "Is A the same size as B".
     let rest = strip_first(all, &["does the", "is the"])?;
@@ -527,7 +573,11 @@ fn query(scene: &Objects, all: Words<'_>) -> Option<Answer> {
         if let Some((name, rest)) = rest.split_first()
             && let Some(rest) = strip(rest, "of the")
         {
-            let asked = if *name == "name" { Attribute::Shape } else { attribute(name)? };
+            let asked = if *name == "name" {
+                Attribute::Shape
+            } else {
+                attribute(name)?
+            };
             return told(scene.one(rest)?, asked);
         }
         return told(scene.one(strip_end(rest, "made of")?)?, Attribute::Material);

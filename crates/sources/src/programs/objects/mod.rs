@@ -171,7 +171,9 @@ pub(crate) fn published(text: &str) -> Option<String> {
     let word = |value: &Value, name: &str| value.get(name)?.as_str().map(str::to_owned);
     let object = |value: &Value| -> Option<Object> {
         let shape = word(value, "shape")?;
-        let (.., name) = SHAPES.iter().find(|(_, published, _)| **published == *shape)?;
+        let (.., name) = SHAPES
+            .iter()
+            .find(|(_, published, _)| **published == *shape)?;
         let parts = match value.get("parts") {
             Some(Value::Object(parts)) => parts
                 .iter()
@@ -193,7 +195,12 @@ pub(crate) fn published(text: &str) -> Option<String> {
             parts,
         })
     };
-    let objects: Option<Vec<Object>> = file.get("objects")?.as_array()?.iter().map(object).collect();
+    let objects: Option<Vec<Object>> = file
+        .get("objects")?
+        .as_array()?
+        .iter()
+        .map(object)
+        .collect();
     let relation = |name: &str| -> Option<Vec<BTreeSet<usize>>> {
         serde_json::from_value(file.get("relationships")?.get(name)?.clone()).ok()
     };
