@@ -9,6 +9,7 @@
 
 pub mod archive;
 pub mod degrade;
+pub mod equality;
 pub mod interrupt;
 pub mod llava;
 mod pair;

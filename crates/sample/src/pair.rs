@@ -212,9 +212,6 @@ mod tests {
         };
         let path = dir.path().join(BENCHMARK_QUESTIONS);
         write_table(&path, std::slice::from_ref(&question)).unwrap();
-        assert_eq!(
-            read_table::<BenchmarkQuestion>(&path).unwrap(),
-            [question]
-        );
+        assert_eq!(read_table::<BenchmarkQuestion>(&path).unwrap(), [question]);
     }
 }

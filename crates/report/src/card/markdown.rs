@@ -5,9 +5,9 @@ use std::fmt::Write;
 use sample::Answer;
 
 use super::facts::Facts;
-use super::{histogram, synthesis};
 use super::losses::Losses;
 use super::provenance::Source;
+use super::{histogram, synthesis};
 use crate::markdown::plain;
 
 /// `level 2`, or that there is none.

@@ -41,7 +41,10 @@ pub(crate) fn read(found: &Stages, run_seed: u64) -> Result<Option<Synthesis>, E
         return Ok(None);
     };
     let path = stage.folder.join(PAIRS);
-    if !path.is_file() || stage.manifest.results["yields"].as_object().is_none_or(|y| y.is_empty())
+    if !path.is_file()
+        || stage.manifest.results["yields"]
+            .as_object()
+            .is_none_or(|y| y.is_empty())
     {
         return Ok(None);
     }
@@ -95,7 +98,15 @@ pub(crate) fn line(name: String, line: &Value) -> Vec<String> {
 }
 
 pub(crate) const HEADS: [&str; 9] = [
-    "kind", "requests", "asked for", "came", "kept", "share", "proven", "agreed", "form only",
+    "kind",
+    "requests",
+    "asked for",
+    "came",
+    "kept",
+    "share",
+    "proven",
+    "agreed",
+    "form only",
 ];
 
 impl Synthesis {
@@ -146,7 +157,10 @@ impl Synthesis {
         }
         match self.results["benchmark_questions"].as_u64().unwrap_or(0) {
             0 => text.push_str("; compared with no benchmark's questions."),
-            n => text.push_str(&format!("; compared with {} benchmark questions.", count(n))),
+            n => text.push_str(&format!(
+                "; compared with {} benchmark questions.",
+                count(n)
+            )),
         }
         text
     }
@@ -169,7 +183,10 @@ pub(crate) fn section(synthesis: &Synthesis, pictures: &mut Pictures<'_>) -> Str
         let Some([kept, rejected]) = synthesis.examples.get(kind) else {
             continue;
         };
-        let _ = write!(html, "<h3>{name}: kept, and rejected</h3><div class=\"split\">");
+        let _ = write!(
+            html,
+            "<h3>{name}: kept, and rejected</h3><div class=\"split\">"
+        );
         for (side, pairs) in [("kept", kept), ("rejected", rejected)] {
             html.push_str("<div>");
             if pairs.is_empty() {
@@ -187,7 +204,10 @@ pub(crate) fn section(synthesis: &Synthesis, pictures: &mut Pictures<'_>) -> Str
 
 fn example(pair: &MadePair, pictures: &mut Pictures<'_>) -> String {
     let badge = match &pair.reason {
-        None => format!("<span class=\"badge beats\">{}</span>", escape(&pair.verdict)),
+        None => format!(
+            "<span class=\"badge beats\">{}</span>",
+            escape(&pair.verdict)
+        ),
         Some(reason) => format!(
             "<span class=\"badge loses\">{}</span>",
             escape(&reason.replace('_', " "))

@@ -7,52 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Diagram;
+use super::equation::{Equation, Key};
 use super::form::{FIGURES, Form, Sum};
-
-/// Something with a value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
-    /// Two points in alphabetical order.
-    Length(char, char),
-    /// The vertex, and one point on each side, each the first by name on its ray.
-    Angle(char, char, char),
-    Letter(char),
-    /// `angle1`, a mark without points.
-    Mark(String),
-}
-
-/// `sum of factor * key = constant`.
-#[derive(Debug, Clone, Default)]
-struct Equation {
-    factors: BTreeMap<Key, f64>,
-    constant: f64,
-}
-
-impl Equation {
-    fn plus(mut self, factor: f64, key: Key) -> Equation {
-        *self.factors.entry(key).or_default() += factor;
-        self
-    }
-
-    fn equals(mut self, constant: f64) -> Equation {
-        self.constant = constant;
-        self
-    }
-
-    /// `key = sum`.
-    fn is(key: Key, sum: &Sum) -> Equation {
-        sum.letters
-            .iter()
-            .fold(Equation::default().plus(1.0, key), |e, (letter, factor)| {
-                e.plus(-factor, Key::Letter(*letter))
-            })
-            .equals(sum.constant)
-    }
-
-    fn same(a: Key, b: Key) -> Equation {
-        Equation::default().plus(1.0, a).plus(-1.0, b)
-    }
-}
+use super::lines::lines;
 
 /// Below this a factor is nought: the factors are small whole numbers and what elimination makes of
 /// them.
@@ -600,89 +557,4 @@ fn subtract(row: &mut [f64], other: &[f64], factor: f64) {
             *x = 0.0;
         }
     }
-}
-
-/// The lines of a diagram with all their points in order: those drawn, joined where the marks say
-/// that a point lies on one.
-fn lines(diagram: &Diagram) -> Vec<Vec<char>> {
-    let drawn: BTreeSet<(char, char)> = diagram
-        .lines
-        .iter()
-        .filter_map(|line| diagram.ends(line))
-        .map(|(a, b)| (a.min(b), a.max(b)))
-        .collect();
-    let mut sets: Vec<BTreeSet<char>> = drawn
-        .iter()
-        .map(|(a, b)| BTreeSet::from([*a, *b]))
-        .collect();
-    for form in diagram.marked.iter().filter_map(|f| Form::parse(f)) {
-        if let Some([point, line]) = form.call("PointLiesOnLine")
-            && let (Some(p), Some(ends)) = (point.point(), line.points("Line"))
-            && let [a, b] = ends[..]
-            && diagram.ends(&format!("{p}{a}")).is_some()
-            && diagram.ends(&format!("{p}{b}")).is_some()
-            && a != b
-        {
-            sets.push(BTreeSet::from([a, b, p]));
-        }
-    }
-    // Some diagrams draw both halves of a line and its whole, and do not say that the middle lies
-    // on it.
-    for (a, b) in &drawn {
-        for m in diagram.points.keys().filter_map(|p| p.chars().next()) {
-            let is_drawn = |p: char, q: char| drawn.contains(&(p.min(q), p.max(q)));
-            if m != *a
-                && m != *b
-                && is_drawn(*a, m)
-                && is_drawn(m, *b)
-                && lies_between(diagram, *a, m, *b)
-            {
-                sets.push(BTreeSet::from([*a, m, *b]));
-            }
-        }
-    }
-    // Two lines with two common points are one.
-    let mut joined: Vec<BTreeSet<char>> = Vec::new();
-    for mut set in sets {
-        while let Some(i) = joined
-            .iter()
-            .position(|l| l.intersection(&set).count() >= 2)
-        {
-            set.extend(joined.swap_remove(i));
-        }
-        joined.push(set);
-    }
-    let mut lines: Vec<Vec<char>> = joined
-        .into_iter()
-        .map(|set| {
-            let mut line: Vec<char> = set.into_iter().collect();
-            let mut ends = (line[0], line[1], 0.0);
-            for a in &line {
-                for b in &line {
-                    let gap = distance(diagram, *a, *b);
-                    if gap > ends.2 {
-                        ends = (*a, *b, gap);
-                    }
-                }
-            }
-            line.sort_by(|a, b| {
-                distance(diagram, ends.0, *a).total_cmp(&distance(diagram, ends.0, *b))
-            });
-            line
-        })
-        .collect();
-    lines.sort();
-    lines
-}
-
-fn distance(diagram: &Diagram, a: char, b: char) -> f64 {
-    let (a, b) = (diagram.at(a), diagram.at(b));
-    (a[0] - b[0]).hypot(a[1] - b[1])
-}
-
-/// Whether `m` is on the way from `a` to `b`, but for what hand-set points are off by.
-fn lies_between(diagram: &Diagram, a: char, m: char, b: char) -> bool {
-    let whole = distance(diagram, a, b);
-    let way = distance(diagram, a, m) + distance(diagram, m, b);
-    whole > 20.0 && way - whole < 0.004 * whole
 }

@@ -3,7 +3,8 @@
 use sample::Answer;
 
 use super::Diagram;
-use super::deduce::{Key, Known};
+use super::deduce::Known;
+use super::equation::Key;
 use super::form::{FIGURES, Form, Sum};
 use crate::figures::question::{Question, read};
 

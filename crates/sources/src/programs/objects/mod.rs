@@ -3,6 +3,7 @@
 
 mod ask;
 mod grammar;
+mod rules;
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use ask::questions;
-pub(crate) use grammar::understand;
+pub(crate) use rules::understand;
 
 /// More than any published scene has.
 const MAX_OBJECTS: usize = 32;
@@ -101,7 +102,7 @@ impl Object {
 
 /// What objects are compared by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attribute {
+pub(crate) enum Attribute {
     Shape,
     Colour,
     Size,
