@@ -12,7 +12,6 @@ pub mod degrade;
 pub mod equality;
 pub mod interrupt;
 pub mod llava;
-pub mod equality;
 mod pair;
 pub mod pixels;
 pub mod printed;
