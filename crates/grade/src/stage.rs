@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-
 use sample::{
     IMAGES, ImageRow, Manifest, REJECTS, Reject, Stage, StageKey, file_sha256, progress,
     sha256_hex, write_atomic, write_table,

@@ -5,7 +5,8 @@ pub use student::Student;
 
 use chat::{ChatModel, Error, Finish, Reply, Request};
 
-/// The program teacher: answers from the scene of a drawn figure, and from nothing else.
+/// The program teacher: answers from the scene of a drawn figure, from a published table, logic form
+/// or list of objects, and from nothing else.
 #[derive(Debug, Clone, Copy)]
 pub struct ProgramTeacher;
 
@@ -22,7 +23,7 @@ impl ChatModel for ProgramTeacher {
         use rayon::prelude::*;
         batch
             .par_iter()
-            .map(|request| match sources::figures::teach(&request.subject) {
+            .map(|request| match sources::programs::teach(&request.subject) {
                 Ok(text) => Ok(Reply {
                     text,
                     finish: Finish::Stop,

@@ -84,7 +84,9 @@ impl From<TeacherConfig> for Map<String, Value> {
         };
         let mut map = object(serde_json::to_value(&config.http));
         map.extend(object(serde_json::to_value(&config.remote)));
-        map.extend(object(serde_json::to_value(serde_json::json!({ "api": config.api }))));
+        map.extend(object(serde_json::to_value(
+            serde_json::json!({ "api": config.api }),
+        )));
         if let Some(Value::Array(endpoints)) = map.get_mut("endpoints") {
             for (endpoint, limits) in endpoints.iter_mut().zip(&config.limits) {
                 if let Value::Object(endpoint) = endpoint {

@@ -67,6 +67,8 @@ pub struct MadePair {
     pub task: String,
     /// The image, as samples write it.
     pub image: String,
+    /// Of its bytes, in hex.
+    pub image_sha256: String,
     /// The id of the pair it was made from.
     pub parent: String,
     /// What the parent asks.
@@ -103,6 +105,7 @@ impl Row for MadePair {
             text("source"),
             text("task"),
             text("image"),
+            text("image_sha256"),
             text("parent"),
             text("parent_question"),
             text("parent_answer"),
@@ -125,6 +128,7 @@ impl Row for MadePair {
             strings(rows.iter().map(|r| r.source.as_str())),
             strings(rows.iter().map(|r| r.task.as_str())),
             strings(rows.iter().map(|r| r.image.as_str())),
+            strings(rows.iter().map(|r| r.image_sha256.as_str())),
             strings(rows.iter().map(|r| r.parent.as_str())),
             strings(rows.iter().map(|r| r.parent_question.as_str())),
             strings(rows.iter().map(|r| r.parent_answer.as_str())),
@@ -150,6 +154,7 @@ impl Row for MadePair {
                     source: c.required("source", row)?,
                     task: c.required("task", row)?,
                     image: c.required("image", row)?,
+                    image_sha256: c.required("image_sha256", row)?,
                     parent: c.required("parent", row)?,
                     parent_question: c.required("parent_question", row)?,
                     parent_answer: c.required("parent_answer", row)?,
@@ -183,6 +188,7 @@ mod tests {
             source: text(3),
             task: text(4),
             image: text(5),
+            image_sha256: text(16),
             parent: text(6),
             parent_question: text(7),
             parent_answer: text(8),
@@ -206,9 +212,6 @@ mod tests {
         };
         let path = dir.path().join(BENCHMARK_QUESTIONS);
         write_table(&path, std::slice::from_ref(&question)).unwrap();
-        assert_eq!(
-            read_table::<BenchmarkQuestion>(&path).unwrap(),
-            [question]
-        );
+        assert_eq!(read_table::<BenchmarkQuestion>(&path).unwrap(), [question]);
     }
 }

@@ -46,7 +46,10 @@ fn main() -> Result<(), Failure> {
             right += 1;
         } else {
             let (proof, answer) = (proof.text(), sample.answer.text());
-            println!("{}: {} is {answer}, not {proof}", sample.id, sample.question);
+            println!(
+                "{}: {} is {answer}, not {proof}",
+                sample.id, sample.question
+            );
         }
     }
     println!("{all} questions, {with_scene} with a scene, {proven} proven, {right} as published");

@@ -4,6 +4,7 @@
 
 use sample::{Answer, Sample};
 
+use crate::form::Numbers;
 use crate::kinds;
 use crate::prompts::Prompts;
 
@@ -25,6 +26,10 @@ pub trait Augmentation: Sync {
     /// when it made the question.
     fn answer_by_agreement(&self) -> bool {
         false
+    }
+    /// What must become of the original's numbers.
+    fn numbers(&self) -> Option<Numbers> {
+        None
     }
 }
 
@@ -68,7 +73,14 @@ fn place(name: &str, asked: &Asked<'_>) -> Option<String> {
         "answer" => answer_line(parent),
         "demonstrations" => lines(&asked.demonstrations),
         "avoid" => lines(&asked.avoid),
-        _ => return question_place(name, &parent.question, &parent.choices, parent.unit.as_deref()),
+        _ => {
+            return question_place(
+                name,
+                &parent.question,
+                &parent.choices,
+                parent.unit.as_deref(),
+            );
+        }
     })
 }
 

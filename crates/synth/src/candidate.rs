@@ -11,7 +11,7 @@ use crate::augmentation::Augmentation;
 use crate::check::{self, Checked};
 use crate::config::VerifyConfig;
 use crate::contamination::Contamination;
-use crate::form;
+use crate::form::{self, Numbers};
 use crate::near::Signature;
 use crate::reply::{self, Pair};
 use crate::request::{Ask, Requests};
@@ -117,7 +117,9 @@ impl<'a> Reader<'a> {
             };
             found.asked.push((ask.kind, ask.count, 0));
             if let Err(detail) = &subject.file {
-                found.pairs.push(Err(fallen("image_missing", detail.clone())));
+                found
+                    .pairs
+                    .push(Err(fallen("image_missing", detail.clone())));
                 continue;
             }
             let reply = match self.ledger.settled(&digest).map_err(Error::ledger)? {
@@ -190,13 +192,25 @@ impl<'a> Reader<'a> {
         let checked = check::check(ask.kind, ask.parent, pair, asked)?;
         if self.verify.form {
             let value = check::value(&checked.answer, &checked.choices);
-            form::check(ask.kind, ask.parent, &checked.question, &checked.choices, &value)?;
+            let (parent, question) = (ask.parent, &checked.question);
+            form::answer_leaked(parent, question, &checked.choices, &value)?;
+            form::language_kept(parent, question)?;
+            if let Some(rule) = ask.kind.numbers() {
+                form::numbers_kept(parent, question, rule)?;
+            }
+            if ask.kind.numbers() == Some(Numbers::AllKept) {
+                form::not_another_question(parent, question)?;
+            }
         }
         if self.verify.near_duplicates > 0.0 {
             let signature = Signature::of(&checked.question);
             // A rephrased question may keep most words of the one it was made from, which is one of
             // the image's own.
-            let own = if ask.kind.inherits_answer() { originals } else { 0 };
+            let own = if ask.kind.inherits_answer() {
+                originals
+            } else {
+                0
+            };
             let alike = near
                 .iter()
                 .skip(own)

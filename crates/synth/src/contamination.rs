@@ -21,7 +21,7 @@ const COMMON: usize = 10;
 #[derive(Default)]
 pub struct Contamination {
     questions: Vec<BenchmarkQuestion>,
-    index: Option<Index>,
+    index: Option<Index<usize>>,
     common: HashSet<String>,
 }
 
@@ -69,7 +69,7 @@ impl Contamination {
     /// Which benchmark's item asks this too, in words for a person.
     pub fn find(&self, question: &str) -> Option<String> {
         let (at, similarity) = self.index.as_ref()?.find(question)?;
-        let item = self.questions.get(at)?;
+        let item = self.questions.get(*at)?;
         if self.common.contains(&same(question)) {
             return None;
         }

@@ -64,7 +64,12 @@ pub fn plan(config: &SynthConfig, run_seed: u64, subjects: &[Subject]) -> Plan {
         for (((task, source), images), part) in groups.iter().zip(apportion(wanted, &room)) {
             let mut order: Vec<(u64, usize)> = images
                 .iter()
-                .map(|&at| (seed::derive(run_seed, &["plan", kind.name(), id(&parents, at)]), at))
+                .map(|&at| {
+                    (
+                        seed::derive(run_seed, &["plan", kind.name(), id(&parents, at)]),
+                        at,
+                    )
+                })
                 .collect();
             order.sort_unstable();
             let (mut left, mut requests) = (part as usize, 0);
@@ -102,7 +107,12 @@ pub(crate) fn apportion(total: u64, weights: &[f64]) -> Vec<u64> {
     let exact: Vec<f64> = weights.iter().map(|w| total as f64 * w / sum).collect();
     let mut parts: Vec<u64> = exact.iter().map(|e| e.floor() as u64).collect();
     let mut order: Vec<usize> = (0..weights.len()).collect();
-    order.sort_by(|&a, &b| exact[b].fract().total_cmp(&exact[a].fract()).then(a.cmp(&b)));
+    order.sort_by(|&a, &b| {
+        exact[b]
+            .fract()
+            .total_cmp(&exact[a].fract())
+            .then(a.cmp(&b))
+    });
     let left = total.saturating_sub(parts.iter().sum());
     for &at in order.iter().cycle().take(left as usize) {
         parts[at] += 1;
@@ -163,7 +173,10 @@ mod tests {
             let of = made.lines.iter().filter(|l| l.kind == kind);
             of.map(|l| l.pairs).collect()
         };
-        assert_eq!((pairs("askimg"), pairs("simpq")), (vec![150, 100], vec![30, 20]));
+        assert_eq!(
+            (pairs("askimg"), pairs("simpq")),
+            (vec![150, 100], vec![30, 20])
+        );
         assert_eq!(made, plan(&config, 1, &subjects));
         assert_ne!(made.counts, plan(&config, 2, &subjects).counts);
         // More than there is room for is what there is room for.

@@ -29,7 +29,10 @@ impl Synthesis<'_> {
     pub fn show(&self, kind: &str, sample: &str) -> Result<Preview, Error> {
         let Some(kind) = find(kind) else {
             let names: Vec<&str> = AUGMENTATIONS.iter().map(|a| a.name()).collect();
-            let detail = format!("there is no kind {kind:?}; the kinds are {}", names.join(", "));
+            let detail = format!(
+                "there is no kind {kind:?}; the kinds are {}",
+                names.join(", ")
+            );
             return Err(Error::Config(detail));
         };
         let place = self.subjects.iter().enumerate().find_map(|(at, subject)| {
@@ -46,7 +49,9 @@ impl Synthesis<'_> {
             return Err(Error::Config(detail));
         };
         let number = AUGMENTATIONS.iter().position(|a| a.name() == kind.name());
-        let drawn = subject.parent(self.run_seed).is_some_and(|p| p.id == parent.id);
+        let drawn = subject
+            .parent(self.run_seed)
+            .is_some_and(|p| p.id == parent.id);
         let planned = match number {
             Some(number) if drawn => self.plan.counts[at][number],
             _ => 0,

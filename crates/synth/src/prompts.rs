@@ -156,7 +156,10 @@ mod tests {
     fn a_folder_replaces_prompts_by_name_and_its_faults_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-        write("rephq.txt", "# version 7.\nSay {question} anew, {unknown} {");
+        write(
+            "rephq.txt",
+            "# version 7.\nSay {question} anew, {unknown} {",
+        );
         write("notes.md", "not a prompt");
         let prompts = Prompts::load(Some(dir.path())).unwrap();
         assert_eq!(prompts.version("rephq"), "version 7.");
@@ -176,7 +179,10 @@ mod tests {
         write("rephq.txt", "{question}");
         write("askme.txt", "{question}");
         let message = Prompts::load(Some(dir.path())).unwrap_err().to_string();
-        assert!(message.contains("askme") && message.contains("simpq"), "{message}");
+        assert!(
+            message.contains("askme") && message.contains("simpq"),
+            "{message}"
+        );
         assert!(Prompts::load(Some(&dir.path().join("gone"))).is_err());
     }
 }

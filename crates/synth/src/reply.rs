@@ -242,7 +242,12 @@ mod tests {
         assert_eq!(parse(reply), [pair("How many?", "3"), which]);
         let one = r#"{"question": "How many?", "answer": "3"}"#;
         assert_eq!(parse(one), [pair("How many?", "3")]);
-        for none in ["{}", "{\"pairs\": 3}", "[1]", "{\"pairs\": [{\"answer\": \"3\"}]}"] {
+        for none in [
+            "{}",
+            "{\"pairs\": 3}",
+            "[1]",
+            "{\"pairs\": [{\"answer\": \"3\"}]}",
+        ] {
             assert_eq!(parse(none), [], "{none}");
         }
     }
@@ -250,7 +255,10 @@ mod tests {
     #[test]
     fn the_last_answer_of_a_reasoned_reply_counts() {
         for (reply, expected) in [
-            ("First, the answer is [2]?\nNo.\nThe answer is [3].", Some("3")),
+            (
+                "First, the answer is [2]?\nNo.\nThe answer is [3].",
+                Some("3"),
+            ),
             ("The answer is 3.\nDone", Some("3")),
             ("**The answer is: 3.5**", Some("3.5")),
             ("The answer is [[1, 2]].", Some("[1, 2]")),

@@ -98,12 +98,9 @@ impl<'a> Requests<'a> {
         let asked = Asked {
             parent,
             count,
-            demonstrations: self.bank.draw(
-                parent.task,
-                &parent.image.sha256,
-                &parent.id,
-                run_seed,
-            ),
+            demonstrations: self
+                .bank
+                .draw(parent.task, &parent.image.sha256, &parent.id, run_seed),
             avoid: own.clone().collect(),
         };
         let id = format!("{}#{}", parent.id, kind.name());

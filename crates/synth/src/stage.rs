@@ -10,6 +10,7 @@ use sample::{
     interrupt, progress, rebase_root, seed,
 };
 
+use crate::Error;
 use crate::augmentation::AUGMENTATIONS;
 use crate::candidate::{Candidate, Fallen, Found, Reader};
 use crate::check;
@@ -22,7 +23,6 @@ use crate::prompts::Prompts;
 use crate::request::{Requests, Subject, subjects};
 use crate::verify::{Decision, Name, Outcome, Prover, Verifier};
 use crate::yields::Yields;
-use crate::Error;
 
 /// Who takes part.
 #[derive(Clone, Copy, Default)]
@@ -258,7 +258,15 @@ fn stage_key(
 fn make(synthesis: &Synthesis<'_>, teacher: &dyn ChatModel, ledger: &Ledger) -> Result<(), Error> {
     let total: u64 = synthesis.plan.lines.iter().map(|line| line.requests).sum();
     let mut stream = synthesis.making();
-    converse(teacher, &mut stream, ledger, "synth", total, synthesis.config).map(drop)
+    converse(
+        teacher,
+        &mut stream,
+        ledger,
+        "synth",
+        total,
+        synthesis.config,
+    )
+    .map(drop)
 }
 
 /// Has a stream of requests answered, under a bar.
@@ -605,6 +613,7 @@ fn pair(id: &str, kind: &str, parent: &Sample, digest: &str) -> MadePair {
         source: parent.origin.source().to_owned(),
         task: parent.task.name().to_owned(),
         image: parent.image.path.clone(),
+        image_sha256: parent.image.sha256.clone(),
         parent: parent.id.clone(),
         parent_question: parent.question.clone(),
         parent_answer: parent.answer_value(),

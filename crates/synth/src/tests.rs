@@ -284,7 +284,16 @@ fn demonstrations_are_about_other_images() {
     for seed in 0..8 {
         let out = dir.path().join(format!("synth{seed}"));
         let teacher = Scripted::new(good);
-        run(&config(), seed, &input, Some(&teacher), &memory(), &out, false).unwrap();
+        run(
+            &config(),
+            seed,
+            &input,
+            Some(&teacher),
+            &memory(),
+            &out,
+            false,
+        )
+        .unwrap();
         for request in teacher.asked.lock().unwrap().iter() {
             let text = &request.turns[0].text;
             if let Some((shown, _)) = text.split_once("do not ask it again") {
@@ -318,7 +327,16 @@ fn a_synthesis_that_was_stopped_goes_on_without_asking_again() {
     let (input, out) = (selection(dir.path(), 80), dir.path().join("synth"));
     let whole = dir.path().join("whole");
     let teacher = Scripted::new(good);
-    run(&config(), 7, &input, Some(&teacher), &memory(), &whole, false).unwrap();
+    run(
+        &config(),
+        7,
+        &input,
+        Some(&teacher),
+        &memory(),
+        &whole,
+        false,
+    )
+    .unwrap();
     let teacher = Scripted::new(|request| {
         if request.id.starts_with("a:07") {
             return Err(chat::Error::Failed {
@@ -362,7 +380,10 @@ fn requests_that_stay_without_a_reply_can_be_rejects() {
     };
     let manifest = run(&config, 7, &input, Some(&teacher), &memory(), &out, false).unwrap();
     assert_eq!(manifest.counts["made"], 16);
-    assert_eq!(manifest.results["yields"]["askimg"]["rejected"]["unanswered"], 1);
+    assert_eq!(
+        manifest.results["yields"]["askimg"]["rejected"]["unanswered"],
+        1
+    );
 }
 
 #[test]
@@ -517,8 +538,14 @@ fn near_duplicates_and_benchmark_questions_go_and_common_wordings_stay() {
         Ok(match request.subject["kind"].as_str().unwrap() {
             "askimg" => [
                 pair(problem, "9"),
-                pair("How many of the blue bars are taller than the red bar on the left?", "1"),
-                pair("How many of the blue bars are taller than the red bar on the left side?", "1"),
+                pair(
+                    "How many of the blue bars are taller than the red bar on the left?",
+                    "1",
+                ),
+                pair(
+                    "How many of the blue bars are taller than the red bar on the left side?",
+                    "1",
+                ),
             ]
             .concat(),
             _ => "No.".into(),
@@ -543,7 +570,10 @@ fn near_duplicates_and_benchmark_questions_go_and_common_wordings_stay() {
     let out = dir.path().join("synth");
     let manifest = synthesise(&config, 7, inputs, roles, &memory(), &out, false).unwrap();
     let rejected = &manifest.results["yields"]["askimg"]["rejected"];
-    assert_eq!((&rejected["benchmark"], &rejected["near_duplicate"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&rejected["benchmark"], &rejected["near_duplicate"]),
+        (&1.into(), &1.into())
+    );
     let pairs: Vec<MadePair> = read_table(&out.join(PAIRS)).unwrap();
     assert!(pairs[0].detail.as_ref().unwrap().contains("bench 41"));
     assert_eq!(pairs[1].verdict, "form");
@@ -593,7 +623,10 @@ fn what_is_shown_before_sending_is_what_is_sent() {
     let making: Vec<Request> = synthesis.making().collect();
     // Of one image: five and one new answers with three votes, two old ones with one.
     let ledger = memory();
-    assert_eq!(synthesis.verifying(&roles, &ledger).count(), 2 * (6 * 3 + 2));
+    assert_eq!(
+        synthesis.verifying(&roles, &ledger).count(),
+        2 * (6 * 3 + 2)
+    );
     run(&config(), 7, &input, Some(&teacher), &memory(), &out, false).unwrap();
     assert_eq!(making, *teacher.asked.lock().unwrap());
     let parent = making[0].id.split_once('#').unwrap().0;

@@ -90,7 +90,7 @@ impl Default for HttpConfig {
             send_temperature: true,
             image_detail: None,
             max_image_bytes: 20 << 20,
-            image_cache_bytes: 64 << 20,
+            image_cache_bytes: 32 << 20,
         }
     }
 }

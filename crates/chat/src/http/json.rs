@@ -170,9 +170,7 @@ impl Reader<'_> {
             .unwrap_or(rest.len());
         let word = &rest[..end];
         let begins_one = |word: &str| {
-            word.trim_start_matches(['+', '-', '.']).is_empty()
-                || number(word).is_some()
-                || word.starts_with(|c: char| c.is_ascii_digit() || c == '-')
+            word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
                 || ["true", "false", "null", "True", "False", "None"]
                     .iter()
                     .any(|constant| constant.starts_with(word))
@@ -309,9 +307,10 @@ mod tests {
             (r#"{"a": 1, "b":"#, json!({"a": 1})),
             (
                 r#"{"a": {"b": [1, {"c": 2"#,
-                json!({"a": {"b": [1, {"c": 2}]}}),
+                json!({"a": {"b": [1, {"c": null}]}}),
             ),
             (r#"{"a": tru"#, json!({"a": null})),
+            (r#"{"a": 1, "b": [-"#, json!({"a": 1, "b": [null]})),
             ("{\"a\": \"two\nlines\"}", json!({"a": "two\nlines"})),
             (
                 r#"{"a": "\sqrt{2} is \(x\)",}"#,

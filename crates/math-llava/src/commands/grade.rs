@@ -46,7 +46,10 @@ pub fn stage(pipeline: &crate::commands::run::Pipeline) -> Result<String> {
     let (teacher, ledger) = if asks {
         let place = "[grade] teacher";
         let section = teachers::find(&pipeline.config.teachers, &config.teacher, place)?;
-        (Some(section.open(&config.teacher)?), Some(pipeline.ledger()?))
+        (
+            Some(section.open(&config.teacher)?),
+            Some(pipeline.ledger()?),
+        )
     } else {
         (None, None)
     };

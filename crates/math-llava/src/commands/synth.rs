@@ -21,8 +21,7 @@ pub fn run(arguments: &Synth) -> Result<bool> {
     let stage = &arguments.stage;
     let config = RunConfig::read(&stage.config)?;
     let (out, root) = (stage.out.clone(), stage.root.clone());
-    let pipeline =
-        Pipeline::new(config, out, root, stage.force).with_benchmarks(&stage.benchmarks);
+    let pipeline = Pipeline::new(config, out, root, stage.force).with_benchmarks(&stage.benchmarks);
     if arguments.status {
         return super::ledger::status(&pipeline.ledger_file(), false);
     }
@@ -195,7 +194,9 @@ fn show(pipeline: &Pipeline, kind: &str, sample: Option<&str>) -> Result<bool> {
         request.temperature, request.max_tokens, request.seed
     );
     match shown.planned {
-        0 => println!("plan         this sample is not asked about; pairs are made from another of its image, or of none"),
+        0 => println!(
+            "plan         this sample is not asked about; pairs are made from another of its image, or of none"
+        ),
         n => println!("plan         {n} pairs"),
     }
     let cast = Cast::open(&pipeline.config)?;
@@ -256,10 +257,16 @@ pub fn cost(pipeline: &Pipeline, cast: &Cast, ledger: &Ledger) -> Result<Costs> 
     add(cast.teacher.as_ref(), &mut synthesis.making())?;
     let blind = cast.verifier.as_ref().or(cast.teacher.as_ref());
     let votes = |r: &chat::Request| r.tag.kind == "verify";
-    add(blind, &mut synthesis.verifying(&roles, ledger).filter(votes))?;
+    add(
+        blind,
+        &mut synthesis.verifying(&roles, ledger).filter(votes),
+    )?;
     let judged = |r: &chat::Request| r.tag.kind == "judge";
     let judge = cast.judge.as_ref();
-    add(judge, &mut synthesis.verifying(&roles, ledger).filter(judged))?;
+    add(
+        judge,
+        &mut synthesis.verifying(&roles, ledger).filter(judged),
+    )?;
     Ok(Costs {
         plan: synthesis.plan.lines.clone(),
         forecast,
@@ -267,7 +274,10 @@ pub fn cost(pipeline: &Pipeline, cast: &Cast, ledger: &Ledger) -> Result<Costs> 
 }
 
 fn print_plan(costs: &Costs) {
-    println!("{:<8} {:<5} {:<20} {:>9} {:>9}", "kind", "task", "source", "requests", "pairs");
+    println!(
+        "{:<8} {:<5} {:<20} {:>9} {:>9}",
+        "kind", "task", "source", "requests", "pairs"
+    );
     for line in &costs.plan {
         println!(
             "{:<8} {:<5} {:<20} {:>9} {:>9}",
@@ -285,7 +295,13 @@ pub fn table(forecast: &Forecast, scale: f64) -> String {
     };
     let mut text = format!(
         "{:<8} {:>10} {:>9} {:>12} {:>12} {:>12} {:>11} {:>11}\n",
-        "kind", "requests", "on ledger", "text tokens", "image tokens", "reply tokens", currency,
+        "kind",
+        "requests",
+        "on ledger",
+        "text tokens",
+        "image tokens",
+        "reply tokens",
+        currency,
         "at most"
     );
     let n = |x: u64| (x as f64 * scale).round();
@@ -313,9 +329,7 @@ pub fn table(forecast: &Forecast, scale: f64) -> String {
         forecast.cost() * scale,
         forecast.worst() * scale
     ));
-    text.push_str(
-        "Votes are counted at their most; a count that is decided early asks for fewer.",
-    );
+    text.push_str("Votes are counted at their most; a count that is decided early asks for fewer.");
     if forecast.lines.iter().any(|line| !line.measured) {
         text.push_str(
             " Reply lengths are assumed (a quarter of max_tokens) until the ledger has replies of \

@@ -7,6 +7,7 @@ use sample::{Manifest, SAMPLES, Sample};
 use super::gallery;
 use super::losses::{self, Losses};
 use super::provenance::{self, PlanRow, Source};
+use super::synthesis::{self, Synthesis};
 use super::tally::{self, Tally};
 use crate::Error;
 
@@ -94,6 +95,7 @@ pub(crate) struct Facts {
     pub(crate) tally: Tally,
     pub(crate) examples: Vec<Sample>,
     pub(crate) plan: Vec<PlanRow>,
+    pub(crate) synthesis: Option<Synthesis>,
     pub(crate) losses: Losses,
     pub(crate) sources: Vec<Source>,
 }
@@ -106,6 +108,7 @@ pub(crate) fn gather(found: &Stages, seed: u64) -> Result<Facts, Error> {
         pairs_of: found.pairs().iter().map(|s| s.label.clone()).collect(),
         examples,
         plan: provenance::plan(found)?,
+        synthesis: synthesis::read(found, seed)?,
         losses: losses::read(found)?,
         sources: provenance::sources(found, &tally),
         tally,

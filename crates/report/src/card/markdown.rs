@@ -5,9 +5,9 @@ use std::fmt::Write;
 use sample::Answer;
 
 use super::facts::Facts;
-use super::histogram;
 use super::losses::Losses;
 use super::provenance::Source;
+use super::{histogram, synthesis};
 use crate::markdown::plain;
 
 /// `level 2`, or that there is none.
@@ -51,6 +51,15 @@ pub(crate) fn text(facts: &Facts) -> String {
         });
         let heads = ["level", "source", "available", "quota", "taken"];
         table(&mut text, "Selection", &heads, rows);
+    }
+    if let Some(found) = &facts.synthesis {
+        let (kinds, sources) = found.lines();
+        table(&mut text, "Synthesis", &synthesis::HEADS, kinds.into_iter());
+        let heads = &synthesis::HEADS;
+        table(&mut text, "Synthesis by source", heads, sources.into_iter());
+        let heads = ["reason", "AskImg", "CompQ", "RephQ", "SimpQ"];
+        let reasons = found.reasons().into_iter();
+        table(&mut text, "Made pairs that went", &heads, reasons);
     }
     losses(&mut text, &facts.losses);
     sources(&mut text, &facts.sources);

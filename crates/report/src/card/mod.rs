@@ -14,6 +14,7 @@ mod losses;
 mod markdown;
 mod page;
 mod provenance;
+mod synthesis;
 mod tally;
 
 use std::path::Path;

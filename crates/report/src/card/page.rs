@@ -8,7 +8,7 @@ use super::facts::{Facts, Stages};
 use super::losses::{Inspected, Losses};
 use super::provenance::{PlanRow, Source};
 use super::tally::Tally;
-use super::{SHOWN, SIDE, histogram};
+use super::{SHOWN, SIDE, histogram, synthesis};
 use crate::html::{count, escape, shortened};
 use crate::page::{document, missing, shares};
 use crate::picture::Pictures;
@@ -40,6 +40,10 @@ pub(crate) fn page(facts: &Facts, found: &Stages) -> String {
     ];
     if !facts.plan.is_empty() {
         sections.push(("selection", "Selection", plan(&facts.plan)));
+    }
+    if let Some(found) = &facts.synthesis {
+        let made = synthesis::section(found, &mut pictures);
+        sections.push(("synthesis", "Synthesis", made));
     }
     sections.push(("left-out", "Left out", losses(&facts.losses)));
     sections.push(("sources", "Sources and licences", sources(&facts.sources)));
@@ -198,7 +202,7 @@ fn example(sample: &Sample, pictures: &mut Pictures<'_>) -> String {
 /// A table that scrolls by itself where the screen is narrow. Heads and cells are HTML; the first of
 /// each row is its name, columns whose head begins with `<` are words, and with `<<` sentences, which
 /// are broken into lines.
-fn table(caption: &str, heads: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(caption: &str, heads: &[&str], rows: &[Vec<String>]) -> String {
     let text = |column: usize| column == 0 || heads[column].starts_with('<');
     let mut html = format!(
         "<div class=\"card\"><div class=\"scroll\" role=\"region\" tabindex=\"0\" \

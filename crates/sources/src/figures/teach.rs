@@ -190,7 +190,8 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    pub(super) const ALL: [Operation; 3] = [Operation::Sum, Operation::Difference, Operation::Compare];
+    pub(super) const ALL: [Operation; 3] =
+        [Operation::Sum, Operation::Difference, Operation::Compare];
 }
 
 fn whole_answer(q: &Question) -> Option<i64> {

@@ -149,5 +149,5 @@ pub fn teach(subject: &Value) -> Result<String, String> {
     })
 }
 
-
-
+#[cfg(test)]
+mod tests;

@@ -49,9 +49,7 @@ pub(crate) fn stem(word: &str) -> String {
 /// The text with single spaces, in lower case, without the marks that end it.
 pub(crate) fn plain(text: &str) -> String {
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    joined
-        .trim_end_matches(['.', '?', '!', ' '])
-        .to_lowercase()
+    joined.trim_end_matches(['.', '?', '!', ' ']).to_lowercase()
 }
 
 /// Where `part` stands in `all`, from `from` on.

@@ -4,6 +4,7 @@
 //! is rejected.
 
 use crate::augmentation::Augmentation;
+use crate::form::Numbers;
 
 /// The kind.
 pub struct RephQ;
@@ -23,5 +24,9 @@ impl Augmentation for RephQ {
 
     fn inherits_answer(&self) -> bool {
         true
+    }
+
+    fn numbers(&self) -> Option<Numbers> {
+        Some(Numbers::AllKept)
     }
 }

@@ -3,6 +3,7 @@
 //! The answer is the old one, as in RephQ.
 
 use crate::augmentation::Augmentation;
+use crate::form::Numbers;
 
 /// The kind.
 pub struct SimpQ;
@@ -22,5 +23,9 @@ impl Augmentation for SimpQ {
 
     fn inherits_answer(&self) -> bool {
         true
+    }
+
+    fn numbers(&self) -> Option<Numbers> {
+        Some(Numbers::NoneAdded)
     }
 }

@@ -83,11 +83,7 @@ impl Verifier<'_> {
     ///
     /// # Errors
     /// Where the ledger cannot be read.
-    pub fn decide(
-        &self,
-        candidate: &Candidate<'_>,
-        subject: &Subject,
-    ) -> Result<Outcome, Error> {
+    pub fn decide(&self, candidate: &Candidate<'_>, subject: &Subject) -> Result<Outcome, Error> {
         let silent = |decision| Outcome {
             decision,
             votes: Vec::new(),
@@ -220,17 +216,15 @@ impl Verifier<'_> {
                 detail: detail.chars().take(300).collect(),
             })
         };
-        Ok(
-            match self.ledger.settled(&digest).map_err(Error::ledger)? {
-                Some(Settled::Replied(reply)) => match judge::read(&reply.text) {
-                    Some(true) => None,
-                    Some(false) => rejected("judged_unfit", &reply.text),
-                    None => rejected("judgement_unreadable", &reply.text),
-                },
-                Some(Settled::Refused { detail, .. }) => rejected("judge_refused", &detail),
-                None => Some(Decision::Open(Box::new(request))),
+        Ok(match self.ledger.settled(&digest).map_err(Error::ledger)? {
+            Some(Settled::Replied(reply)) => match judge::read(&reply.text) {
+                Some(true) => None,
+                Some(false) => rejected("judged_unfit", &reply.text),
+                None => rejected("judgement_unreadable", &reply.text),
             },
-        )
+            Some(Settled::Refused { detail, .. }) => rejected("judge_refused", &detail),
+            None => Some(Decision::Open(Box::new(request))),
+        })
     }
 }
 

@@ -7,52 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Diagram;
+use super::equation::{Equation, Key};
 use super::form::{FIGURES, Form, Sum};
-
-/// Something with a value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
-    /// Two points in alphabetical order.
-    Length(char, char),
-    /// The vertex, and one point on each side, each the first by name on its ray.
-    Angle(char, char, char),
-    Letter(char),
-    /// `angle1`, a mark without points.
-    Mark(String),
-}
-
-/// `sum of factor * key = constant`.
-#[derive(Debug, Clone, Default)]
-struct Equation {
-    factors: BTreeMap<Key, f64>,
-    constant: f64,
-}
-
-impl Equation {
-    fn plus(mut self, factor: f64, key: Key) -> Equation {
-        *self.factors.entry(key).or_default() += factor;
-        self
-    }
-
-    fn equals(mut self, constant: f64) -> Equation {
-        self.constant = constant;
-        self
-    }
-
-    /// `key = sum`.
-    fn is(key: Key, sum: &Sum) -> Equation {
-        sum.letters
-            .iter()
-            .fold(Equation::default().plus(1.0, key), |e, (letter, factor)| {
-                e.plus(-factor, Key::Letter(*letter))
-            })
-            .equals(sum.constant)
-    }
-
-    fn same(a: Key, b: Key) -> Equation {
-        Equation::default().plus(1.0, a).plus(-1.0, b)
-    }
-}
+use super::lines::lines;
 
 /// Below this a factor is nought: the factors are small whole numbers and what elimination makes of
 /// them.
@@ -142,12 +99,19 @@ impl<'a> Known<'a> {
         let line = self.line_of(v, p)?;
         let at = |p| line.iter().position(|q| *q == p);
         let (from, to) = (at(v)?, at(p)?);
-        let side = if to > from { &line[from + 1..] } else { &line[..from] };
+        let side = if to > from {
+            &line[from + 1..]
+        } else {
+            &line[..from]
+        };
         side.iter().min().copied()
     }
 
     fn line_of(&self, a: char, b: char) -> Option<&Vec<char>> {
-        let mut both = self.lines.iter().filter(|l| l.contains(&a) && l.contains(&b));
+        let mut both = self
+            .lines
+            .iter()
+            .filter(|l| l.contains(&a) && l.contains(&b));
         both.next().filter(|_| a != b)
     }
 
@@ -247,7 +211,11 @@ impl<'a> Known<'a> {
 
     fn triangle_sums(&mut self) {
         for [a, b, c] in self.triangles() {
-            let angles = [self.angle(b, a, c), self.angle(a, b, c), self.angle(a, c, b)];
+            let angles = [
+                self.angle(b, a, c),
+                self.angle(a, b, c),
+                self.angle(a, c, b),
+            ];
             if let [Some(x), Some(y), Some(z)] = angles {
                 self.equations.push(
                     Equation::default()
@@ -336,7 +304,10 @@ impl<'a> Known<'a> {
             return;
         };
         let ends = |line: &[char]| {
-            let (a, b) = (self.diagram.at(line[0]), self.diagram.at(line[line.len() - 1]));
+            let (a, b) = (
+                self.diagram.at(line[0]),
+                self.diagram.at(line[line.len() - 1]),
+            );
             [b[0] - a[0], b[1] - a[1]]
         };
         let (u, w) = (ends(&one), ends(&other));
@@ -368,25 +339,30 @@ impl<'a> Known<'a> {
 
     fn quadrilateral(&mut self, name: &str, [a, b, c, d]: [char; 4]) {
         let sides = [(a, b), (b, c), (c, d), (d, a)].map(|(p, q)| Known::length(p, q));
-        let angles = [(d, a, b), (a, b, c), (b, c, d), (c, d, a)]
-            .map(|(p, v, q)| self.angle(p, v, q));
+        let angles =
+            [(d, a, b), (a, b, c), (b, c, d), (c, d, a)].map(|(p, v, q)| self.angle(p, v, q));
         for (i, j) in [(0, 2), (1, 3)] {
-            self.equations.push(Equation::same(sides[i].clone(), sides[j].clone()));
+            self.equations
+                .push(Equation::same(sides[i].clone(), sides[j].clone()));
             if let (Some(x), Some(y)) = (&angles[i], &angles[j]) {
                 self.equations.push(Equation::same(x.clone(), y.clone()));
             }
         }
         for i in 0..4 {
             if let (Some(x), Some(y)) = (&angles[i], &angles[(i + 1) % 4]) {
-                let pair = Equation::default().plus(1.0, x.clone()).plus(1.0, y.clone());
+                let pair = Equation::default()
+                    .plus(1.0, x.clone())
+                    .plus(1.0, y.clone());
                 self.equations.push(pair.equals(180.0));
             }
             if let (Some(x), true) = (&angles[i], matches!(name, "Rectangle" | "Square")) {
-                self.equations.push(Equation::default().plus(1.0, x.clone()).equals(90.0));
+                self.equations
+                    .push(Equation::default().plus(1.0, x.clone()).equals(90.0));
             }
         }
         if matches!(name, "Rhombus" | "Square") {
-            self.equations.push(Equation::same(sides[0].clone(), sides[1].clone()));
+            self.equations
+                .push(Equation::same(sides[0].clone(), sides[1].clone()));
         }
         // The diagonals halve each other.
         let on = |p: char, q: char| self.line_of(p, q).cloned().unwrap_or_default();
@@ -494,13 +470,20 @@ impl<'a> Known<'a> {
             }
             for (i, (p, q)) in pairs.iter().enumerate() {
                 for (r, s) in &pairs[i + 1..] {
-                    let near = [Known::length(apex, *p), Known::length(apex, *r), Known::length(*p, *r)];
-                    let far = [Known::length(apex, *q), Known::length(apex, *s), Known::length(*q, *s)];
+                    let near = [
+                        Known::length(apex, *p),
+                        Known::length(apex, *r),
+                        Known::length(*p, *r),
+                    ];
+                    let far = [
+                        Known::length(apex, *q),
+                        Known::length(apex, *s),
+                        Known::length(*q, *s),
+                    ];
                     for a in 0..3 {
                         for b in (0..3).filter(|b| *b != a) {
                             // near[a] / far[a] = near[b] / far[b].
-                            let [x, y, z] =
-                                [&near[a], &far[a], &far[b]].map(|key| self.value(key));
+                            let [x, y, z] = [&near[a], &far[a], &far[b]].map(|key| self.value(key));
                             if let (Some(x), Some(y), Some(z)) = (x, y, z) {
                                 self.learn(near[b].clone(), x / y * z);
                             }
@@ -518,7 +501,11 @@ impl<'a> Known<'a> {
 
     /// Gauss and Jordan. `None` where the equations contradict each other.
     fn solve(&mut self) -> Option<()> {
-        let keys: BTreeSet<&Key> = self.equations.iter().flat_map(|e| e.factors.keys()).collect();
+        let keys: BTreeSet<&Key> = self
+            .equations
+            .iter()
+            .flat_map(|e| e.factors.keys())
+            .collect();
         let keys: Vec<Key> = keys.into_iter().cloned().collect();
         let place: BTreeMap<&Key, usize> = keys.iter().enumerate().map(|(i, k)| (k, i)).collect();
         let width = keys.len();
@@ -570,76 +557,4 @@ fn subtract(row: &mut [f64], other: &[f64], factor: f64) {
             *x = 0.0;
         }
     }
-}
-
-/// The lines of a diagram with all their points in order: those drawn, joined where the marks say
-/// that a point lies on one.
-fn lines(diagram: &Diagram) -> Vec<Vec<char>> {
-    let drawn: BTreeSet<(char, char)> = diagram
-        .lines
-        .iter()
-        .filter_map(|line| diagram.ends(line))
-        .map(|(a, b)| (a.min(b), a.max(b)))
-        .collect();
-    let mut sets: Vec<BTreeSet<char>> = drawn.iter().map(|(a, b)| BTreeSet::from([*a, *b])).collect();
-    for form in diagram.marked.iter().filter_map(|f| Form::parse(f)) {
-        if let Some([point, line]) = form.call("PointLiesOnLine")
-            && let (Some(p), Some(ends)) = (point.point(), line.points("Line"))
-            && let [a, b] = ends[..]
-            && diagram.ends(&format!("{p}{a}")).is_some()
-            && diagram.ends(&format!("{p}{b}")).is_some()
-            && a != b
-        {
-            sets.push(BTreeSet::from([a, b, p]));
-        }
-    }
-    // Some diagrams draw both halves of a line and its whole, and do not say that the middle lies
-    // on it.
-    for (a, b) in &drawn {
-        for m in diagram.points.keys().filter_map(|p| p.chars().next()) {
-            let is_drawn = |p: char, q: char| drawn.contains(&(p.min(q), p.max(q)));
-            if m != *a && m != *b && is_drawn(*a, m) && is_drawn(m, *b) && lies_between(diagram, *a, m, *b) {
-                sets.push(BTreeSet::from([*a, m, *b]));
-            }
-        }
-    }
-    // Two lines with two common points are one.
-    let mut joined: Vec<BTreeSet<char>> = Vec::new();
-    for mut set in sets {
-        while let Some(i) = joined.iter().position(|l| l.intersection(&set).count() >= 2) {
-            set.extend(joined.swap_remove(i));
-        }
-        joined.push(set);
-    }
-    let mut lines: Vec<Vec<char>> = joined
-        .into_iter()
-        .map(|set| {
-            let mut line: Vec<char> = set.into_iter().collect();
-            let mut ends = (line[0], line[1], 0.0);
-            for a in &line {
-                for b in &line {
-                    let gap = distance(diagram, *a, *b);
-                    if gap > ends.2 {
-                        ends = (*a, *b, gap);
-                    }
-                }
-            }
-            line.sort_by(|a, b| distance(diagram, ends.0, *a).total_cmp(&distance(diagram, ends.0, *b)));
-            line
-        })
-        .collect();
-    lines.sort();
-    lines
-}
-
-fn distance(diagram: &Diagram, a: char, b: char) -> f64 {
-    let (a, b) = (diagram.at(a), diagram.at(b));
-    (a[0] - b[0]).hypot(a[1] - b[1])
-}
-
-/// Whether `m` is on the way from `a` to `b`, but for what hand-set points are off by.
-fn lies_between(diagram: &Diagram, a: char, m: char, b: char) -> bool {
-    let whole = distance(diagram, a, b);
-    let way = distance(diagram, a, m) + distance(diagram, m, b);
-    whole > 20.0 && way - whole < 0.004 * whole
 }

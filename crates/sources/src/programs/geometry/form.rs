@@ -151,7 +151,11 @@ mod tests {
         ] {
             let sum = Sum::parse(text).unwrap();
             let factor = |letter| sum.letters.get(&letter).copied().unwrap_or(0.0);
-            assert_eq!((factor('x'), factor('y'), sum.constant), (x, y, constant), "{text}");
+            assert_eq!(
+                (factor('x'), factor('y'), sum.constant),
+                (x, y, constant),
+                "{text}"
+            );
         }
         for text in ["", "xy", "2(x+1)", "x^2", "+", "A", "3 + ", "x2"] {
             assert_eq!(Sum::parse(text), None, "{text}");

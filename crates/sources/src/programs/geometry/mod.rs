@@ -5,7 +5,9 @@
 //! measured: diagrams are not to scale.
 
 mod deduce;
+mod equation;
 mod form;
+mod lines;
 mod speech;
 
 use std::collections::{BTreeMap, BTreeSet};

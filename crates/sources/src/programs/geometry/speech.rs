@@ -3,7 +3,8 @@
 use sample::Answer;
 
 use super::Diagram;
-use super::deduce::{Key, Known};
+use super::deduce::Known;
+use super::equation::Key;
 use super::form::{FIGURES, Form, Sum};
 use crate::figures::question::{Question, read};
 
@@ -20,8 +21,27 @@ enum Wanted {
 
 /// Words between what is said and what is asked.
 const FILLERS: [&str; 21] = [
-    "if", "and", "with", "so", "that", "is", "the", "quadrilateral", "each", "a", "in", "of",
-    "figure", "diagram", "shown", "this", "given", "for", "below", "value", "then",
+    "if",
+    "and",
+    "with",
+    "so",
+    "that",
+    "is",
+    "the",
+    "quadrilateral",
+    "each",
+    "a",
+    "in",
+    "of",
+    "figure",
+    "diagram",
+    "shown",
+    "this",
+    "given",
+    "for",
+    "below",
+    "value",
+    "then",
 ];
 
 /// The words of a problem: `A B` and `10 x` are put together, as in print.
@@ -39,7 +59,9 @@ fn tokens(text: &str) -> Vec<String> {
             let signs = |w: &str| matches!(w, "+" | "-");
             let in_sum = number && (is_letter || signs(word))
                 || last.ends_with(['+', '-']) && last.len() > 1
-                || signs(word) && last.bytes().all(|b| b.is_ascii_alphanumeric()) && !is_upper(last);
+                || signs(word)
+                    && last.bytes().all(|b| b.is_ascii_alphanumeric())
+                    && !is_upper(last);
             if points || in_sum {
                 last.push_str(word);
                 joins = raw.len() == word.len();
@@ -139,24 +161,40 @@ fn wants(rest: &[String]) -> Option<(Wanted, &[String])> {
         let words: Vec<&str> = phrase.split(' ').collect();
         lower.len() >= words.len() && words.iter().zip(&lower).all(|(a, b)| a == b)
     };
-    let opening = ["find", "what is", "determine", "how long is", "how large is"]
-        .into_iter()
-        .find(|o| opens(o))?;
+    let opening = [
+        "find",
+        "what is",
+        "determine",
+        "how long is",
+        "how large is",
+    ]
+    .into_iter()
+    .find(|o| opens(o))?;
     let mut rest = &rest[opening.split(' ').count()..];
     let skip = |rest: &mut &[String], phrase: &str| {
         let words: Vec<&str> = phrase.split(' ').collect();
         let fits = rest.len() >= words.len()
-            && words.iter().zip(rest.iter()).all(|(a, b)| *a == b.to_lowercase());
+            && words
+                .iter()
+                .zip(rest.iter())
+                .all(|(a, b)| *a == b.to_lowercase());
         if fits {
             *rest = &rest[words.len()..];
         }
         fits
     };
-    for (phrase, is_area) in [("the perimeter of triangle", false), ("the area of triangle", true)] {
+    for (phrase, is_area) in [
+        ("the perimeter of triangle", false),
+        ("the area of triangle", true),
+    ] {
         if skip(&mut rest, phrase) {
             let (name, after) = rest.split_first()?;
             let corners: [char; 3] = points(name)?.try_into().ok()?;
-            let wanted = if is_area { Wanted::Area(corners) } else { Wanted::Perimeter(corners) };
+            let wanted = if is_area {
+                Wanted::Area(corners)
+            } else {
+                Wanted::Perimeter(corners)
+            };
             return Some((wanted, after));
         }
     }
@@ -213,7 +251,11 @@ fn answer(value: f64) -> Option<Answer> {
             before *= factor;
         }
     }
-    let before = if before == 1 { String::new() } else { format!("{before} ") };
+    let before = if before == 1 {
+        String::new()
+    } else {
+        format!("{before} ")
+    };
     Some(Answer::Text(format!("{before}\\sqrt {{ {under} }}")))
 }
 
@@ -322,7 +364,11 @@ fn asked(wanted: &Wanted, answer: Answer) -> Question {
         }
         Wanted::Perimeter(corners) | Wanted::Area(corners) => {
             let is_area = matches!(wanted, Wanted::Area(_));
-            let (template, what) = if is_area { ("area", "area") } else { ("perimeter", "perimeter") };
+            let (template, what) = if is_area {
+                ("area", "area")
+            } else {
+                ("perimeter", "perimeter")
+            };
             let triangle = name(corners);
             read(
                 template,
@@ -343,7 +389,10 @@ pub(crate) fn questions(diagram: &Diagram) -> Vec<Question> {
     let Some(known) = Known::from(diagram, &[], &[]) else {
         return Vec::new();
     };
-    let mut wanted: Vec<Wanted> = ('a'..='z').filter(|c| *c != 'm').map(Wanted::Letter).collect();
+    let mut wanted: Vec<Wanted> = ('a'..='z')
+        .filter(|c| *c != 'm')
+        .map(Wanted::Letter)
+        .collect();
     for line in &diagram.lines {
         if let Some((a, b)) = diagram.ends(line) {
             wanted.push(Wanted::Length(a, b));

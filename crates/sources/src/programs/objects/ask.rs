@@ -97,7 +97,11 @@ pub(crate) fn questions(scene: &Objects) -> Vec<Question> {
 
 /// Comparisons of groups that have objects.
 fn compared(groups: &[Group], made: &mut Vec<Question>) {
-    let there: Vec<&Group> = groups.iter().filter(|g| !g.of.is_empty()).take(12).collect();
+    let there: Vec<&Group> = groups
+        .iter()
+        .filter(|g| !g.of.is_empty())
+        .take(12)
+        .collect();
     for a in &there {
         for b in there.iter().filter(|b| b.name != a.name) {
             let (first, second) = (&a.name, &b.name);
@@ -143,7 +147,8 @@ fn described(scene: &Objects, at: usize) -> Option<String> {
     if fits(&|o| o.class() == class && o.color == object.color) {
         return Some(format!("{} {class}", object.color));
     }
-    let is_same = |o: &Object| o.shape == object.shape && o.color == object.color && o.size == object.size;
+    let is_same =
+        |o: &Object| o.shape == object.shape && o.color == object.color && o.size == object.size;
     fits(&is_same).then(|| format!("{} {} {}", object.size, object.color, object.shape))
 }
 
@@ -151,7 +156,12 @@ fn attributes(object: &Object, name: &str, made: &mut Vec<Question>) {
     let pools: [(&'static str, &str, Vec<&str>, &str); 3] = [
         ("color", &object.color, COLOURS.to_vec(), &object.color),
         ("size", &object.size, vec!["small", "large"], &object.size),
-        ("material", &object.material, vec!["rubber", "metal"], &object.material),
+        (
+            "material",
+            &object.material,
+            vec!["rubber", "metal"],
+            &object.material,
+        ),
     ];
     for (attribute, value, pool, said) in pools {
         // The description must not give it away.
@@ -194,7 +204,10 @@ fn attributes(object: &Object, name: &str, made: &mut Vec<Question>) {
 }
 
 fn placed(scene: &Objects, at: usize, name: &str, made: &mut Vec<Question>) {
-    for (place, there) in ["left of", "right of", "in front of", "behind"].iter().zip(&scene.relations) {
+    for (place, there) in ["left of", "right of", "in front of", "behind"]
+        .iter()
+        .zip(&scene.relations)
+    {
         let Some(there) = there.get(at) else {
             continue;
         };

@@ -3,6 +3,7 @@
 
 mod ask;
 mod grammar;
+mod rules;
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use ask::questions;
-pub(crate) use grammar::understand;
+pub(crate) use rules::understand;
 
 /// More than any published scene has.
 const MAX_OBJECTS: usize = 32;
@@ -101,7 +102,7 @@ impl Object {
 
 /// What objects are compared by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attribute {
+pub(crate) enum Attribute {
     Shape,
     Colour,
     Size,
@@ -171,7 +172,9 @@ pub(crate) fn published(text: &str) -> Option<String> {
     let word = |value: &Value, name: &str| value.get(name)?.as_str().map(str::to_owned);
     let object = |value: &Value| -> Option<Object> {
         let shape = word(value, "shape")?;
-        let (.., name) = SHAPES.iter().find(|(_, published, _)| **published == *shape)?;
+        let (.., name) = SHAPES
+            .iter()
+            .find(|(_, published, _)| **published == *shape)?;
         let parts = match value.get("parts") {
             Some(Value::Object(parts)) => parts
                 .iter()
@@ -193,7 +196,12 @@ pub(crate) fn published(text: &str) -> Option<String> {
             parts,
         })
     };
-    let objects: Option<Vec<Object>> = file.get("objects")?.as_array()?.iter().map(object).collect();
+    let objects: Option<Vec<Object>> = file
+        .get("objects")?
+        .as_array()?
+        .iter()
+        .map(object)
+        .collect();
     let relation = |name: &str| -> Option<Vec<BTreeSet<usize>>> {
         serde_json::from_value(file.get("relationships")?.get(name)?.clone()).ok()
     };

@@ -44,12 +44,21 @@ fn is_named(table: &Table) -> bool {
             .enumerate()
             .all(|(i, name)| !name.is_empty() && !names[..i].contains(name))
     };
-    let printable = table.rows.iter().map(|r| &r[0]).chain(&table.head).all(|n| is_plain(n));
+    let printable = table
+        .rows
+        .iter()
+        .map(|r| &r[0])
+        .chain(&table.head)
+        .all(|n| is_plain(n));
     apart(&rows) && apart(&columns) && printable
 }
 
 fn with_unit(question: Question, is_money: bool) -> Question {
-    if is_money { question.unit("$") } else { question }
+    if is_money {
+        question.unit("$")
+    } else {
+        question
+    }
 }
 
 fn numbers(table: &Table, column: usize, made: &mut Vec<Question>) {
@@ -66,7 +75,9 @@ fn numbers(table: &Table, column: usize, made: &mut Vec<Question>) {
                 answer,
                 [
                     format!("What is the entry under \"{head}\" for {name}?"),
-                    format!("According to the table, which number stands under \"{head}\" for {name}?"),
+                    format!(
+                        "According to the table, which number stands under \"{head}\" for {name}?"
+                    ),
                     format!("{head} of {name}?"),
                 ],
             );
@@ -132,7 +143,9 @@ fn numbers(table: &Table, column: usize, made: &mut Vec<Question>) {
                 "count_above",
                 int(above),
                 [
-                    format!("In how many rows is the number under \"{head}\" greater than {printed}?"),
+                    format!(
+                        "In how many rows is the number under \"{head}\" greater than {printed}?"
+                    ),
                     format!("How many rows have more than {printed} under \"{head}\"?"),
                     format!("Rows with {head} above {printed}?"),
                 ],
@@ -157,8 +170,12 @@ fn differences(table: &Table, column: usize, all: &[Exact], made: &mut Vec<Quest
                 "difference",
                 answer,
                 [
-                    format!("Under \"{head}\", how much greater is the number for {large} than the number for {small}?"),
-                    format!("By how much is the entry of {large} under \"{head}\" above that of {small}?"),
+                    format!(
+                        "Under \"{head}\", how much greater is the number for {large} than the number for {small}?"
+                    ),
+                    format!(
+                        "By how much is the entry of {large} under \"{head}\" above that of {small}?"
+                    ),
                     format!("{head} of {large} minus {head} of {small}?"),
                 ],
             );
@@ -202,8 +219,16 @@ fn texts(table: &Table, column: usize, made: &mut Vec<Question>) {
 }
 
 fn price_list(items: &[prices::Item], made: &mut Vec<Question>) {
-    let items: Vec<&prices::Item> = items.iter().filter(|i| is_plain(&i.name)).take(NAMED).collect();
-    let by = |item: &prices::Item| item.unit.as_ref().map_or(String::new(), |u| format!(" {u} of"));
+    let items: Vec<&prices::Item> = items
+        .iter()
+        .filter(|i| is_plain(&i.name))
+        .take(NAMED)
+        .collect();
+    let by = |item: &prices::Item| {
+        item.unit
+            .as_ref()
+            .map_or(String::new(), |u| format!(" {u} of"))
+    };
     for (a, item) in items.iter().enumerate() {
         let (name, one) = (&item.name, by(item));
         if let Some(price) = item.price.money() {
@@ -216,12 +241,20 @@ fn price_list(items: &[prices::Item], made: &mut Vec<Question>) {
                     format!("Price of one{one} {name}?"),
                 ],
             );
-            made.push(q.unit("$").measures(format!("the price of one{one} {name}")));
+            made.push(
+                q.unit("$")
+                    .measures(format!("the price of one{one} {name}")),
+            );
         }
         for n in 2..=5_i128 {
-            let total = Exact::whole(n).and_then(|n| n.mul(item.price)).and_then(Exact::money);
+            let total = Exact::whole(n)
+                .and_then(|n| n.mul(item.price))
+                .and_then(Exact::money);
             if let Some(total) = total {
-                let many = item.unit.as_ref().map_or("times".to_owned(), |u| format!("{u}s of"));
+                let many = item
+                    .unit
+                    .as_ref()
+                    .map_or("times".to_owned(), |u| format!("{u}s of"));
                 let q = read(
                     "price_of_several",
                     total,
@@ -241,14 +274,22 @@ fn price_list(items: &[prices::Item], made: &mut Vec<Question>) {
                     "price_of_two",
                     sum,
                     [
-                        format!("What is the price of one{one} {name} and one{one} {second} together?"),
-                        format!("Someone takes one{one} {name} and one{one} {second}. What is the total in dollars?"),
+                        format!(
+                            "What is the price of one{one} {name} and one{one} {second} together?"
+                        ),
+                        format!(
+                            "Someone takes one{one} {name} and one{one} {second}. What is the total in dollars?"
+                        ),
                         format!("Price of one{one} {name} and one{one} {second}?"),
                     ],
                 );
                 made.push(q.unit("$").steps(3));
             }
-            let (dear, cheap) = if item.price >= other.price { (item, other) } else { (other, item) };
+            let (dear, cheap) = if item.price >= other.price {
+                (item, other)
+            } else {
+                (other, item)
+            };
             let (more, less) = (&dear.name, &cheap.name);
             if let Some(gap) = dear.price.sub(cheap.price).and_then(Exact::money) {
                 let q = read(
@@ -256,7 +297,9 @@ fn price_list(items: &[prices::Item], made: &mut Vec<Question>) {
                     gap,
                     [
                         format!("How many dollars more is one{one} {more} than one{one} {less}?"),
-                        format!("What is the difference in price between one{one} {more} and one{one} {less}?"),
+                        format!(
+                            "What is the difference in price between one{one} {more} and one{one} {less}?"
+                        ),
                         format!("One{one} {more}: how much dearer than one{one} {less}?"),
                     ],
                 );
@@ -285,22 +328,36 @@ fn price_list(items: &[prices::Item], made: &mut Vec<Question>) {
 }
 
 fn plot(values: &[i64], made: &mut Vec<Question>) {
-    let exact: Vec<Exact> = values.iter().filter_map(|v| Exact::whole(i128::from(*v))).collect();
+    let exact: Vec<Exact> = values
+        .iter()
+        .filter_map(|v| Exact::whole(i128::from(*v)))
+        .collect();
     made.push(
         read(
             "values",
             int(values.len()),
-            ["How many values does the plot show?", "How many leaves are there in the plot?", "Number of values?"],
+            [
+                "How many values does the plot show?",
+                "How many leaves are there in the plot?",
+                "Number of values?",
+            ],
         )
         .near_misses()
         .measures("the number of values")
         .steps(2),
     );
-    for (name, end) in [("smallest", values.iter().min()), ("largest", values.iter().max())] {
+    for (name, end) in [
+        ("smallest", values.iter().min()),
+        ("largest", values.iter().max()),
+    ] {
         if let Some(end) = end {
             made.push(
                 read(
-                    if name == "smallest" { "smallest" } else { "largest" },
+                    if name == "smallest" {
+                        "smallest"
+                    } else {
+                        "largest"
+                    },
                     int(*end),
                     [
                         format!("What is the {name} value in the plot?"),
@@ -371,7 +428,11 @@ fn frequency(bins: &[(i64, i64)], made: &mut Vec<Question>) {
         read(
             "frequencies",
             int(all),
-            ["What is the sum of all frequencies?", "How many are counted in the whole table?", "Sum of the frequencies?"],
+            [
+                "What is the sum of all frequencies?",
+                "How many are counted in the whole table?",
+                "Sum of the frequencies?",
+            ],
         )
         .near_misses()
         .measures("the sum of all frequencies")
@@ -401,7 +462,9 @@ fn frequency(bins: &[(i64, i64)], made: &mut Vec<Question>) {
                 int(above),
                 [
                     format!("How many are counted above {value}?"),
-                    format!("What is the sum of the frequencies of all values greater than {value}?"),
+                    format!(
+                        "What is the sum of the frequencies of all values greater than {value}?"
+                    ),
                     format!("Sum of the frequencies above {value}?"),
                 ],
             )

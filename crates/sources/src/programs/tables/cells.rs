@@ -7,10 +7,40 @@ use crate::programs::wording::{mentions, position, stems};
 
 /// Words that ask for more than a lookup, a sum or a difference of what is named.
 const ELSE: [&str; 34] = [
-    "percent", "average", "mean", "median", "mode", "range", "rate", "twice", "half", "both",
-    "other", "not", "probability", "before", "after", "next", "zero", "change", "changed", "left",
-    "times", "ratio", "except", "between", "until", "long", "soon", "least", "enough", "estimate",
-    "round", "per-capita", "second", "third",
+    "percent",
+    "average",
+    "mean",
+    "median",
+    "mode",
+    "range",
+    "rate",
+    "twice",
+    "half",
+    "both",
+    "other",
+    "not",
+    "probability",
+    "before",
+    "after",
+    "next",
+    "zero",
+    "change",
+    "changed",
+    "left",
+    "times",
+    "ratio",
+    "except",
+    "between",
+    "until",
+    "long",
+    "soon",
+    "least",
+    "enough",
+    "estimate",
+    "round",
+    "per-capita",
+    "second",
+    "third",
 ];
 
 /// The rows and columns that a question names.
@@ -54,9 +84,8 @@ pub(super) fn more_than(table: &Table, asked: &Asked<'_>) -> Option<Question> {
         return None;
     }
     let is_more = asked.says("how many more") || asked.says("how much more");
-    let is_less = asked.says("how many fewer")
-        || asked.says("how much less")
-        || asked.says("how many less");
+    let is_less =
+        asked.says("how many fewer") || asked.says("how much less") || asked.says("how many less");
     if is_more == is_less {
         return None;
     }
@@ -87,8 +116,8 @@ pub(super) fn more_than(table: &Table, asked: &Asked<'_>) -> Option<Question> {
 
 /// "How many flowers in total did the florist sell in November and January?"
 pub(super) fn total(table: &Table, asked: &Asked<'_>) -> Option<Question> {
-    let is_sum = asked.has_any(&["total", "altogether", "together", "combined"])
-        || asked.says("in all");
+    let is_sum =
+        asked.has_any(&["total", "altogether", "together", "combined"]) || asked.says("in all");
     if !is_sum || asked.has_any(&ELSE) || asked.has_any(&["than", "more", "fewer", "or"]) {
         return None;
     }
@@ -107,8 +136,23 @@ pub(super) fn total(table: &Table, asked: &Asked<'_>) -> Option<Question> {
 /// "How much cheese was consumed per capita in Germany in 2006?"
 pub(super) fn value(table: &Table, asked: &Asked<'_>) -> Option<Question> {
     const MORE: [&str; 17] = [
-        "more", "fewer", "less", "most", "fewest", "total", "together", "altogether", "combined",
-        "than", "fraction", "difference", "and", "or", "all", "greatest", "if",
+        "more",
+        "fewer",
+        "less",
+        "most",
+        "fewest",
+        "total",
+        "together",
+        "altogether",
+        "combined",
+        "than",
+        "fraction",
+        "difference",
+        "and",
+        "or",
+        "all",
+        "greatest",
+        "if",
     ];
     let opens = asked.says("how many") || asked.says("how much");
     if !opens || asked.has_any(&MORE) || asked.has_any(&ELSE) || table.width() < 3 {
@@ -141,7 +185,11 @@ pub(super) fn extreme(numbers: &[Exact], largest: bool) -> Option<usize> {
 }
 
 fn opens_a_choice(asked: &Asked<'_>) -> bool {
-    let first = asked.stems.iter().take(4).any(|s| matches!(s.as_str(), "which" | "who"));
+    let first = asked
+        .stems
+        .iter()
+        .take(4)
+        .any(|s| matches!(s.as_str(), "which" | "who"));
     (first || asked.stems.iter().any(|s| s == "which")) && !asked.has("how")
 }
 
@@ -158,7 +206,9 @@ fn is_of_changes(table: &Table) -> bool {
 pub(super) fn most(table: &Table, asked: &Asked<'_>) -> Option<Question> {
     const UP: [&str; 5] = ["most", "greatest", "highest", "largest", "maximum"];
     const DOWN: [&str; 5] = ["fewest", "least", "lowest", "smallest", "minimum"];
-    const MORE: [&str; 8] = ["more", "less", "fewer", "total", "popular", "likely", "or", "than"];
+    const MORE: [&str; 8] = [
+        "more", "less", "fewer", "total", "popular", "likely", "or", "than",
+    ];
     let elsewhere = ELSE.iter().any(|w| *w != "least" && asked.has(w));
     if !opens_a_choice(asked) || elsewhere || asked.has_any(&MORE) || is_of_changes(table) {
         return None;
@@ -195,7 +245,9 @@ pub(super) fn or(table: &Table, asked: &Asked<'_>) -> Option<Question> {
     }
     let largest = direction(asked, &["more"], &["less", "fewer"])?;
     let named = named(table, asked)?;
-    let pick = |a: Exact, b: Exact| (a != b && !a.is_negative() && !b.is_negative()).then_some((a > b) == largest);
+    let pick = |a: Exact, b: Exact| {
+        (a != b && !a.is_negative() && !b.is_negative()).then_some((a > b) == largest)
+    };
     match (&named.rows[..], &named.columns[..]) {
         ([a, b], [c]) => {
             let first = pick(table.number(*a, *c)?, table.number(*b, *c)?)?;
@@ -239,7 +291,10 @@ pub(super) fn probability(table: &Table, asked: &Asked<'_>) -> Option<Question> 
     if !asked.says("what is the probability that a randomly selected") || !asked.has("and") {
         return None;
     }
-    if table.head.len() < 3 || !table.head[0].is_empty() || asked.has_any(&["or", "not", "given", "neither"]) {
+    if table.head.len() < 3
+        || !table.head[0].is_empty()
+        || asked.has_any(&["or", "not", "given", "neither"])
+    {
         return None;
     }
     let numbers: Option<Vec<Vec<Exact>>> = (0..table.rows.len())

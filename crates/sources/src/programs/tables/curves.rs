@@ -12,7 +12,18 @@ const STATISTICS: [&str; 4] = ["mean", "median", "mode", "range"];
 
 /// Words that a question about a statistic of all numbers may have beside its name.
 const AROUND: [&str; 12] = [
-    "what", "is", "of", "number", "find", "in", "table", "all", "give", "calculate", "these", "thi",
+    "what",
+    "is",
+    "of",
+    "number",
+    "find",
+    "in",
+    "table",
+    "all",
+    "give",
+    "calculate",
+    "these",
+    "thi",
 ];
 
 /// One of the four statistics of some numbers.
@@ -28,7 +39,9 @@ pub(super) fn compute(name: &str, numbers: &[Exact]) -> Option<Exact> {
             if sorted.len() % 2 == 1 {
                 return Some(sorted[middle]);
             }
-            sorted[middle - 1].add(sorted[middle])?.div(Exact::whole(2)?)
+            sorted[middle - 1]
+                .add(sorted[middle])?
+                .div(Exact::whole(2)?)
         }
         "range" => last.sub(first),
         "mode" => {

@@ -12,7 +12,11 @@ pub(super) fn leaves(table: &Table) -> Option<Vec<i64>> {
     }
     let mut values = Vec::new();
     for row in &table.rows {
-        let stem: i64 = row[0].trim().parse().ok().filter(|s| (0..10_000).contains(s))?;
+        let stem: i64 = row[0]
+            .trim()
+            .parse()
+            .ok()
+            .filter(|s| (0..10_000).contains(s))?;
         for leaf in row[1].split(',').map(str::trim).filter(|l| !l.is_empty()) {
             let leaf: i64 = leaf.parse().ok().filter(|l| (0..10).contains(l))?;
             values.push(stem * 10 + leaf);
@@ -105,7 +109,10 @@ pub(super) fn count(table: &Table, asked: &Asked<'_>) -> Option<Question> {
         Some(bounds) => bounds,
         // "did not make any": what the first bin counts.
         None if asked.says("did not") || asked.says("have not") || asked.says("do not") => {
-            let is_numbered = asked.stems.iter().any(|s| s.bytes().any(|b| b.is_ascii_digit()));
+            let is_numbered = asked
+                .stems
+                .iter()
+                .any(|s| s.bytes().any(|b| b.is_ascii_digit()));
             if is_numbered || leaves(table).is_some() || !values.iter().any(|(v, _)| *v == 0) {
                 return None;
             }
@@ -143,6 +150,7 @@ pub(super) fn extreme(table: &Table, asked: &Asked<'_>) -> Option<Question> {
 /// "How many players are there in all?"
 pub(super) fn total(table: &Table, asked: &Asked<'_>) -> Option<Question> {
     let n: i64 = bins(table)?.iter().map(|(_, n)| n).sum();
-    let is_asked = asked.says("how many") && asked.says("are there in all") && asked.stems.len() <= 8;
+    let is_asked =
+        asked.says("how many") && asked.says("are there in all") && asked.stems.len() <= 8;
     is_asked.then(|| as_asked("frequency_total", int(n)))
 }

@@ -69,7 +69,8 @@ impl Table {
     /// Whether the table is one that the rest of this module can rely on.
     pub fn fits(&self) -> bool {
         let width = self.width();
-        let short = |cells: &[String]| cells.len() == width && cells.iter().all(|c| c.len() <= MAX_CELL);
+        let short =
+            |cells: &[String]| cells.len() == width && cells.iter().all(|c| c.len() <= MAX_CELL);
         (2..=MAX_COLUMNS).contains(&width)
             && (1..=MAX_ROWS).contains(&self.rows.len())
             && self.rows.iter().all(|row| short(row))
@@ -104,8 +105,7 @@ impl Table {
 
     /// The names of the columns, in the case and form that questions are compared in.
     fn is_headed(&self, names: &[&str]) -> bool {
-        self.head.len() == names.len()
-            && self.head.iter().zip(names).all(|(a, b)| plain(a) == *b)
+        self.head.len() == names.len() && self.head.iter().zip(names).all(|(a, b)| plain(a) == *b)
     }
 
     /// Whether rows are bins or stems, not things with names.
@@ -217,6 +217,3 @@ fn as_asked(template: &'static str, answer: Answer) -> Question {
     question.steps = 2;
     question
 }
-
-
-

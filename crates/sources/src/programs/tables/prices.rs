@@ -23,7 +23,11 @@ pub(super) fn items(table: &Table) -> Option<Vec<Item>> {
     if table.width() != 2 || !table.head.is_empty() {
         return None;
     }
-    let items: Option<Vec<Item>> = table.rows.iter().map(|row| item(&row[0], &row[1])).collect();
+    let items: Option<Vec<Item>> = table
+        .rows
+        .iter()
+        .map(|row| item(&row[0], &row[1]))
+        .collect();
     let items = items?;
     let is_twice = |(i, item): (usize, &Item)| items[..i].iter().any(|o| o.stems == item.stems);
     let is_named = items.iter().all(|i| !i.stems.is_empty());
@@ -177,7 +181,14 @@ fn cost(amounts: &Amounts, items: &[Item]) -> Option<Exact> {
 
 /// Words after which what is bought is listed.
 const BUYING: [&str; 8] = [
-    "buy", "buys", "bought", "purchase", "purchases", "purchased", "for", "of",
+    "buy",
+    "buys",
+    "bought",
+    "purchase",
+    "purchases",
+    "purchased",
+    "for",
+    "of",
 ];
 
 /// Words that change a price.
@@ -231,7 +242,9 @@ fn listed(amounts: &Amounts, items: &[Item]) -> String {
 
 /// Whether the rewording of a list of amounts can be read back.
 fn is_plainly_listed(amounts: &Amounts) -> bool {
-    amounts.iter().all(|(amount, _)| Exact::whole(1) == Some(*amount))
+    amounts
+        .iter()
+        .all(|(amount, _)| Exact::whole(1) == Some(*amount))
 }
 
 /// "How much money does Ian need to buy a ticket and a hat?", "Ian bought 3 pounds of sand. How

@@ -12,9 +12,9 @@ fn column(table: &Table, asked: &Asked<'_>) -> Option<usize> {
         ("arrive", &["arrive", "time"]),
         ("depart", &["depart", "time"]),
     ];
-    let mut found = VERBS.iter().filter(|(verb, _)| {
-        asked.has(verb) || *verb == "begin" && asked.has("start")
-    });
+    let mut found = VERBS
+        .iter()
+        .filter(|(verb, _)| asked.has(verb) || *verb == "begin" && asked.has("start"));
     let (_, heads) = found.next()?;
     if found.next().is_some() {
         return None;
