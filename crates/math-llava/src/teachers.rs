@@ -5,6 +5,8 @@
 
 use anyhow::{Context, Result, bail};
 use chat::http::{Http, HttpConfig};
+use chat::money::Forecast;
+use chat::remote::batch::{BatchConfig, Batched};
 use chat::remote::{Limits, Remote, RemoteConfig};
 use chat::{ChatModel, Ledger, Request};
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,8 @@ pub enum Api {
 pub struct TeacherConfig {
     /// How requests are sent.
     pub api: Api,
+    /// How they are put into batches, with `api = "batch"`.
+    pub batch: BatchConfig,
     /// The model and its servers.
     pub http: HttpConfig,
     /// Patience and money.
@@ -56,6 +60,7 @@ impl TryFrom<Map<String, Value>> for TeacherConfig {
     fn try_from(mut map: Map<String, Value>) -> Result<Self, String> {
         let say = |e: serde_json::Error| e.to_string();
         let api = map.remove("api").unwrap_or_else(|| "chat".into());
+        let batch = map.remove("batch").unwrap_or_else(|| Map::new().into());
         let remote = take(&mut map, &names::<RemoteConfig>());
         let mut limits = Vec::new();
         if let Some(Value::Array(endpoints)) = map.get_mut("endpoints") {
@@ -68,7 +73,8 @@ impl TryFrom<Map<String, Value>> for TeacherConfig {
             }
         }
         Ok(TeacherConfig {
-            api: serde_json::from_value(api).map_err(say)?,
+            api: serde_json::from_value(api).map_err(|e| format!("api: {e}"))?,
+            batch: serde_json::from_value(batch).map_err(|e| format!("batch: {e}"))?,
             http: serde_json::from_value(Value::Object(map)).map_err(say)?,
             remote: serde_json::from_value(remote).map_err(say)?,
             limits,
@@ -99,7 +105,12 @@ impl From<TeacherConfig> for Map<String, Value> {
 }
 
 /// A model behind servers.
-pub type Teacher = Remote<Http>;
+pub enum Teacher {
+    /// Asked request by request.
+    Chat(Remote<Http>),
+    /// Asked by the batch.
+    Batch(Batched<Http>),
+}
 
 impl TeacherConfig {
     /// Connects to nothing yet, but looks keys up and refuses what cannot work.
@@ -107,19 +118,36 @@ impl TeacherConfig {
         let at = || format!("[teachers.{name}]");
         let http = Http::new(self.http.clone()).with_context(at)?;
         let (limits, remote) = (self.limits.clone(), self.remote.clone());
-        Remote::new(&self.http.model, http, limits, remote).with_context(at)
+        let remote = Remote::new(&self.http.model, http, limits, remote).with_context(at)?;
+        Ok(match self.api {
+            Api::Chat => Teacher::Chat(remote),
+            Api::Batch => Teacher::Batch(
+                Batched::new(remote, self.batch.clone()).with_context(at)?,
+            ),
+        })
     }
 }
 
-/// What requests to a teacher would cost, as lines of a table.
-pub fn forecast(
-    teacher: &Teacher,
-    requests: &mut dyn Iterator<Item = Request>,
-    ledger: &Ledger,
-) -> Result<chat::money::Forecast> {
-    teacher
-        .forecast(requests, ledger)
-        .with_context(|| format!("the ledger of {}", teacher.name()))
+impl Teacher {
+    /// The same as every model.
+    pub fn model(&self) -> &dyn ChatModel {
+        match self {
+            Teacher::Chat(remote) => remote,
+            Teacher::Batch(batched) => batched,
+        }
+    }
+
+    /// What these requests would cost.
+    pub fn forecast(
+        &self,
+        requests: &mut dyn Iterator<Item = Request>,
+        ledger: &Ledger,
+    ) -> Result<Forecast> {
+        Ok(match self {
+            Teacher::Chat(remote) => remote.forecast(requests, ledger)?,
+            Teacher::Batch(batched) => batched.forecast(requests, ledger)?,
+        })
+    }
 }
 
 /// Refuses a name that no section has.
@@ -168,6 +196,10 @@ mod tests {
         assert_eq!(config.limits[0].concurrency, 64);
         assert_eq!(config.limits[1].requests_per_minute, 600);
         assert_eq!(config.api, Api::Chat);
+        let batched = format!("{SECTION}\napi = \"batch\"\nbatch = {{ requests = 500 }}");
+        let batched: TeacherConfig = toml::from_str(&batched).unwrap();
+        assert_eq!((batched.api, batched.batch.requests), (Api::Batch, 500));
+        assert!(matches!(batched.open("t").unwrap(), Teacher::Batch(_)));
         let text = serde_json::to_string(&config).unwrap();
         assert_eq!(
             serde_json::from_str::<TeacherConfig>(&text).unwrap(),
@@ -181,6 +213,7 @@ mod tests {
         for (line, word) in [
             ("timeot_s = 3", "timeot_s"),
             ("api = \"carrier\"", "carrier"),
+            ("batch = { size = 3 }", "size"),
             ("price = { inptu = 1 }", "inptu"),
         ] {
             let error = toml::from_str::<TeacherConfig>(&format!("{SECTION}\n{line}"));
@@ -194,7 +227,8 @@ mod tests {
             message.contains("[teachers.t]") && message.contains("NO_SUCH_VARIABLE_SET"),
             "{message}"
         );
-        let none = find(&Default::default(), "gpt", "[synth] teacher");
+        let nobody = std::collections::BTreeMap::new();
+        let none = find(&nobody, "gpt", "[synth] teacher");
         assert!(none.unwrap_err().to_string().contains("[teachers.gpt]"));
     }
 }

@@ -396,3 +396,35 @@ fn a_teacher_that_cannot_be_asked_is_a_message() {
         assert!(!text.contains("panicked"), "{text}");
     }
 }
+
+#[test]
+fn batches_give_what_single_requests_give_and_cost_half() {
+    let single = start(refusing(&[]));
+    let done = single.stage("synth");
+    assert!(done.status.success(), "{}", told(&done));
+    let batched = start(Script {
+        batch_failures: 0.1,
+        batch_expires_after: Some(150),
+        ..refusing(&[])
+    });
+    let file = batched.dir.path().join("run.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    let batch = "api = \"batch\"\nbatch = { requests = 200, poll_s = 0.05 }\nprice =";
+    fs::write(&file, config.replace("price =", batch)).unwrap();
+    let mut child = batched.command("synth").spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(250));
+    let _ = child.kill();
+    child.wait().unwrap();
+    let done = batched.stage("synth");
+    assert!(done.status.success(), "{}", told(&done));
+    for name in [SAMPLES, PAIRS, "train.json"] {
+        let read = |run: &Run| fs::read(run.out().join("synth").join(name)).unwrap();
+        assert!(read(&single) == read(&batched), "{name} differs");
+    }
+    let spent = |run: &Run| {
+        let line = run.ledger("select sum(cost) as n from tries where outcome = 'answered'");
+        serde_json::from_str::<Value>(&line).unwrap()["n"].as_f64().unwrap()
+    };
+    let ratio = spent(&batched) / spent(&single);
+    assert!((ratio - 0.5).abs() < 0.01, "{ratio}");
+}

@@ -53,7 +53,8 @@ pub fn stage(pipeline: &crate::commands::run::Pipeline) -> Result<String> {
     } else {
         (None, None)
     };
-    let teacher = teacher.as_ref().zip(ledger.as_ref());
+    let teacher = teacher.as_ref().map(teachers::Teacher::model);
+    let teacher = teacher.zip(ledger.as_ref());
     let manifest = pipeline.replacing(|force| {
         let teacher = teacher.map(|(model, ledger)| grade::teacher::Teacher { model, ledger });
         Ok(grade::run(

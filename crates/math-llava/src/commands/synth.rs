@@ -75,7 +75,7 @@ impl Player {
     fn model(&self) -> &dyn ChatModel {
         match self {
             Player::Program => &ProgramTeacher,
-            Player::Remote(teacher) => teacher.as_ref(),
+            Player::Remote(teacher) => teacher.model(),
         }
     }
 
@@ -249,7 +249,7 @@ pub fn cost(pipeline: &Pipeline, cast: &Cast, ledger: &Ledger) -> Result<Costs> 
         let Some(teacher) = player.and_then(Player::remote) else {
             return anyhow::Ok(());
         };
-        let found = teachers::forecast(teacher, requests, ledger)?;
+        let found = teacher.forecast(requests, ledger)?;
         forecast.currency = found.currency;
         forecast.lines.extend(found.lines);
         Ok(())
