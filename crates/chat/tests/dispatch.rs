@@ -81,7 +81,7 @@ fn every_request_gets_its_own_answer_once_and_a_second_run_sends_nothing() {
 
 #[test]
 fn faults_at_random_leave_every_request_with_one_reply_or_a_reason() {
-    for seed in 0..6 {
+    for seed in 0..3 {
         let script = move |_: usize, request: &Request, nth: usize| {
             let mut rng = sample::seed::rng(seed, &[&request.id, &nth.to_string()]);
             match rng.random_range(0..12) {

@@ -8,7 +8,12 @@ fn request(n: u32) -> Arc<Request> {
         id: format!("r{n}"),
         tag: Tag {
             stage: "synth".into(),
-            kind: if n % 2 == 0 { "askimg" } else { "verify" }.into(),
+            kind: if n.is_multiple_of(2) {
+                "askimg"
+            } else {
+                "verify"
+            }
+            .into(),
             source: "geometry".into(),
         },
         system: None,
@@ -244,7 +249,7 @@ fn a_full_disk_is_a_message_for_whoever_writes_and_loses_nothing_that_was_acknow
         .build()
         .unwrap();
     let mut acknowledged = 0;
-    let error = (10..).find_map(|n| {
+    let error = (10..1000).find_map(|n| {
         let mut large = (*request(n)).clone();
         large.turns[0].text = "x".repeat(10_000);
         let sent = Sent {

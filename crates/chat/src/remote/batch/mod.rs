@@ -5,11 +5,12 @@
 //! found again by that name, and never created twice. What came back failed, or did not come back,
 //! goes into the next batch.
 
+mod create;
+mod fetch;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -18,13 +19,10 @@ use tokio::sync::mpsc::Receiver;
 use super::Remote;
 use super::breaker::{Breaker, Health};
 use super::config::seconds;
-use super::flight::{self, Outcome};
 use super::pull::{self, Pulled, Work};
-use crate::ledger::{BatchStage, Ended, Waiting};
-use crate::money::{Budget, Forecast, Rates};
-use crate::transport::{
-    Attempt, BatchLine, BatchState, BatchStatus, BatchTransport, Fault, FaultKind,
-};
+use crate::ledger::BatchStage;
+use crate::money::{Forecast, Rates};
+use crate::transport::{BatchTransport, Fault, FaultKind};
 use crate::{ChatModel, Error, Ledger, Reply, Request, Stopped, Tally};
 
 /// How requests are put into batches.
@@ -151,14 +149,8 @@ struct Run<'a, T> {
     stopped: bool,
 }
 
-/// Files of this process so far: no two share a name.
-static FILES: AtomicU64 = AtomicU64::new(0);
-
 /// How often a stop that was asked for is looked for.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// Results that are recorded together.
-const RECORDED_TOGETHER: usize = 256;
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -323,174 +315,6 @@ impl<'a, T: BatchTransport + 'static> Run<'a, T> {
             .get_or_insert_with(|| why.to_owned());
     }
 
-    /// Makes a batch of what is ready; `false` where none can be made now.
-    async fn start(&mut self) -> Result<bool, Error> {
-        let at = now();
-        let servers = self.servers.len();
-        let next = (0..servers)
-            .map(|n| (self.next_server + n) % servers)
-            .find(|&n| {
-                self.servers[n]
-                    .breaker
-                    .ask(at)
-                    .is_some_and(|open| open <= at)
-            });
-        let Some(server) = next else { return Ok(false) };
-        let spent = self.ledger.spent(&self.batched.remote.name)?;
-        let max = self.batched.remote.config.max_budget;
-        let mut budget = Budget::new(max, spent.cost + spent.reserved);
-        let Some((path, works)) = self.write(server, &mut budget).await? else {
-            return Ok(false);
-        };
-        self.next_server = (server + 1) % servers;
-        let name = Arc::clone(&self.servers[server].name);
-        let model = &self.batched.remote.name;
-        let sent = works
-            .iter()
-            .map(|work| work.sent(model, &name, self.worst(work)))
-            .collect();
-        let row = self.ledger.start_batch(&name, sent)?;
-        let transport = Arc::clone(&self.batched.remote.transport);
-        self.servers[server].breaker.start();
-        let uploaded = transport.upload(server, &path).await;
-        // A file that stays costs space and nothing else.
-        let _ = std::fs::remove_file(&path);
-        let mut open = Open {
-            server,
-            id: None,
-            input_file: String::new(),
-            look_at: now() + seconds(self.batched.config.poll_s),
-            not_found: 0,
-            works: works
-                .into_iter()
-                .map(|work| (Arc::clone(&work.digest), work))
-                .collect(),
-        };
-        let file = match self.heard_from(server, uploaded) {
-            Ok(file) => file,
-            Err(fault) => {
-                self.ledger
-                    .end_batch(row, "not_sent", &fault.detail, false)?;
-                self.again(open, &fault);
-                return Ok(false);
-            }
-        };
-        self.ledger.creating_batch(row, &file)?;
-        open.input_file = file;
-        let created = transport
-            .create(server, &open.input_file, &open.input_file)
-            .await;
-        match self.heard_from(server, created) {
-            Ok(state) => {
-                self.ledger.created_batch(row, &state.id)?;
-                open.id = Some(state.id);
-            }
-            // The server said no.
-            Err(fault)
-                if fault.kind.settles()
-                    || fault.kind.ends_server()
-                    || fault.kind == FaultKind::RateLimited =>
-            {
-                self.ledger
-                    .end_batch(row, "not_taken", &fault.detail, false)?;
-                self.again(open, &fault);
-                return Ok(false);
-            }
-            // It may have heard.
-            Err(_) => {}
-        }
-        self.open.insert(row, open);
-        Ok(true)
-    }
-
-    fn worst(&self, work: &Work) -> f64 {
-        self.rates
-            .worst(work.prompt, self.worst_seen, work.request.max_tokens)
-    }
-
-    /// Writes the file of the next batch: as many requests as fit it and the budget.
-    async fn write(
-        &mut self,
-        server: usize,
-        budget: &mut Budget,
-    ) -> Result<Option<(PathBuf, Vec<Work>)>, Error> {
-        let config = &self.batched.config;
-        let folder = if config.folder.as_os_str().is_empty() {
-            std::env::temp_dir()
-        } else {
-            config.folder.clone()
-        };
-        let number = FILES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("batch-{}-{number}.jsonl", std::process::id());
-        let path = folder.join(name);
-        let failed = |e: std::io::Error| Error::Failed {
-            model: self.batched.remote.name.to_string(),
-            detail: format!("{}: {e}", path.display()),
-        };
-        let file = std::fs::File::create(&path).map_err(failed)?;
-        let mut file = std::io::BufWriter::new(file);
-        let (mut works, mut bytes, mut full) = (Vec::new(), 0, false);
-        while works.len() < self.together
-            && let Some(work) = self.ready.pop_front()
-        {
-            let transport = &self.batched.remote.transport;
-            let line = match transport.line(server, &work.request, &work.digest).await {
-                Ok(line) => line,
-                Err(fault) => {
-                    self.unsendable(server, work, fault).await?;
-                    continue;
-                }
-            };
-            let length: u64 = line.iter().map(|piece| piece.len() as u64).sum();
-            let fits = works.is_empty() || bytes + length <= self.batched.config.bytes;
-            full = fits && !budget.reserve(self.worst(&work));
-            if !fits || full {
-                self.ready.push_front(work);
-                break;
-            }
-            for piece in line {
-                file.write_all(&piece).map_err(failed)?;
-            }
-            bytes += length;
-            works.push(work);
-        }
-        file.flush().map_err(failed)?;
-        if !works.is_empty() {
-            return Ok(Some((path, works)));
-        }
-        // Nothing is in it.
-        let _ = std::fs::remove_file(&path);
-        if full && self.open.is_empty() {
-            let (spent, max) = (budget.spent(), budget.max().unwrap_or(0.0));
-            self.stop(Stopped::Budget { spent, max });
-        }
-        Ok(None)
-    }
-
-    /// A request of which no line can be made.
-    async fn unsendable(&mut self, server: usize, work: Work, fault: Fault) -> Result<(), Error> {
-        let recorder = self.ledger.recorder()?;
-        let name = &self.servers[server].name;
-        let sent = work.sent(&self.batched.remote.name, name, 0.0);
-        recorder.sent(sent.clone()).await?;
-        let said = format!("request {}: {}", work.request.id, fault.detail);
-        let settles = fault.kind.settles();
-        let attempt = Attempt {
-            outcome: Some(Err(fault)),
-            ..Attempt::default()
-        };
-        let named = (&sent.digest, sent.attempt, 0.0, 0);
-        let ended = flight::ended(&attempt, named, &self.rates.price, true, 0.0);
-        recorder.ended(ended).await?;
-        if settles {
-            self.tally.refused += 1;
-            (self.heard)(&self.tally);
-        } else {
-            self.miss(&said);
-        }
-        Ok(())
-    }
-
     /// Keeps the server's health.
     fn heard_from<V>(&mut self, server: usize, said: Result<V, Fault>) -> Result<V, Fault> {
         let server = &mut self.servers[server];
@@ -599,81 +423,6 @@ impl<'a, T: BatchTransport + 'static> Run<'a, T> {
         self.fetch(row, open, state).await
     }
 
-    /// Reads what an ended batch has brought.
-    async fn fetch(
-        &mut self,
-        row: i64,
-        mut open: Open,
-        state: BatchState,
-    ) -> Result<Option<Open>, Error> {
-        let (output, errors) = (&state.output_file_id, &state.error_file_id);
-        self.ledger
-            .batch_files(row, output.as_deref(), errors.as_deref())?;
-        let mut waiting: HashMap<Arc<str>, Waiting> = HashMap::new();
-        for one in self.ledger.waiting(row)? {
-            waiting.insert(Arc::clone(&one.digest), one);
-        }
-        let transport = Arc::clone(&self.batched.remote.transport);
-        let mut results = Results {
-            ledger: self.ledger,
-            rates: &self.rates,
-            waiting,
-            ended: Vec::new(),
-            settled: HashMap::new(),
-            stray: 0,
-            failed: None,
-            cost: 0.0,
-        };
-        let mut whole = Ok(());
-        for file in [output, errors].into_iter().flatten() {
-            let fetched = transport
-                .fetch(open.server, file, &mut |line| results.hear(line))
-                .await;
-            whole = whole.and(fetched);
-        }
-        results.record();
-        let (settled, stray) = (results.settled, results.stray);
-        self.tally.cost += results.cost;
-        if let Some(error) = results.failed {
-            return Err(error.into());
-        }
-        for (digest, outcome) in settled {
-            // The others are counted as known, should this run be asked for them.
-            if open.works.remove(&digest).is_some() {
-                match outcome {
-                    Outcome::Answered => self.tally.answered += 1,
-                    Outcome::Refused => self.tally.refused += 1,
-                }
-                (self.heard)(&self.tally);
-            }
-        }
-        if stray > 0 {
-            sample::progress::note(&format!(
-                "batch {row}: left out {stray} lines that cannot be read, are of no request of \
-                 it, or of one that had its line already"
-            ));
-        }
-        if self.heard_from(open.server, whole).is_err() {
-            return Ok(Some(open));
-        }
-        let (outcome, detail, billed) = match state.status {
-            BatchStatus::Failed => {
-                self.together = (self.together / 2).max(1);
-                ("not_taken", state.errors.join("; "), false)
-            }
-            BatchStatus::Expired => ("expired", "the batch expired".to_owned(), false),
-            BatchStatus::Cancelled => ("cancelled", "the batch was cancelled".to_owned(), false),
-            _ => ("no_line", "the batch has no line for it".to_owned(), true),
-        };
-        self.ledger.end_batch(row, outcome, &detail, billed)?;
-        let fault = Fault {
-            kind: FaultKind::Server,
-            detail: format!("batch: {detail}"),
-        };
-        self.again(open, &fault);
-        Ok(None)
-    }
-
     fn dead(&self) -> Option<String> {
         let patience = seconds(self.batched.remote.config.patience_s);
         let hopeless =
@@ -703,57 +452,5 @@ impl<'a, T: BatchTransport + 'static> Run<'a, T> {
             self.miss(&why);
         }
         self.tally
-    }
-}
-
-/// The lines of a batch's files, as they come.
-struct Results<'a> {
-    ledger: &'a Ledger,
-    rates: &'a Rates,
-    waiting: HashMap<Arc<str>, Waiting>,
-    ended: Vec<Ended>,
-    settled: HashMap<Arc<str>, Outcome>,
-    /// Lines of no request, or of one that had its line.
-    stray: u64,
-    failed: Option<crate::ledger::Error>,
-    cost: f64,
-}
-
-impl Results<'_> {
-    fn hear(&mut self, line: Result<BatchLine, Fault>) {
-        let Ok(line) = line else {
-            self.stray += 1;
-            return;
-        };
-        let Some((digest, waiting)) = self.waiting.remove_entry(line.custom_id.as_str()) else {
-            self.stray += 1;
-            return;
-        };
-        let attempt = Attempt {
-            outcome: Some(line.outcome),
-            ..Attempt::default()
-        };
-        let named = (
-            &digest,
-            waiting.attempt,
-            waiting.reserved,
-            waiting.estimated_tokens,
-        );
-        let ended = flight::ended(&attempt, named, &self.rates.price, true, 0.0);
-        if let Some(settled) = &ended.settled {
-            self.settled.insert(digest, Outcome::of(settled));
-        }
-        self.cost += ended.cost;
-        self.ended.push(ended);
-        if self.ended.len() >= RECORDED_TOGETHER {
-            self.record();
-        }
-    }
-
-    fn record(&mut self) {
-        if let Err(error) = self.ledger.end_tries(&self.ended) {
-            self.failed.get_or_insert(error);
-        }
-        self.ended.clear();
     }
 }
