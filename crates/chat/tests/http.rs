@@ -189,6 +189,8 @@ fn a_server_that_does_not_speak_tls_is_no_connection() {
     let server = Server::start(Script::default());
     let mut config = config(&server);
     config.endpoints[0].url = format!("https://{}/v1", server.address);
+    // Neither side of the handshake speaks.
+    config.connect_timeout_s = 0.3;
     let fault = fault(run(send(&http(config), "x")));
     assert_eq!(fault.kind, FaultKind::Connection, "{}", fault.detail);
     assert!(server.counts().keys.is_empty());
