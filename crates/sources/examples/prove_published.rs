@@ -6,6 +6,8 @@
 //! ```
 //! Disagreements are printed one a line; `--missed` prints the questions that are not understood.
 
+#![allow(clippy::print_stdout)]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

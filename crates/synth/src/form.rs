@@ -189,7 +189,8 @@ fn language(text: &str) -> Option<&'static str> {
         return None;
     }
     let latin = |c: char| c.is_ascii() || ('\u{c0}'..='\u{24f}').contains(&c);
-    let scripts: [(&str, fn(char) -> bool); 4] = [
+    type Script = (&'static str, fn(char) -> bool);
+    let scripts: [Script; 4] = [
         ("Cyrillic", |c| ('\u{400}'..='\u{52f}').contains(&c)),
         ("Greek", |c| ('\u{370}'..='\u{3ff}').contains(&c)),
         ("Arabic", |c| ('\u{600}'..='\u{6ff}').contains(&c)),

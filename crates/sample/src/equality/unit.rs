@@ -191,7 +191,7 @@ fn name(unit: &str) -> Option<String> {
             ]
             .contains(word)
     };
-    if words.iter().any(|word| counts(word)) {
+    if words.iter().any(counts) {
         return None;
     }
     // An exponent is the only figure a unit has.
@@ -292,5 +292,5 @@ pub(super) fn figures(plain: &str) -> Option<String> {
 }
 
 fn tens_of(n: u64) -> bool {
-    (20..100).contains(&n) && n % 10 == 0
+    (20..100).contains(&n) && n.is_multiple_of(10)
 }

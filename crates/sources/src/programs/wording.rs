@@ -107,7 +107,7 @@ pub(crate) fn asking(question: &str) -> &str {
                 && head[*i + 1..].starts_with(' ')
         })
         .map(|(i, _)| i + 1)
-        .last()
+        .next_back()
         .unwrap_or(0);
     question[start..=end].trim()
 }
