@@ -1,5 +1,7 @@
 //! Batches that fail in parts, expire, answer twice, and are cut off at every call.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod scripted;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! Requests against servers that fail: each ends with one reply or a reason, and none is asked twice.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod scripted;
 
 use std::sync::Arc;
