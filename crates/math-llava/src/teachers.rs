@@ -121,9 +121,9 @@ impl TeacherConfig {
         let remote = Remote::new(&self.http.model, http, limits, remote).with_context(at)?;
         Ok(match self.api {
             Api::Chat => Teacher::Chat(remote),
-            Api::Batch => Teacher::Batch(
-                Batched::new(remote, self.batch.clone()).with_context(at)?,
-            ),
+            Api::Batch => {
+                Teacher::Batch(Batched::new(remote, self.batch.clone()).with_context(at)?)
+            }
         })
     }
 }

@@ -423,7 +423,9 @@ fn batches_give_what_single_requests_give_and_cost_half() {
     }
     let spent = |run: &Run| {
         let line = run.ledger("select sum(cost) as n from tries where outcome = 'answered'");
-        serde_json::from_str::<Value>(&line).unwrap()["n"].as_f64().unwrap()
+        serde_json::from_str::<Value>(&line).unwrap()["n"]
+            .as_f64()
+            .unwrap()
     };
     let ratio = spent(&batched) / spent(&single);
     assert!((ratio - 0.5).abs() < 0.01, "{ratio}");

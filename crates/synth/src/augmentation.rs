@@ -8,8 +8,11 @@ use crate::form::Numbers;
 use crate::kinds;
 use crate::prompts::Prompts;
 
+/// How many kinds there are.
+pub const KINDS: usize = 4;
+
 /// Every kind, in the order that pairs of one image are asked for and written.
-pub static AUGMENTATIONS: [&dyn Augmentation; 4] =
+pub static AUGMENTATIONS: [&dyn Augmentation; KINDS] =
     [&kinds::AskImg, &kinds::CompQ, &kinds::RephQ, &kinds::SimpQ];
 
 /// One kind of augmentation.

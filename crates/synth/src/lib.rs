@@ -28,6 +28,7 @@ pub mod reply;
 mod request;
 mod stage;
 pub mod verify;
+mod writing;
 mod yields;
 
 pub use augmentation::{AUGMENTATIONS, Augmentation};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use sample::{Sample, Task, seed};
 use serde::{Deserialize, Serialize};
 
-use crate::augmentation::AUGMENTATIONS;
+use crate::augmentation::{AUGMENTATIONS, KINDS};
 use crate::config::SynthConfig;
 use crate::request::Subject;
 
@@ -19,7 +19,7 @@ use crate::request::Subject;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     /// For each image, in order: pairs of each kind, in the order of [`AUGMENTATIONS`].
-    pub counts: Vec<[usize; 4]>,
+    pub counts: Vec<[usize; KINDS]>,
     /// The same by kind, task and source.
     pub lines: Vec<Line>,
 }
@@ -49,7 +49,7 @@ pub fn plan(config: &SynthConfig, run_seed: u64, subjects: &[Subject]) -> Plan {
             groups.entry(group).or_default().push(at);
         }
     }
-    let mut counts = vec![[0; 4]; subjects.len()];
+    let mut counts = vec![[0; KINDS]; subjects.len()];
     let asked: usize = groups.values().map(Vec::len).sum();
     let shares = config.shares();
     let parts = (config.total > 0).then(|| apportion(config.total, &shares));
@@ -141,8 +141,8 @@ mod tests {
         all
     }
 
-    fn sums(plan: &Plan) -> [usize; 4] {
-        let mut sums = [0; 4];
+    fn sums(plan: &Plan) -> [usize; KINDS] {
+        let mut sums = [0; KINDS];
         for counts in &plan.counts {
             for (sum, count) in sums.iter_mut().zip(counts) {
                 *sum += count;

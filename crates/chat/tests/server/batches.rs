@@ -167,7 +167,7 @@ impl Batch {
                 };
                 errors.push(json!({"custom_id": custom_id, "response": null,
                     "error": {"code": code, "message": "This request was not executed."}}));
-            } else if script.fails_in_batch(&custom_id) {
+            } else if script.fails_in_batch(&custom_id, count.asked) {
                 let body = json!({"error": {"message": "broken", "code": "server_error"}});
                 errors.push(json!({"custom_id": custom_id, "error": null,
                     "response": {"status_code": 500, "body": body}}));

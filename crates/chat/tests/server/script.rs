@@ -169,8 +169,10 @@ impl Script {
         None
     }
 
-    pub fn fails_in_batch(&self, custom_id: &str) -> bool {
-        let drawn: f64 = sample::seed::rng(self.seed, &["batch", custom_id]).random();
+    /// Whether this request fails in a batch, in this try.
+    pub fn fails_in_batch(&self, custom_id: &str, tries: u64) -> bool {
+        let name = ["batch", custom_id, &tries.to_string()];
+        let drawn: f64 = sample::seed::rng(self.seed, &name).random();
         drawn < self.batch_failures
     }
 }

@@ -147,12 +147,53 @@ pub fn stage(pipeline: &Pipeline) -> Result<String> {
             config, seed, inputs, roles, &ledger, &out, force,
         )?)
     })?;
+    print!("{}", yields(&manifest));
     let mut says = import::counts(&manifest);
     let spent = ledger.status()?.models.iter().map(|m| m.cost).sum::<f64>();
     if spent > 0.0 {
         says.push_str(&format!(", {spent:.4} spent on this ledger so far"));
     }
     Ok(says)
+}
+
+/// What came of the pairs, by kind and source, with the two most frequent reasons that some went.
+fn yields(manifest: &Manifest) -> String {
+    let mut text = String::new();
+    for (kind, sources) in manifest.results["by_source"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
+        for (source, found) in sources.as_object().into_iter().flatten() {
+            let n = |field: &str| found[field].as_u64().unwrap_or(0);
+            let mut reasons: Vec<(u64, &str)> = found["rejected"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(reason, n)| (n.as_u64().unwrap_or(0), reason.as_str()))
+                .collect();
+            reasons.sort_by_key(|(n, reason)| (std::cmp::Reverse(*n), *reason));
+            let reasons: Vec<String> = reasons
+                .iter()
+                .take(2)
+                .map(|(n, reason)| format!("{reason} {n}"))
+                .collect();
+            if text.is_empty() {
+                text.push_str(&format!(
+                    "{:<8} {:<16} {:>9} {:>9} {:>7}  rejected\n",
+                    "kind", "source", "asked for", "kept", "share"
+                ));
+            }
+            text.push_str(&format!(
+                "{kind:<8} {source:<16} {:>9} {:>9} {:>6.1}%  {}\n",
+                n("wanted"),
+                n("kept"),
+                100.0 * n("kept") as f64 / n("wanted").max(1) as f64,
+                reasons.join(", ")
+            ));
+        }
+    }
+    text
 }
 
 /// Prints a request as it would be sent.
