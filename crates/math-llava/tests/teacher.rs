@@ -399,13 +399,13 @@ fn a_teacher_that_cannot_be_asked_is_a_message() {
 
 #[test]
 fn batches_give_what_single_requests_give_and_cost_half() {
-    let single = start(refusing(&[]));
+    let single = start(Script::default());
     let done = single.stage("synth");
     assert!(done.status.success(), "{}", told(&done));
     let batched = start(Script {
         batch_failures: 0.1,
         batch_expires_after: Some(150),
-        ..refusing(&[])
+        ..Script::default()
     });
     let file = batched.dir.path().join("run.toml");
     let config = fs::read_to_string(&file).unwrap();
