@@ -157,13 +157,14 @@ fn list(tokens: &[Token], mut at: usize, items: &[Item]) -> Option<Amounts> {
         match tokens.get(end).map(|t| t.word.as_str()) {
             Some("and") => at = end + 1,
             None => return Some(found),
+            // A comma goes on with another amount, or ends the clause.
             Some(next)
                 if closed
-                // A comma goes on with another amount, or ends the clause.
-                && (number(next).is_some() || is_article(next) || spelt(next).is_some()) =>
+                    && (number(next).is_some() || is_article(next) || spelt(next).is_some()) =>
             {
                 at = end;
             }
+            Some(_) if closed => return Some(found),
             Some(_) => return None,
         }
     }
