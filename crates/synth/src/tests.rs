@@ -263,6 +263,7 @@ fn requests_hold_what_a_model_and_a_program_need() {
         );
         let question = request.subject["question"].as_str().unwrap();
         assert!(text.contains(question), "{text}");
+        assert!(!text.contains("questions new questions"), "{text}");
         assert!(request.subject["scene"].as_str().unwrap().contains("\"n\""));
     }
     let askimg = &asked[0];
