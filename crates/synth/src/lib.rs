@@ -1,8 +1,8 @@
 //! The synth stage: new questions and answers about the selected images, from a teacher.
 //!
 //! Section 3 of the paper: from one pair for each of 40,000 images to nine, by four kinds of
-//! [`Augmentation`]. A [plan] says how many of each; the teacher is any [`ChatModel`]: a program that
-//! reads a figure's scene, or a model that looks. Its replies go on the [ledger](chat::ledger) before
+//! [`Augmentation`]. A [plan] says how many of each; the teacher is any [`chat::ChatModel`]: a program
+//! that reads a figure's scene, or a model that looks. Its replies go on the [ledger](chat::ledger) before
 //! they are used; what they say is [read](reply) by one parser and [checked](candidate) for
 //! everything that costs nothing; what passes is [verified](verify) by programs and by blind answers;
 //! and it becomes a sample that names its parent and request, or a reject with a reason.
