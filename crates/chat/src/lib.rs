@@ -16,5 +16,5 @@ mod request;
 pub mod transport;
 
 pub use ledger::{Ledger, Settled};
-pub use model::{ChatModel, Error, Stopped, Tally};
+pub use model::{ChatModel, Error, Stopped, Tally, converse_with_bar};
 pub use request::{Finish, Image, Reply, Request, Role, Schema, Tag, Turn};

@@ -120,6 +120,32 @@ pub trait ChatModel {
     }
 }
 
+/// Has requests answered under a bar `label` of `total` things called `unit`, with what was spent
+/// beside it.
+///
+/// # Errors
+/// As [`ChatModel::converse`].
+pub fn converse_with_bar(
+    model: &dyn ChatModel,
+    requests: &mut (dyn Iterator<Item = Request> + Send),
+    ledger: &Ledger,
+    (label, total, unit): (&str, u64, &str),
+) -> Result<Tally, Error> {
+    let bar = sample::progress::bar(label, total, unit);
+    let mut shown = 0;
+    let mut heard = |tally: &Tally| {
+        let settled = tally.known + tally.answered + tally.refused + tally.missing;
+        bar.inc(settled.saturating_sub(shown));
+        shown = settled;
+        if tally.cost > 0.0 {
+            bar.message(&format!("{:.4} spent", tally.cost));
+        }
+    };
+    let tally = model.converse(requests, ledger, &mut heard)?;
+    bar.finish();
+    Ok(tally)
+}
+
 /// Requests that a model without a queue is given together.
 const BATCH: usize = 256;
 

@@ -5,8 +5,8 @@
 
 use std::path::PathBuf;
 
-use chat::{ChatModel, Image, Ledger, Request, Role, Settled, Stopped, Tag, Tally, Turn};
-use sample::{ImageRow, Reject, progress, seed};
+use chat::{ChatModel, Image, Ledger, Request, Role, Settled, Stopped, Tag, Turn};
+use sample::{ImageRow, Reject, seed};
 
 use crate::rubric::{PROMPT, parse};
 use crate::{Error, Label};
@@ -88,21 +88,9 @@ fn ask(
     attempt: u32,
     run_seed: u64,
 ) -> Result<(), Error> {
-    let bar = progress::bar("labels", questions.len() as u64, "images");
-    let mut shown = 0;
-    let mut heard = |tally: &Tally| {
-        let settled = tally.known + tally.answered + tally.refused + tally.missing;
-        bar.inc(settled.saturating_sub(shown));
-        shown = settled;
-        if tally.cost > 0.0 {
-            bar.message(&format!("{:.4} spent", tally.cost));
-        }
-    };
     let mut requests = questions.iter().map(|q| request(q, attempt, run_seed));
-    let tally = teacher
-        .model
-        .converse(&mut requests, teacher.ledger, &mut heard)?;
-    bar.finish();
+    let bar = ("labels", questions.len() as u64, "images");
+    let tally = chat::converse_with_bar(teacher.model, &mut requests, teacher.ledger, bar)?;
     let detail = match (tally.stopped, tally.missing) {
         (Some(Stopped::Interrupted), _) => return Err(sample::Error::Interrupted.into()),
         (Some(stopped), _) => stopped.to_string(),

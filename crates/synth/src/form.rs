@@ -236,28 +236,6 @@ const ORDINALS: &[&str] = &[
     "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
     "eleventh", "twelfth",
 ];
-const CARDINALS: &[&str] = &[
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-];
 const WIDE: &[&str] = &["一", "二", "三", "四", "五", "六", "七", "八", "九", "十"];
 
 /// A number in a text: its figures, and the known unit beside it.
@@ -272,10 +250,11 @@ struct Quantity {
 fn quantities(text: &str) -> Vec<Quantity> {
     let words = words(text);
     let in_words = |word: &str| {
-        let lists = [CARDINALS, ORDINALS, WIDE];
+        let lists = [&equality::NUMBER_WORDS[1..], ORDINALS, WIDE];
         let at = lists
             .iter()
-            .find_map(|list| list.iter().position(|w| *w == word));
+            .find_map(|list| list.iter().position(|w| *w == word))
+            .or_else(|| (word == "twenty").then_some(19));
         at.map(|n| (n + 1).to_string())
     };
     let mut found = Vec::new();

@@ -286,20 +286,8 @@ fn converse(
     total: u64,
     config: &SynthConfig,
 ) -> Result<Tally, Error> {
-    let bar = progress::bar(label, total, "requests");
-    let mut shown = 0;
-    let mut heard = |tally: &Tally| {
-        let settled = tally.known + tally.answered + tally.refused + tally.missing;
-        bar.inc(settled.saturating_sub(shown));
-        shown = settled;
-        if tally.cost > 0.0 {
-            bar.message(&format!("{:.4} spent", tally.cost));
-        }
-    };
-    let tally = model
-        .converse(requests, ledger, &mut heard)
-        .map_err(Error::Model)?;
-    bar.finish();
+    let bar = (label, total, "requests");
+    let tally = chat::converse_with_bar(model, requests, ledger, bar).map_err(Error::Model)?;
     let teacher = model.name().to_owned();
     match &tally.stopped {
         Some(Stopped::Interrupted) => return Err(sample::Error::Interrupted.into()),

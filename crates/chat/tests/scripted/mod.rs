@@ -1,7 +1,6 @@
 //! A transport in this process whose servers fail as a script says.
 
-// Each file of tests uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each file of tests that includes it uses a part")]
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

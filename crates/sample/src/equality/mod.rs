@@ -30,6 +30,7 @@ mod plain;
 mod unit;
 
 use expression::Expression;
+pub use unit::SMALL as NUMBER_WORDS;
 
 /// Longer texts are compared as words alone, in characters.
 const MAX_LENGTH: usize = 400;

@@ -219,7 +219,8 @@ pub(super) fn known(lower: &str) -> Option<&'static str> {
     NAMES.iter().find(named).map(|(name, _)| *name)
 }
 
-const SMALL: &[&str] = &[
+/// The words for the numbers from 0 to 19, in order.
+pub const SMALL: &[&str] = &[
     "zero",
     "one",
     "two",
