@@ -78,7 +78,10 @@ fn side_files(
     config: &LlavaConfig,
     tokenizer: &Tokenizer,
 ) -> Vec<(&'static str, serde_json::Value)> {
-    let side = config.vision_config.image_size;
+    let (side, patch) = config
+        .vision_config
+        .as_ref()
+        .map_or((0, 0), |vision| (vision.image_size, vision.patch_size));
     let special = json!({
         "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>",
     });
@@ -118,7 +121,7 @@ fn side_files(
             "processor_config.json",
             json!({
                 "processor_class": "LlavaProcessor",
-                "patch_size": config.vision_config.patch_size,
+                "patch_size": patch,
                 "vision_feature_select_strategy": config.vision_feature_select_strategy,
                 // The class token, which the processor counts and then drops.
                 "num_additional_image_tokens": 1,

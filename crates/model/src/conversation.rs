@@ -58,6 +58,65 @@ impl Template {
     }
 }
 
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// Sets the stage, once and first.
+    System,
+    /// Asks.
+    User,
+    /// Answers.
+    Assistant,
+}
+
+/// A piece of a turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Text as it is: a literal `<image>` in it stays text.
+    Text(String),
+    /// The conversation's next image.
+    Image,
+}
+
+/// One turn of a conversation, its parts in reading order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Who speaks.
+    pub speaker: Speaker,
+    /// What is said and shown.
+    pub parts: Vec<Part>,
+}
+
+/// How the turns of a conversation become one prompt.
+#[derive(Debug, Clone)]
+pub enum PromptForm {
+    /// One of the published forms.
+    Named(Template),
+}
+
+impl PromptForm {
+    /// Tokens of a conversation in which each image takes `image_tokens`. Where `reply_follows`
+    /// they end where the model begins its reply.
+    pub fn encode(
+        &self,
+        tokenizer: &Tokenizer,
+        turns: &[Turn],
+        image_tokens: usize,
+        reply_follows: bool,
+    ) -> Result<ConversationTokens, Error> {
+        let PromptForm::Named(template) = self;
+        let (images, text) = match turns {
+            [turn] if turn.speaker == Speaker::User && reply_follows => match &turn.parts[..] {
+                [Part::Image, Part::Text(text)] => (image_tokens, text),
+                [Part::Text(text)] => (0, text),
+                _ => return Err(Error::Shape("one image and one text".into())),
+            },
+            _ => return Err(Error::Shape("one turn of the user".into())),
+        };
+        conversation_tokens(tokenizer, *template, images, text, None)
+    }
+}
+
 /// A tokenised conversation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConversationTokens {

@@ -6,7 +6,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::layers::{Linear, Named, RmsNorm, attend, split_heads};
-use crate::{Error, LlavaConfig};
+use crate::{Error, KvCache, LlavaConfig};
 
 pub(crate) struct Decoder {
     pub embedding: Tensor,
@@ -62,6 +62,7 @@ impl Decoder {
             Linear {
                 weight: embedding.shallow_clone(),
                 bias: None,
+                low_rank: Vec::new(),
             }
         } else {
             named.linear("language_model.lm_head", false)?
@@ -176,93 +177,4 @@ fn rotate(x: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor, Error> {
 /// [tokens, before + tokens]: true where the column is not after the row's token.
 fn causal_mask(tokens: i64, before: i64, device: Device) -> Result<Tensor, Error> {
     Ok(Tensor::f_ones([tokens, before + tokens], (Kind::Bool, device))?.f_tril(before)?)
-}
-
-/// Keys and values of the tokens so far, for decoding without autograd.
-///
-/// Buffers have room to grow, so that a new token costs one copy of itself and not of the past.
-#[derive(Debug, Default)]
-pub struct KvCache {
-    /// Per layer: keys and values, [batch, kv_heads, room, head_dim].
-    layers: Vec<(Tensor, Tensor)>,
-    len: i64,
-    room: i64,
-}
-
-impl KvCache {
-    /// An empty cache with room for `room` tokens in all; it grows where that is not enough.
-    pub fn new(room: i64) -> KvCache {
-        KvCache {
-            layers: Vec::new(),
-            len: 0,
-            room: room.max(0),
-        }
-    }
-
-    /// Tokens held.
-    pub fn len(&self) -> i64 {
-        self.len
-    }
-
-    /// Whether nothing is held yet.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Makes row `i` a copy of the present row `rows[i]`, with room for `room` tokens in all: the
-    /// batch can grow (several questions go on from one image) and shrink (rows that are done leave
-    /// it).
-    pub fn select_rows(&mut self, rows: &[usize], room: i64) -> Result<(), Error> {
-        self.room = room.max(self.len);
-        for (k, v) in &mut self.layers {
-            for buffer in [k, v] {
-                let held = buffer.f_narrow(2, 0, self.len)?;
-                let size = held.size();
-                let shape = [rows.len() as i64, size[1], self.room, size[3]];
-                let wider = Tensor::f_empty(shape.as_slice(), (held.f_kind()?, held.device()))?;
-                let filled = wider.f_narrow(2, 0, self.len)?;
-                for (to, &from) in rows.iter().enumerate() {
-                    filled
-                        .f_select(0, to as i64)?
-                        .f_copy_(&held.f_select(0, from as i64)?)?;
-                }
-                *buffer = wider;
-            }
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor), Error> {
-        let tokens = k.size()[2];
-        let needed = self.len + tokens;
-        if layer == self.layers.len() {
-            let room = needed.max(self.room);
-            self.layers.push((with_room(k, room)?, with_room(v, room)?));
-            return Ok((k.shallow_clone(), v.shallow_clone()));
-        }
-        let Some(held) = self.layers.get_mut(layer) else {
-            return Err(Error::Shape(
-                "the cache belongs to a model with fewer layers".into(),
-            ));
-        };
-        let mut whole = Vec::with_capacity(2);
-        for (buffer, new) in [(&mut held.0, k), (&mut held.1, v)] {
-            if buffer.size()[2] < needed {
-                *buffer = with_room(&buffer.f_narrow(2, 0, self.len)?, needed + needed / 2)?;
-            }
-            buffer.f_narrow(2, self.len, tokens)?.f_copy_(new)?;
-            whole.push(buffer.f_narrow(2, 0, needed)?);
-        }
-        let v = whole.swap_remove(1);
-        Ok((whole.swap_remove(0), v))
-    }
-}
-
-/// A copy with its third dimension lengthened to `room`; what is beyond is never read.
-fn with_room(held: &Tensor, room: i64) -> Result<Tensor, Error> {
-    let size = held.size();
-    let shape = [size[0], size[1], room, size[3]];
-    let buffer = Tensor::f_empty(shape.as_slice(), (held.f_kind()?, held.device()))?;
-    buffer.f_narrow(2, 0, size[2])?.f_copy_(held)?;
-    Ok(buffer)
 }

@@ -29,6 +29,7 @@ impl Named<'_> {
             } else {
                 None
             },
+            low_rank: Vec::new(),
         })
     }
 
@@ -48,10 +49,27 @@ impl Named<'_> {
     }
 }
 
-/// `x W^T + b`.
+/// `x W^T + b`, with low-rank updates beside it where an adapter is in use.
 pub(crate) struct Linear {
+    /// [out, in]
     pub weight: Tensor,
+    /// `[out]`
     pub bias: Option<Tensor>,
+    /// Unmerged updates; several where rows of several layers are kept in one matrix.
+    pub low_rank: Vec<LowRank>,
+}
+
+/// A low-rank update (LoRA, arXiv 2106.09685): `scale (x A^T) B^T` is added to some of a layer's
+/// outputs.
+pub(crate) struct LowRank {
+    /// [rank, in]
+    pub a: Tensor,
+    /// [outputs, rank]
+    pub b: Tensor,
+    /// PEFT's `lora_alpha / r`.
+    pub scale: f64,
+    /// First of the outputs it is added to.
+    pub start: i64,
 }
 
 impl Linear {
@@ -59,7 +77,24 @@ impl Linear {
         let kind = x.f_kind()?;
         let weight = self.weight.f_to_kind(kind)?;
         let bias = self.bias.as_ref().map(|b| b.f_to_kind(kind)).transpose()?;
-        Ok(x.f_linear(&weight, bias.as_ref())?)
+        let mut out = x.f_linear(&weight, bias.as_ref())?;
+        for update in &self.low_rank {
+            let inner = x.f_linear(&update.a.f_to_kind(kind)?, None::<&Tensor>)?;
+            let added = inner
+                .f_linear(&update.b.f_to_kind(kind)?, None::<&Tensor>)?
+                .f_mul_scalar(update.scale)?;
+            let width = update.b.size()[0];
+            let whole = out.size().last() == Some(&width);
+            out = if whole {
+                out.f_add(&added)?
+            } else {
+                let at = out.f_narrow(-1, update.start, width)?.f_add(&added)?;
+                let rest = update.start + width;
+                let after = out.f_narrow(-1, rest, out.size()[out.dim() - 1] - rest)?;
+                Tensor::f_cat(&[out.f_narrow(-1, 0, update.start)?, at, after], -1)?
+            };
+        }
+        Ok(out)
     }
 }
 

@@ -17,6 +17,7 @@ mod conversation;
 mod decoder;
 mod encoder;
 mod generate;
+mod kv_cache;
 mod layers;
 mod llava;
 mod logits;
@@ -33,9 +34,11 @@ mod weights;
 
 pub use checkpoint::WeightKind;
 pub use config::{FeatureSelect, LlavaConfig, TextConfig, TokenIds, VisionConfig};
-pub use conversation::{ConversationTokens, Template, conversation_tokens};
-pub use decoder::KvCache;
+pub use conversation::{
+    ConversationTokens, Part, PromptForm, Speaker, Template, Turn, conversation_tokens,
+};
 pub use generate::{Finish, Generated, Generator, Question};
+pub use kv_cache::KvCache;
 pub use llava::{Llava, merge_image_features};
 pub use logits::write_logits;
 pub use precision::{Precision, cpu_has_bf16};

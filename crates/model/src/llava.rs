@@ -4,18 +4,18 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::decoder::{Decoder, KvCache};
+use crate::decoder::Decoder;
 use crate::layers::Named;
 use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
-use crate::{Error, LlavaConfig};
+use crate::{Error, KvCache, LlavaConfig};
 
 /// LLaVA-1.5: tower, projector, decoder.
 pub struct Llava {
     config: LlavaConfig,
     parameters: Vec<(String, Tensor)>,
-    tower: VisionTower,
-    projector: Projector,
+    /// `None` in a model that reads text only.
+    vision: Option<(VisionTower, Projector)>,
     decoder: Decoder,
     device: Device,
     /// The type of all matrix products: [`Kind::Float`] or [`Kind::BFloat16`]. Weights stay in
@@ -50,9 +50,15 @@ impl Llava {
             .map(|(name, tensor)| (name.as_str(), tensor))
             .collect();
         let named = Named(named);
+        let vision = match &config.vision_config {
+            Some(vision) => Some((
+                VisionTower::new(&config, vision, &named)?,
+                Projector::new(&config, &named)?,
+            )),
+            None => None,
+        };
         Ok(Llava {
-            tower: VisionTower::new(&config, &named)?,
-            projector: Projector::new(&config, &named)?,
+            vision,
             decoder: Decoder::new(&config, &named, device)?,
             parameters,
             config,
@@ -96,7 +102,13 @@ impl Llava {
     /// Tower and projector: normalised pixels [images, 3, side, side] to
     /// [images, image tokens, hidden].
     pub fn image_features(&self, pixel_values: &Tensor) -> Result<Tensor, Error> {
-        let side = self.config.vision_config.image_size;
+        let (Some((tower, projector)), Some(vision)) = (&self.vision, &self.config.vision_config)
+        else {
+            return Err(Error::Shape(
+                "this model reads text only: it has no vision tower".into(),
+            ));
+        };
+        let side = vision.image_size;
         let size = pixel_values.size();
         if size.len() != 4 || size[1..] != [3, side, side] {
             return Err(Error::Shape(format!(
@@ -106,7 +118,7 @@ impl Llava {
         let pixels = pixel_values
             .f_to_device(self.device)?
             .f_to_kind(self.compute)?;
-        self.projector.forward(&self.tower.forward(&pixels)?)
+        projector.forward(&tower.forward(&pixels)?)
     }
 
     /// Token ids [batch, tokens] to embeddings [batch, tokens, hidden]. Ids outside the vocabulary

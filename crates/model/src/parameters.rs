@@ -8,7 +8,7 @@ use rand::RngCore;
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
-use crate::{Error, LlavaConfig};
+use crate::{Error, LlavaConfig, VisionConfig};
 
 /// One tensor of the model.
 pub(crate) struct Parameter {
@@ -36,14 +36,15 @@ pub(crate) fn specification(config: &LlavaConfig) -> Vec<Parameter> {
             init,
         });
     };
-    tower(config, &mut add);
-    projector(config, &mut add);
+    if let Some(vision) = &config.vision_config {
+        tower(vision, &mut add);
+        projector(config, vision, &mut add);
+    }
     decoder(config, &mut add);
     list
 }
 
-fn tower(config: &LlavaConfig, add: &mut impl FnMut(String, &[i64], Init)) {
-    let v = &config.vision_config;
+fn tower(v: &VisionConfig, add: &mut impl FnMut(String, &[i64], Init)) {
     let (h, m, p) = (v.hidden_size, v.intermediate_size, v.patch_size);
     let root = "vision_tower.vision_model";
     let positions = v.grid() * v.grid() + 1;
@@ -95,13 +96,14 @@ fn norm(root: &str, width: i64, add: &mut impl FnMut(String, &[i64], Init)) {
     add(format!("{root}.bias"), &[width], Init::Zeros);
 }
 
-fn projector(config: &LlavaConfig, add: &mut impl FnMut(String, &[i64], Init)) {
+fn projector(
+    config: &LlavaConfig,
+    vision: &VisionConfig,
+    add: &mut impl FnMut(String, &[i64], Init),
+) {
     let h = config.text_config.hidden_size;
     let init = Init::Normal(config.text_config.initializer_range);
-    for (name, from) in [
-        ("linear_1", config.vision_config.hidden_size),
-        ("linear_2", h),
-    ] {
+    for (name, from) in [("linear_1", vision.hidden_size), ("linear_2", h)] {
         add(
             format!("multi_modal_projector.{name}.weight"),
             &[h, from],

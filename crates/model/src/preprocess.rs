@@ -68,7 +68,10 @@ impl Preprocessor {
     /// CLIP's preprocessing at the tower's size.
     pub fn new(config: &LlavaConfig) -> Preprocessor {
         Preprocessor {
-            side: usize::try_from(config.vision_config.image_size).unwrap_or(1),
+            side: config
+                .vision_config
+                .as_ref()
+                .map_or(1, |vision| usize::try_from(vision.image_size).unwrap_or(1)),
             mean: config.image_mean,
             std: config.image_std,
             fit: Fit::Pad,

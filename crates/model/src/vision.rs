@@ -9,7 +9,7 @@ use crate::encoder::{
     EncoderLayer, Gelu, LayerNames, LayerShape, add_class_and_positions, embed_patches,
 };
 use crate::layers::{LayerNorm, Linear, Named};
-use crate::{Error, FeatureSelect, LlavaConfig};
+use crate::{Error, FeatureSelect, LlavaConfig, VisionConfig};
 
 pub(crate) struct VisionTower {
     class: Tensor,
@@ -33,8 +33,11 @@ const NAMES: LayerNames = LayerNames {
 };
 
 impl VisionTower {
-    pub fn new(config: &LlavaConfig, named: &Named) -> Result<VisionTower, Error> {
-        let v = &config.vision_config;
+    pub fn new(
+        config: &LlavaConfig,
+        v: &VisionConfig,
+        named: &Named,
+    ) -> Result<VisionTower, Error> {
         let root = "vision_tower.vision_model";
         let shape = LayerShape {
             heads: v.num_attention_heads,

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::Error;
-use crate::config::{check_rules, check_sizes, drop_nulls, read};
+use crate::config::{check_count, check_rules, check_sizes, drop_nulls, read};
 
 /// The shape of a ViT and the names of its classes. Defaults are those of `transformers.ViTConfig`
 /// 4.57: ViT-B/16 at 224 pixels, two classes without a meaning.
@@ -110,17 +110,14 @@ impl VitConfig {
         // A null means the default, as in transformers.
         drop_nulls(&mut value);
         let file: File = serde_json::from_value(value).map_err(wrong)?;
-        check_rules(
-            &[
-                (
-                    file.model_type == "vit",
-                    "model_type must be vit: only ViT classifiers grade images",
-                ),
-                (file.hidden_act == "gelu", "hidden_act must be gelu"),
-                (file.num_channels == 3, "num_channels must be 3"),
-            ],
-            0,
-        )?;
+        check_rules(&[
+            (
+                file.model_type == "vit",
+                "model_type must be vit: only ViT classifiers grade images",
+            ),
+            (file.hidden_act == "gelu", "hidden_act must be gelu"),
+            (file.num_channels == 3, "num_channels must be 3"),
+        ])?;
         let config = VitConfig {
             hidden_size: file.hidden_size,
             intermediate_size: file.intermediate_size,
@@ -195,7 +192,8 @@ impl VitConfig {
                 "id2label must name 1 to 65536 classes",
             ),
         ];
-        check_rules(&rules, self.parameter_count())
+        check_rules(&rules)?;
+        check_count(self.parameter_count())
     }
 
     /// The file's content, with the type of the stored weights.

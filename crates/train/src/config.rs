@@ -132,7 +132,7 @@ impl ModelConfig {
                 initializer_range: self.text.initializer_range,
                 ..Default::default()
             },
-            vision_config: model::VisionConfig {
+            vision_config: Some(model::VisionConfig {
                 hidden_size: size(self.vision.hidden),
                 intermediate_size: size(self.vision.mlp),
                 num_hidden_layers: size(self.vision.layers),
@@ -141,7 +141,7 @@ impl ModelConfig {
                 patch_size: size(self.vision.patch_size),
                 hidden_act: "gelu".to_owned(),
                 ..Default::default()
-            },
+            }),
             image_token_index: tokenizer.image,
             // All of a tower that is trained with the rest; -2, which LLaVA takes of CLIP, would
             // leave its last layer unused.

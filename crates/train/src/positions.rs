@@ -1,6 +1,6 @@
 //! Where the tower's position embedding begins.
 
-use model::{Llava, LlavaConfig};
+use model::{Llava, VisionConfig};
 use tch::{Tensor, no_grad};
 
 use crate::Error;
@@ -10,7 +10,10 @@ use crate::Error;
 /// gets zeros. A quarter of the width holds sines of the column, then cosines, then the same of the
 /// row.
 pub fn set_sine_cosine(model: &Llava, amplitude: f64) -> Result<(), Error> {
-    let values = sine_cosine(model.config(), amplitude);
+    let Some(vision) = &model.config().vision_config else {
+        return Ok(());
+    };
+    let values = sine_cosine(vision, amplitude);
     let name = "position_embedding.weight";
     for (_, tensor) in model.parameters().iter().filter(|(n, _)| n.ends_with(name)) {
         let values = Tensor::f_from_slice(&values)?.f_view_as(tensor)?;
@@ -19,11 +22,8 @@ pub fn set_sine_cosine(model: &Llava, amplitude: f64) -> Result<(), Error> {
     Ok(())
 }
 
-fn sine_cosine(config: &LlavaConfig, amplitude: f64) -> Vec<f32> {
-    let (grid, hidden) = (
-        config.vision_config.grid(),
-        config.vision_config.hidden_size,
-    );
+fn sine_cosine(config: &VisionConfig, amplitude: f64) -> Vec<f32> {
+    let (grid, hidden) = (config.grid(), config.hidden_size);
     let quarter = hidden / 4;
     let mut values = vec![0f32; hidden as usize];
     for cell in 0..grid * grid {
@@ -48,10 +48,12 @@ mod tests {
 
     #[test]
     fn every_place_has_its_own_embedding() {
-        let mut config = LlavaConfig::default();
-        config.vision_config.image_size = 32;
-        config.vision_config.patch_size = 8;
-        config.vision_config.hidden_size = 16;
+        let config = VisionConfig {
+            image_size: 32,
+            patch_size: 8,
+            hidden_size: 16,
+            ..VisionConfig::default()
+        };
         let values = sine_cosine(&config, 0.7);
         let rows: Vec<&[f32]> = values.chunks(16).collect();
         assert_eq!(rows.len(), 17);

@@ -30,7 +30,7 @@ fn model() -> Llava {
             initializer_range: 0.3,
             ..Default::default()
         },
-        vision_config: VisionConfig {
+        vision_config: Some(VisionConfig {
             hidden_size: 32,
             intermediate_size: 64,
             num_hidden_layers: 2,
@@ -38,7 +38,7 @@ fn model() -> Llava {
             image_size: 16,
             patch_size: 8,
             ..Default::default()
-        },
+        }),
         image_token_index: IMAGE,
         vision_feature_layer: -1,
         ..Default::default()

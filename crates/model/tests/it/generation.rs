@@ -166,15 +166,15 @@ fn speed_of_answering() {
         vocab_size: 2048,
         ..config.text_config
     };
-    config.vision_config = model::VisionConfig {
+    config.vision_config = Some(model::VisionConfig {
         hidden_size: 192,
         intermediate_size: 768,
         num_hidden_layers: 5,
         num_attention_heads: 6,
         image_size: 144,
         patch_size: 12,
-        ..config.vision_config
-    };
+        ..config.vision_config.unwrap_or_default()
+    });
     let images: Vec<Pixels> = (0..100u8)
         .map(|i| Pixels {
             side: 144,

@@ -90,7 +90,7 @@ fn small_config() -> LlavaConfig {
             vocab_size: 288,
             ..TextConfig::default()
         },
-        vision_config: VisionConfig {
+        vision_config: Some(VisionConfig {
             hidden_size: 12,
             intermediate_size: 16,
             num_hidden_layers: 2,
@@ -98,7 +98,7 @@ fn small_config() -> LlavaConfig {
             image_size: 16,
             patch_size: 8,
             ..VisionConfig::default()
-        },
+        }),
         image_token_index: 4,
         ..LlavaConfig::default()
     }

@@ -26,8 +26,8 @@ pub struct LlavaConfig {
     pub model_type: String,
     /// The decoder.
     pub text_config: TextConfig,
-    /// The vision tower.
-    pub vision_config: VisionConfig,
+    /// The vision tower; `None` in a model that reads text only.
+    pub vision_config: Option<VisionConfig>,
     /// Id of the `<image>` token, whose embeddings the image features replace.
     pub image_token_index: i64,
     /// Activation between the projector's two layers: `gelu` (the exact, erf form).
@@ -65,7 +65,7 @@ impl Default for LlavaConfig {
             architectures: vec!["LlavaForConditionalGeneration".to_owned()],
             model_type: "llava".to_owned(),
             text_config: TextConfig::default(),
-            vision_config: VisionConfig::default(),
+            vision_config: Some(VisionConfig::default()),
             image_token_index: 32_000,
             projector_hidden_act: "gelu".to_owned(),
             multimodal_projector_bias: true,
@@ -291,10 +291,10 @@ impl LlavaConfig {
 
     /// Tokens that one image takes in a sequence.
     pub fn image_tokens(&self) -> i64 {
-        let patches = self
-            .vision_config
-            .grid()
-            .saturating_mul(self.vision_config.grid());
+        let Some(vision) = &self.vision_config else {
+            return 0;
+        };
+        let patches = vision.grid().saturating_mul(vision.grid());
         match self.vision_feature_select_strategy {
             FeatureSelect::Default => patches,
             FeatureSelect::Full => patches.saturating_add(1),
@@ -305,7 +305,8 @@ impl LlavaConfig {
     pub fn vision_layers_used(&self) -> i64 {
         if self.vision_feature_layer < 0 {
             self.vision_config
-                .num_hidden_layers
+                .as_ref()
+                .map_or(0, |vision| vision.num_hidden_layers)
                 .saturating_add(1)
                 .saturating_add(self.vision_feature_layer)
         } else {
@@ -324,7 +325,6 @@ impl LlavaConfig {
     /// Parameters in all.
     pub fn parameter_count(&self) -> i64 {
         let t = &self.text_config;
-        let v = &self.vision_config;
         let mul = i64::saturating_mul;
         let add = i64::saturating_add;
         let sum = |terms: &[i64]| terms.iter().copied().fold(0, add);
@@ -342,6 +342,9 @@ impl LlavaConfig {
             mul(embedding, if t.tie_word_embeddings { 1 } else { 2 }),
             t.hidden_size,
         ]);
+        let Some(v) = &self.vision_config else {
+            return text;
+        };
         let tower_layer = sum(&[
             mul(4, mul(v.hidden_size, v.hidden_size)),
             mul(2, mul(v.hidden_size, v.intermediate_size)),
@@ -373,8 +376,7 @@ impl LlavaConfig {
     /// Refuses what cannot be built or would be computed wrongly.
     pub fn validate(&self) -> Result<(), Error> {
         let t = &self.text_config;
-        let v = &self.vision_config;
-        let sizes = [
+        check_sizes(&[
             ("text_config.hidden_size", t.hidden_size, 1 << 17),
             (
                 "text_config.intermediate_size",
@@ -399,6 +401,58 @@ impl LlavaConfig {
                 t.max_position_embeddings,
                 1 << 30,
             ),
+        ])?;
+        check_rules(&[
+            (
+                t.model_type == "llama",
+                "text_config.model_type must be llama",
+            ),
+            (
+                t.hidden_act == "silu",
+                "text_config.hidden_act must be silu",
+            ),
+            (
+                !t.attention_bias,
+                "text_config.attention_bias: a decoder with biases is not LLaMA's",
+            ),
+            (
+                !t.mlp_bias,
+                "text_config.mlp_bias: a decoder with biases is not LLaMA's",
+            ),
+            (
+                plain_rope(t.rope_scaling.as_ref()),
+                "text_config.rope_scaling: only plain rotary positions are computed",
+            ),
+            (
+                t.head_dim.is_some() || t.hidden_size % t.num_attention_heads == 0,
+                "text_config.hidden_size must be a multiple of num_attention_heads",
+            ),
+            (
+                t.head_dim() % 2 == 0,
+                "text_config.head_dim must be even for rotary positions",
+            ),
+            (
+                t.num_attention_heads % t.kv_heads() == 0,
+                "text_config.num_attention_heads must be a multiple of num_key_value_heads",
+            ),
+            (
+                t.rms_norm_eps.is_finite() && t.rms_norm_eps >= 0.0,
+                "text_config.rms_norm_eps must not be negative",
+            ),
+            (
+                t.rope_theta.is_finite() && t.rope_theta > 0.0,
+                "text_config.rope_theta must be positive",
+            ),
+        ])?;
+        if let Some(vision) = &self.vision_config {
+            self.validate_vision(vision)?;
+        }
+        check_count(self.parameter_count())
+    }
+
+    fn validate_vision(&self, v: &VisionConfig) -> Result<(), Error> {
+        let t = &self.text_config;
+        check_sizes(&[
             ("vision_config.hidden_size", v.hidden_size, 1 << 17),
             (
                 "vision_config.intermediate_size",
@@ -417,20 +471,11 @@ impl LlavaConfig {
             ),
             ("vision_config.image_size", v.image_size, 1 << 14),
             ("vision_config.patch_size", v.patch_size, 1 << 12),
-        ];
-        check_sizes(&sizes)?;
-        let rules = [
-            (
-                t.model_type == "llama",
-                "text_config.model_type must be llama",
-            ),
+        ])?;
+        check_rules(&[
             (
                 v.model_type == "clip_vision_model",
                 "vision_config.model_type must be clip_vision_model",
-            ),
-            (
-                t.hidden_act == "silu",
-                "text_config.hidden_act must be silu",
             ),
             (
                 ["quick_gelu", "gelu"].contains(&v.hidden_act.as_str()),
@@ -440,31 +485,7 @@ impl LlavaConfig {
                 self.projector_hidden_act == "gelu",
                 "projector_hidden_act must be gelu",
             ),
-            (
-                !t.attention_bias,
-                "text_config.attention_bias: a decoder with biases is not LLaMA's",
-            ),
-            (
-                !t.mlp_bias,
-                "text_config.mlp_bias: a decoder with biases is not LLaMA's",
-            ),
-            (
-                plain_rope(t.rope_scaling.as_ref()),
-                "text_config.rope_scaling: only plain rotary positions are computed",
-            ),
             (v.num_channels == 3, "vision_config.num_channels must be 3"),
-            (
-                t.head_dim.is_some() || t.hidden_size % t.num_attention_heads == 0,
-                "text_config.hidden_size must be a multiple of num_attention_heads",
-            ),
-            (
-                t.head_dim() % 2 == 0,
-                "text_config.head_dim must be even for rotary positions",
-            ),
-            (
-                t.num_attention_heads % t.kv_heads() == 0,
-                "text_config.num_attention_heads must be a multiple of num_key_value_heads",
-            ),
             (
                 v.hidden_size % v.num_attention_heads == 0,
                 "vision_config.hidden_size must be a multiple of num_attention_heads",
@@ -482,19 +503,10 @@ impl LlavaConfig {
                 "image_token_index is not a row of the embedding",
             ),
             (
-                t.rms_norm_eps.is_finite() && t.rms_norm_eps >= 0.0,
-                "text_config.rms_norm_eps must not be negative",
-            ),
-            (
                 v.layer_norm_eps.is_finite() && v.layer_norm_eps >= 0.0,
                 "vision_config.layer_norm_eps must not be negative",
             ),
-            (
-                t.rope_theta.is_finite() && t.rope_theta > 0.0,
-                "text_config.rope_theta must be positive",
-            ),
-        ];
-        check_rules(&rules, self.parameter_count())
+        ])
     }
 }
 
@@ -525,11 +537,16 @@ pub(crate) fn check_sizes(sizes: &[(&str, i64, i64)]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses what breaks a rule, and more parameters than any checkpoint has.
-pub(crate) fn check_rules(rules: &[(bool, &str)], parameters: i64) -> Result<(), Error> {
+/// Refuses what breaks a rule.
+pub(crate) fn check_rules(rules: &[(bool, &str)]) -> Result<(), Error> {
     if let Some((_, message)) = rules.iter().find(|(holds, _)| !holds) {
         return Err(Error::Config((*message).to_owned()));
     }
+    Ok(())
+}
+
+/// Refuses more parameters than any checkpoint has.
+pub(crate) fn check_count(parameters: i64) -> Result<(), Error> {
     if parameters > MAX_PARAMETERS {
         return Err(Error::Config(format!(
             "{parameters} parameters: beyond any checkpoint; a size in config.json is wrong"
