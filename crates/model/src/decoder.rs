@@ -6,7 +6,8 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::layers::{Linear, Named, RmsNorm, attend, split_heads};
-use crate::{Error, KvCache, LlavaConfig};
+use crate::kv_cache::Extension;
+use crate::{Error, LlavaConfig};
 
 pub(crate) struct Decoder {
     pub embedding: Tensor,
@@ -88,18 +89,15 @@ impl Decoder {
         embeds: &Tensor,
         positions: &Tensor,
         mask: Option<&Tensor>,
-        mut cache: Option<&mut KvCache>,
+        mut cache: Option<&mut Extension>,
         mut each_layer: impl FnMut(&Tensor),
     ) -> Result<Tensor, Error> {
         let kind = embeds.f_kind()?;
         let tokens = embeds.size()[1];
-        let before = cache.as_ref().map_or(0, |c| c.len);
         let mask = match mask {
             Some(mask) if mask.f_kind()? != Kind::Bool => Some(mask.f_to_kind(kind)?),
             Some(mask) => Some(mask.shallow_clone()),
-            // One new token sees all that came before it.
-            None if before == 0 || tokens == 1 => None,
-            None => Some(causal_mask(tokens, before, embeds.device())?),
+            None => None,
         };
         let causal = mask.is_none() && tokens > 1;
         let rotary = self.rotary(positions, kind)?;
@@ -108,9 +106,6 @@ impl Decoder {
             each_layer(&hidden);
             let kv = cache.as_deref_mut().map(|c| (c, index));
             hidden = layer.forward(&hidden, &rotary, mask.as_ref(), causal, kv)?;
-        }
-        if let Some(cache) = cache {
-            cache.len += tokens;
         }
         self.norm.forward(&hidden)
     }
@@ -136,7 +131,7 @@ impl Layer {
         rotary: &(Tensor, Tensor),
         mask: Option<&Tensor>,
         causal: bool,
-        cache: Option<(&mut KvCache, usize)>,
+        cache: Option<(&mut Extension, usize)>,
     ) -> Result<Tensor, Error> {
         let x = self.input_norm.forward(hidden)?;
         let q = rotate(
@@ -148,11 +143,10 @@ impl Layer {
             rotary,
         )?;
         let v = split_heads(&self.v.forward(&x)?, self.kv_heads, self.head_dim)?;
-        let (k, v) = match cache {
-            Some((cache, layer)) => cache.append(layer, &k, &v)?,
-            None => (k, v),
+        let attended = match cache {
+            Some((cache, layer)) => cache.attend(layer, &q, &k, &v)?,
+            None => attend(&q, &k, &v, mask, causal)?,
         };
-        let attended = attend(&q, &k, &v, mask, causal)?;
         let hidden = hidden.f_add(&self.o.forward(&attended)?)?;
         let x = self.mlp_norm.forward(&hidden)?;
         let x = self
@@ -172,9 +166,4 @@ fn rotate(x: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor, Error> {
         3,
     )?;
     Ok(x.f_mul(cos)?.f_add(&turned.f_mul(sin)?)?)
-}
-
-/// [tokens, before + tokens]: true where the column is not after the row's token.
-fn causal_mask(tokens: i64, before: i64, device: Device) -> Result<Tensor, Error> {
-    Ok(Tensor::f_ones([tokens, before + tokens], (Kind::Bool, device))?.f_tril(before)?)
 }

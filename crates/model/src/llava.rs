@@ -8,7 +8,8 @@ use crate::decoder::Decoder;
 use crate::layers::Named;
 use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
-use crate::{Error, KvCache, LlavaConfig};
+use crate::kv_cache::Extension;
+use crate::{Error, LlavaConfig};
 
 /// LLaVA-1.5: tower, projector, decoder.
 pub struct Llava {
@@ -86,6 +87,11 @@ impl Llava {
         &self.config
     }
 
+    /// How many tokens a token sees, itself included, where the decoder limits that.
+    pub(crate) fn window(&self) -> Option<i64> {
+        None
+    }
+
     /// Where the weights are.
     pub fn device(&self) -> Device {
         self.device
@@ -131,15 +137,15 @@ impl Llava {
     /// Runs the decoder; the result has the final norm applied, [batch, tokens, hidden].
     ///
     /// `positions` is [batch, tokens] (i64; one row serves all of a batch). `mask` must broadcast
-    /// to [batch, 1, tokens, cached + tokens]: true where a token may look, or numbers added to the
-    /// scores; without it each token sees the cached ones and those not after it. With a cache no
-    /// gradients are recorded.
+    /// to [batch, 1, tokens, tokens]: true where a token may look, or numbers added to the scores;
+    /// without it each token sees those not after it. With a cache, the extension says what tokens
+    /// see, and no gradients are recorded.
     pub fn decode(
         &self,
         embeds: &Tensor,
         positions: &Tensor,
         mask: Option<&Tensor>,
-        cache: Option<&mut KvCache>,
+        cache: Option<&mut Extension>,
     ) -> Result<Tensor, Error> {
         self.decode_seeing_layers(embeds, positions, mask, cache, |_| ())
     }
@@ -150,7 +156,7 @@ impl Llava {
         embeds: &Tensor,
         positions: &Tensor,
         mask: Option<&Tensor>,
-        cache: Option<&mut KvCache>,
+        cache: Option<&mut Extension>,
         each_layer: impl FnMut(&Tensor),
     ) -> Result<Tensor, Error> {
         let size = embeds.size();
