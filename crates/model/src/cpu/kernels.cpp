@@ -22,14 +22,20 @@
 #include <stdexcept>
 #include <vector>
 
-// One binary for every processor: the widest version is chosen when it starts.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define WIDEST __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
-#else
-#define WIDEST
-#endif
+#include "avx512.h"
 
 namespace {
+
+// One binary for every processor: chosen when it starts.
+bool wide(int64_t numbers) {
+#ifdef HAS_AVX512
+  static const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  return has && numbers % 16 == 0;
+#else
+  return false;
+#endif
+}
 
 template <typename F>
 auto guarded(char** error, F f) -> decltype(f()) {
@@ -120,21 +126,88 @@ inline void attend_part(
   }
 }
 
-WIDEST void rms_norm_rows(const float* x, const float* w, float* out, int64_t rows, int64_t width, float eps) {
-  for (int64_t r = 0; r < rows; r++) rms_norm_row(x + r * width, w, out + r * width, width, eps);
+template <typename T>
+void rms_norm_rows(const T* x, const T* w, T* out, int64_t rows, int64_t width, float eps) {
+  for (int64_t r = 0; r < rows; r++) {
+#ifdef HAS_AVX512
+    if (wide(width)) {
+      avx512::rms_norm_row(x + r * width, w, out + r * width, width, eps);
+      continue;
+    }
+#endif
+    rms_norm_row(x + r * width, w, out + r * width, width, eps);
+  }
 }
-WIDEST void rms_norm_rows(const bits* x, const bits* w, bits* out, int64_t rows, int64_t width, float eps) {
-  for (int64_t r = 0; r < rows; r++) rms_norm_row(x + r * width, w, out + r * width, width, eps);
-}
-WIDEST void attend_keys(
-    const float* q, int64_t group, int64_t dim, const float* k, const float* v, int64_t keys,
-    float* scores, float* most, float* total, float* out) {
+
+template <typename T>
+void attend_keys(
+    const float* q, int64_t group, int64_t dim, const T* k, const T* v, int64_t keys, float* scores,
+    float* most, float* total, float* out) {
+#ifdef HAS_AVX512
+  if (wide(dim) && dim <= 256) return avx512::attend_keys(q, group, dim, k, v, keys, scores, most, total, out);
+#endif
   attend_part(q, group, dim, k, v, keys, scores, most, total, out);
 }
-WIDEST void attend_keys(
-    const float* q, int64_t group, int64_t dim, const bits* k, const bits* v, int64_t keys,
-    float* scores, float* most, float* total, float* out) {
-  attend_part(q, group, dim, k, v, keys, scores, most, total, out);
+
+// How quantised weights are laid out: blocks of ROWS rows, so that sums do not wait for each other;
+// in a block steps of GROUP inputs, in a step the rows one after the other. So memory is read in one
+// line. In 4 bits a step's inputs share a scale and a least value, and a byte holds input i in its
+// low bits and input i + GROUP / 2 in its high ones.
+constexpr int64_t ROWS = 8, GROUP = 64, HALF = GROUP / 2;
+
+// out[r] = sum_i x[i] w[r][i] for a block of rows.
+void dot_int8(const float* x, const int8_t* w, int64_t in, float* out) {
+#ifdef HAS_AVX512
+  if (wide(in)) return avx512::dot_int8(x, w, in, out);
+#endif
+  std::fill(out, out + ROWS, 0.0f);
+  for (int64_t g = 0; g < in; g += GROUP)
+    for (int64_t r = 0; r < ROWS; r++, w += GROUP)
+      for (int64_t i = 0; i < GROUP; i++) out[r] += x[g + i] * static_cast<float>(w[i]);
+}
+
+// out[r] = sum over steps of scale sum_i x[i] q[i] + least sum_i x[i], for a block of rows. `sums`
+// has the last factor of each step; `scales` [steps, ROWS, 2] scale and least value.
+void dot_int4(
+    const float* x, const float* sums, const uint8_t* w, const bits* scales, int64_t in, float* out) {
+#ifdef HAS_AVX512
+  if (wide(in)) return avx512::dot_int4(x, sums, w, scales, in, out);
+#endif
+  std::fill(out, out + ROWS, 0.0f);
+  for (int64_t g = 0; g < in / GROUP; g++)
+    for (int64_t r = 0; r < ROWS; r++, w += HALF, scales += 2) {
+      const float *low = x + g * GROUP, *high = low + HALF;
+      float sum = 0;
+      for (int64_t i = 0; i < HALF; i++)
+        sum += low[i] * static_cast<float>(w[i] & 15) + high[i] * static_cast<float>(w[i] >> 4);
+      out[r] += widen(scales[0]) * sum + widen(scales[1]) * sums[g];
+    }
+}
+
+void widen_row(const bits* x, float* out, int64_t width) {
+  for (int64_t i = 0; i < width; i++) out[i] = widen(x[i]);
+}
+
+// A block of rows back in bf16, row by row.
+void spread_int8(const int8_t* w, const float* scales, bits* out, int64_t in) {
+  for (int64_t g = 0; g < in; g += GROUP)
+    for (int64_t r = 0; r < ROWS; r++, w += GROUP)
+      for (int64_t i = 0; i < GROUP; i++) narrow(scales[r] * static_cast<float>(w[i]), out + r * in + g + i);
+}
+
+void spread_int4(const uint8_t* w, const bits* scales, bits* out, int64_t in) {
+  for (int64_t g = 0; g < in; g += GROUP)
+    for (int64_t r = 0; r < ROWS; r++, w += HALF, scales += 2) {
+      // Sixteen values a step: spread them by a table.
+      bits values[16];
+      for (int64_t q = 0; q < 16; q++)
+        narrow(widen(scales[0]) * static_cast<float>(q) + widen(scales[1]), values + q);
+      bits* to = out + r * in + g;
+      for (int64_t i = 0; i < HALF; i++) {
+        to[i] = values[w[i] & 15];
+        to[i + HALF] = values[w[i] >> 4];
+      }
+    }
 }
 
 // Halves of a head are the pairs that turn; what is returned is rounded to T as it is stored.
@@ -318,6 +391,79 @@ at::Tensor* math_llava_attend(
     };
     if (kind == at::kFloat) run(static_cast<float*>(nullptr));
     else run(static_cast<bits*>(nullptr));
+    return new at::Tensor(out);
+  });
+}
+
+// What quantised weights must be: `w` int8 [out, in] with f32 scales [out], or uint8 [out, in / 2] with
+// bf16 scales [out * in / GROUP, 2], both laid out in blocks.
+static int64_t check_quantised(const at::Tensor& w, const at::Tensor& scales) {
+  const bool four = w.scalar_type() == at::kByte;
+  require(plain(w, four ? at::kByte : at::kChar) && w.dim() == 2, "not a quantised weight");
+  require(plain(scales, four ? at::kBFloat16 : at::kFloat), "not the weight's scales");
+  const int64_t outs = w.size(0), in = four ? w.size(1) * 2 : w.size(1);
+  require(outs % ROWS == 0 && in % GROUP == 0, "quantised weights have whole blocks");
+  require(scales.numel() == (four ? outs * (in / GROUP) * 2 : outs), "scales of another shape");
+  return in;
+}
+
+// `x W^T`; `x` is [rows, in] in bf16, for few rows: each reads its weights from the cache again.
+at::Tensor* math_llava_quantised(const at::Tensor* x, const at::Tensor* w, const at::Tensor* scales, char** error) {
+  return guarded(error, [&] {
+    const bool four = w->scalar_type() == at::kByte;
+    const int64_t in = check_quantised(*w, *scales), outs = w->size(0), groups = in / GROUP;
+    require(plain(*x, at::kBFloat16) && x->dim() == 2 && x->size(1) == in, "quantised products take bf16 [rows, in]");
+    const int64_t rows = x->size(0);
+    at::Tensor out = at::empty({rows, outs}, x->options());
+    std::vector<float> wide(rows * in), sums(four ? rows * groups : 0);
+    widen_row(static_cast<const bits*>(x->const_data_ptr()), wide.data(), rows * in);
+    for (size_t g = 0; g < sums.size(); g++)
+      for (int64_t i = 0; i < GROUP; i++) sums[g] += wide[g * GROUP + i];
+    bits* to = static_cast<bits*>(out.mutable_data_ptr());
+    const auto run = [&](int64_t begin, int64_t end) {
+      float dots[ROWS];
+      for (int64_t block = begin; block < end; block++) {
+        const int64_t first = block * ROWS;
+        for (int64_t r = 0; r < rows; r++) {
+          if (four) {
+            dot_int4(
+                wide.data() + r * in, sums.data() + r * groups,
+                static_cast<const uint8_t*>(w->const_data_ptr()) + first * in / 2,
+                static_cast<const bits*>(scales->const_data_ptr()) + first * groups * 2, in, dots);
+            for (int64_t i = 0; i < ROWS; i++) narrow(dots[i], to + r * outs + first + i);
+          } else {
+            const float* s = static_cast<const float*>(scales->const_data_ptr()) + first;
+            dot_int8(wide.data() + r * in, static_cast<const int8_t*>(w->const_data_ptr()) + first * in, in, dots);
+            for (int64_t i = 0; i < ROWS; i++) narrow(s[i] * dots[i], to + r * outs + first + i);
+          }
+        }
+      }
+    };
+    at::parallel_for(0, outs / ROWS, std::max<int64_t>(1, 65536 / (in * ROWS)), run);
+    return new at::Tensor(out);
+  });
+}
+
+// The weight [out, in] in bf16 that a quantised one stands for.
+at::Tensor* math_llava_dequantise(const at::Tensor* w, const at::Tensor* scales, char** error) {
+  return guarded(error, [&] {
+    const bool four = w->scalar_type() == at::kByte;
+    const int64_t in = check_quantised(*w, *scales), outs = w->size(0), groups = in / GROUP;
+    at::Tensor out = at::empty({outs, in}, scales->options().dtype(at::kBFloat16));
+    bits* to = static_cast<bits*>(out.mutable_data_ptr());
+    at::parallel_for(0, outs / ROWS, std::max<int64_t>(1, 65536 / (in * ROWS)), [&](int64_t begin, int64_t end) {
+      for (int64_t block = begin; block < end; block++) {
+        const int64_t first = block * ROWS;
+        if (four)
+          spread_int4(
+              static_cast<const uint8_t*>(w->const_data_ptr()) + first * in / 2,
+              static_cast<const bits*>(scales->const_data_ptr()) + first * groups * 2, to + first * in, in);
+        else
+          spread_int8(
+              static_cast<const int8_t*>(w->const_data_ptr()) + first * in,
+              static_cast<const float*>(scales->const_data_ptr()) + first, to + first * in, in);
+      }
+    });
     return new at::Tensor(out);
   });
 }

@@ -53,6 +53,17 @@ unsafe extern "C" {
         heads: i64,
         error: *mut *mut text,
     ) -> *mut C_tensor;
+    fn math_llava_quantised(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        scales: *const C_tensor,
+        error: *mut *mut text,
+    ) -> *mut C_tensor;
+    fn math_llava_dequantise(
+        weight: *const C_tensor,
+        scales: *const C_tensor,
+        error: *mut *mut text,
+    ) -> *mut C_tensor;
 }
 
 /// What is done to a linear layer's output in the same pass.
@@ -192,6 +203,20 @@ pub(crate) fn attend(
             error,
         )
     })
+}
+
+/// `x W^T` for few rows `x` [rows, in] (bf16), by a weight that [`crate::quantise`] laid out.
+pub(crate) fn quantised(x: &Tensor, weight: &Tensor, scales: &Tensor) -> Result<Tensor, Error> {
+    // SAFETY: live tensors; types and shapes are checked on the other side.
+    call(|error| unsafe {
+        math_llava_quantised(x.as_ptr(), weight.as_ptr(), scales.as_ptr(), error)
+    })
+}
+
+/// The weight [out, in] in bf16 that a quantised one stands for.
+pub(crate) fn dequantise(weight: &Tensor, scales: &Tensor) -> Result<Tensor, Error> {
+    // SAFETY: live tensors; types and shapes are checked on the other side.
+    call(|error| unsafe { math_llava_dequantise(weight.as_ptr(), scales.as_ptr(), error) })
 }
 
 fn pointer(tensor: Option<&Tensor>) -> *const C_tensor {
