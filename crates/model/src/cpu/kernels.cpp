@@ -221,18 +221,47 @@ inline void rotate(const T* x, const T* cos, const T* sin, int64_t dim, T* out) 
   }
 }
 
-// Keys of a part: fixed, so that the result does not depend on the number of threads.
+// Keys of a part at most: fixed, so that the result does not depend on the number of threads.
 constexpr int64_t PART = 256;
+
+// Keys and values of one key head that a row sees: some of a shared run of tokens, or of its own.
+template <typename T>
+struct Seen {
+  const T *k, *v;
+  int64_t keys, row, head;
+};
+
+template <typename T>
+struct Cache {
+  T *keys, *values;     // [slots, kv_heads, room, dim]
+  int64_t kv_heads, room, dim;
+};
+
+// A run of tokens that several rows stand on: [1, kv_heads, tokens, dim].
+template <typename T>
+struct Run {
+  const T *keys, *values;
+  int64_t tokens;
+};
+
+// The parts of `count` keys from `first` on of a head that lies at `k` and `v`.
+template <typename T>
+void add_parts(std::vector<Seen<T>>& parts, const T* k, const T* v, int64_t first, int64_t count, int64_t dim, int64_t row, int64_t head) {
+  for (int64_t at = first; at < count; at += PART)
+    parts.push_back({k + at * dim, v + at * dim, std::min(PART, count - at), row, head});
+}
 
 template <typename T>
 void attend_new(
-    const T* qkv, const T* cos, const T* sin, T* keys, T* values, const int64_t* slots,
-    const int64_t* lengths, T* out, int64_t rows, int64_t heads, int64_t kv_heads, int64_t dim,
-    int64_t room, float scale) {
+    const T* qkv, const T* cos, const T* sin, const Cache<T>& cache, const std::vector<Run<T>>& runs,
+    const int64_t* starts, const int64_t* of_row, const int64_t* slots, const int64_t* lengths,
+    const int64_t* hidden, T* out, int64_t rows, int64_t heads, float scale) {
+  const int64_t dim = cache.dim, kv_heads = cache.kv_heads;
   const int64_t group = heads / kv_heads, width = (heads + 2 * kv_heads) * dim;
   std::vector<float> q(rows * heads * dim);
   std::vector<T> turned(dim);
-  int64_t parts = 1;
+  std::vector<Seen<T>> parts;
+  std::vector<int64_t> ends;  // of each row's and key head's parts
   for (int64_t row = 0; row < rows; row++) {
     const T* in = qkv + row * width;
     const T *c = cos + row * dim, *s = sin + row * dim;
@@ -242,43 +271,48 @@ void attend_new(
       for (int64_t i = 0; i < dim; i++) to[i] = widen(turned[i]) * scale;
     }
     for (int64_t head = 0; head < kv_heads; head++) {
-      const int64_t at = ((slots[row] * kv_heads + head) * room + lengths[row]) * dim;
-      rotate(in + (heads + head) * dim, c, s, dim, keys + at);
-      std::memcpy(values + at, in + (heads + kv_heads + head) * dim, dim * sizeof(T));
+      const int64_t own = (slots[row] * kv_heads + head) * cache.room * dim, at = own + lengths[row] * dim;
+      rotate(in + (heads + head) * dim, c, s, dim, cache.keys + at);
+      std::memcpy(cache.values + at, in + (heads + kv_heads + head) * dim, dim * sizeof(T));
+      int64_t skip = hidden[row];
+      for (int64_t i = starts[row]; i < starts[row + 1]; i++) {
+        const Run<T>& run = runs[of_row[i]];
+        const int64_t from = head * run.tokens * dim;
+        add_parts(parts, run.keys + from, run.values + from, std::min(skip, run.tokens), run.tokens, dim, row, head);
+        skip = std::max<int64_t>(0, skip - run.tokens);
+      }
+      add_parts<T>(parts, cache.keys + own, cache.values + own, std::min(skip, lengths[row]), lengths[row] + 1, dim, row, head);
+      ends.push_back(static_cast<int64_t>(parts.size()));
     }
-    parts = std::max(parts, lengths[row] / PART + 1);
   }
-  const int64_t tasks = rows * kv_heads * parts;
-  std::vector<float> partial(tasks * group * dim), most(tasks * group), total(tasks * group);
-  at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
+  const int64_t count = static_cast<int64_t>(parts.size());
+  std::vector<float> partial(count * group * dim), most(count * group), total(count * group);
+  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
     std::vector<float> scores(PART);
-    for (int64_t task = begin; task < end; task++) {
-      const int64_t part = task % parts, head = task / parts % kv_heads, row = task / parts / kv_heads;
-      const int64_t from = part * PART, count = std::min(PART, lengths[row] + 1 - from);
-      if (count <= 0) continue;
-      const int64_t at = ((slots[row] * kv_heads + head) * room + from) * dim;
+    for (int64_t part = begin; part < end; part++) {
+      const Seen<T>& seen = parts[part];
       attend_keys(
-          q.data() + (row * heads + head * group) * dim, group, dim, keys + at, values + at, count,
-          scores.data(), most.data() + task * group, total.data() + task * group,
-          partial.data() + task * group * dim);
+          q.data() + (seen.row * heads + seen.head * group) * dim, group, dim, seen.k, seen.v, seen.keys,
+          scores.data(), most.data() + part * group, total.data() + part * group, partial.data() + part * group * dim);
     }
   });
-  for (int64_t row = 0; row < rows; row++) {
-    const int64_t used = lengths[row] / PART + 1;
-    for (int64_t head = 0; head < heads; head++) {
-      const int64_t first = (row * kv_heads + head / group) * parts;
-      const auto index = [&](int64_t part) { return (first + part) * group + head % group; };
-      float highest = most[index(0)];
-      for (int64_t part = 1; part < used; part++) highest = std::max(highest, most[index(part)]);
+  std::vector<float> mixed(dim);
+  int64_t first = 0;
+  for (size_t which = 0; which < ends.size(); first = ends[which++]) {
+    const int64_t row = which / kv_heads, head = which % kv_heads;
+    for (int64_t g = 0; g < group; g++) {
+      float highest = most[first * group + g];
+      for (int64_t part = first; part < ends[which]; part++) highest = std::max(highest, most[part * group + g]);
       float sum = 0;
-      std::vector<float> mixed(dim, 0.0f);
-      for (int64_t part = 0; part < used; part++) {
-        const float weight = std::exp(most[index(part)] - highest);
-        sum += weight * total[index(part)];
-        const float* from = partial.data() + index(part) * dim;
+      std::fill(mixed.begin(), mixed.end(), 0.0f);
+      for (int64_t part = first; part < ends[which]; part++) {
+        const float weight = std::exp(most[part * group + g] - highest);
+        sum += weight * total[part * group + g];
+        const float* from = partial.data() + (part * group + g) * dim;
         for (int64_t i = 0; i < dim; i++) mixed[i] += weight * from[i];
       }
-      for (int64_t i = 0; i < dim; i++) narrow(mixed[i] / sum, out + (row * heads + head) * dim + i);
+      T* to = out + (row * heads + head * group + g) * dim;
+      for (int64_t i = 0; i < dim; i++) narrow(mixed[i] / sum, to + i);
     }
   }
 }
@@ -359,11 +393,15 @@ at::Tensor* math_llava_rms_norm(const at::Tensor* x, const at::Tensor* weight, d
 
 // One new token of each of several conversations: turns queries and keys of `qkv`
 // [rows, (heads + 2 kv_heads) dim] by `cos` and `sin` [rows, dim], writes key and value into the
-// caches [slots, kv_heads, room, dim] at slot `slots[row]`, place `lengths[row]`, and attends to all
-// up to there: [rows, heads dim].
+// caches [slots, kv_heads, room, dim] at slot `slots[row]`, place `lengths[row]`, and attends to what
+// the row stands on and to its own tokens up to there, without the first `hidden[row]` of all:
+// [rows, heads dim]. What a row stands on are the runs `of_row[starts[row] .. starts[row + 1]]`, with
+// keys `runs[2 i]` and values `runs[2 i + 1]` [1, kv_heads, tokens, dim].
 at::Tensor* math_llava_attend(
     const at::Tensor* qkv, const at::Tensor* cos, const at::Tensor* sin, const at::Tensor* keys,
-    const at::Tensor* values, const int64_t* slots, const int64_t* lengths, int64_t heads, char** error) {
+    const at::Tensor* values, const at::Tensor* const* runs, int64_t run_count, const int64_t* starts,
+    const int64_t* of_row, const int64_t* slots, const int64_t* lengths, const int64_t* hidden, int64_t heads,
+    char** error) {
   return guarded(error, [&] {
     const auto kind = qkv->scalar_type();
     require(kind == at::kFloat || kind == at::kBFloat16, "attention takes f32 or bf16");
@@ -375,19 +413,35 @@ at::Tensor* math_llava_attend(
     require(kv_heads > 0 && heads % kv_heads == 0, "heads must be a multiple of the key heads");
     require(qkv->size(1) == (heads + 2 * kv_heads) * dim, "queries of another width");
     require(cos->numel() == rows * dim && sin->numel() == rows * dim, "angles of another shape");
-    for (int64_t row = 0; row < rows; row++)
+    for (int64_t i = 0; i < run_count; i++) {
+      const at::Tensor &k = *runs[2 * i], &v = *runs[2 * i + 1];
+      require(plain(k, kind) && plain(v, kind) && k.dim() == 4 && k.sizes() == v.sizes(), "a run of another form");
+      require(k.size(0) == 1 && k.size(1) == kv_heads && k.size(3) == dim, "a run of another shape");
+    }
+    require(starts[0] == 0, "runs begin elsewhere");
+    for (int64_t row = 0; row < rows; row++) {
       require(
-          slots[row] >= 0 && slots[row] < keys->size(0) && lengths[row] >= 0 && lengths[row] < room,
+          slots[row] >= 0 && slots[row] < keys->size(0) && lengths[row] >= 0 && lengths[row] < room && hidden[row] >= 0,
           "a conversation outside the cache");
+      require(starts[row] <= starts[row + 1], "runs out of order");
+      for (int64_t i = starts[row]; i < starts[row + 1]; i++)
+        require(of_row[i] >= 0 && of_row[i] < run_count, "a row stands on a run that is not there");
+    }
     at::Tensor out = at::empty({rows, heads * dim}, qkv->options());
     const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
     const auto run = [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
+      std::vector<Run<T>> typed;
+      for (int64_t i = 0; i < run_count; i++)
+        typed.push_back(
+            {static_cast<const T*>(runs[2 * i]->const_data_ptr()),
+             static_cast<const T*>(runs[2 * i + 1]->const_data_ptr()), runs[2 * i]->size(2)});
+      const Cache<T> cache{
+          static_cast<T*>(keys->mutable_data_ptr()), static_cast<T*>(values->mutable_data_ptr()), kv_heads, room, dim};
       attend_new<T>(
           static_cast<const T*>(qkv->const_data_ptr()), static_cast<const T*>(cos->const_data_ptr()),
-          static_cast<const T*>(sin->const_data_ptr()), static_cast<T*>(keys->mutable_data_ptr()),
-          static_cast<T*>(values->mutable_data_ptr()), slots, lengths, static_cast<T*>(out.mutable_data_ptr()),
-          rows, heads, kv_heads, dim, room, scale);
+          static_cast<const T*>(sin->const_data_ptr()), cache, typed, starts, of_row, slots, lengths, hidden,
+          static_cast<T*>(out.mutable_data_ptr()), rows, heads, scale);
     };
     if (kind == at::kFloat) run(static_cast<float*>(nullptr));
     else run(static_cast<bits*>(nullptr));
