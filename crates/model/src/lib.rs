@@ -14,6 +14,7 @@ pub mod adamw;
 mod checkpoint;
 mod config;
 mod conversation;
+mod cpu;
 mod decoder;
 mod encoder;
 mod generate;
