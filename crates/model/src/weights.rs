@@ -120,6 +120,8 @@ pub(crate) fn internal_name(name: &str) -> Option<String> {
         ("model.vision_tower.", "vision_tower."),
         ("model.multi_modal_projector.", "multi_modal_projector."),
         ("lm_head.", "language_model.lm_head."),
+        // A folder that has a decoder only.
+        ("model.", "language_model.model."),
     ];
     let mapped = rules
         .iter()
