@@ -29,7 +29,7 @@ AVX512 inline void store(uint16_t* to, __m512 x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
 }
 
-// e^x for x <= 0, to 2 units in the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]
+// e^x for x <= 88, to 2 units in the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]
 // (coefficients of the Cephes library's expf).
 AVX512 inline __m512 exp(__m512 x) {
   x = _mm512_max_ps(x, _mm512_set1_ps(-87.0f));
@@ -59,6 +59,18 @@ AVX512 void rms_norm_row(const T* x, const T* weight, T* out, int64_t width, flo
   const float sum = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)));
   const __m512 scale = _mm512_set1_ps(1.0f / std::sqrt(sum / static_cast<float>(width) + eps));
   for (i = 0; i < width; i += 16) store(out + i, _mm512_mul_ps(_mm512_mul_ps(load(x + i), scale), load(weight + i)));
+}
+
+// As many of the numbers as whole vectors hold; gives how many those were.
+template <typename T>
+AVX512 int64_t quick_gelu(const T* x, T* out, int64_t count) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const __m512 value = load(x + i);
+    const __m512 power = _mm512_min_ps(_mm512_mul_ps(value, _mm512_set1_ps(-1.702f)), _mm512_set1_ps(88.0f));
+    store(out + i, _mm512_div_ps(value, _mm512_add_ps(_mm512_set1_ps(1.0f), exp(power))));
+  }
+  return i;
 }
 
 // `dim` is a multiple of 16, at most 256.

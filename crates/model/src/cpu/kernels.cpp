@@ -140,6 +140,18 @@ void rms_norm_rows(const T* x, const T* w, T* out, int64_t rows, int64_t width, 
 }
 
 template <typename T>
+void quick_gelu(const T* x, T* out, int64_t count) {
+  int64_t i = 0;
+#ifdef HAS_AVX512
+  if (wide(0)) i = avx512::quick_gelu(x, out, count);
+#endif
+  for (; i < count; i++) {
+    const float value = widen(x[i]);
+    narrow(value / (1.0f + std::exp(-1.702f * value)), out + i);
+  }
+}
+
+template <typename T>
 void attend_keys(
     const float* q, int64_t group, int64_t dim, const T* k, const T* v, int64_t keys, float* scores,
     float* most, float* total, float* out) {
@@ -387,6 +399,27 @@ at::Tensor* math_llava_rms_norm(const at::Tensor* x, const at::Tensor* weight, d
             static_cast<bits*>(out.mutable_data_ptr()) + at, end - begin, width, e);
       }
     });
+    return new at::Tensor(out);
+  });
+}
+
+// x sigmoid(1.702 x), CLIP's activation.
+at::Tensor* math_llava_quick_gelu(const at::Tensor* x, char** error) {
+  return guarded(error, [&] {
+    const auto kind = x->scalar_type();
+    require(kind == at::kFloat || kind == at::kBFloat16, "quick GELU takes f32 or bf16");
+    require(plain(*x, kind), "quick GELU takes whole tensors");
+    at::Tensor out = at::empty(x->sizes(), x->options());
+    const auto run = [&](auto* type) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      const T* from = static_cast<const T*>(x->const_data_ptr());
+      T* to = static_cast<T*>(out.mutable_data_ptr());
+      at::parallel_for(0, x->numel(), 32768, [&](int64_t begin, int64_t end) {
+        quick_gelu(from + begin, to + begin, end - begin);
+      });
+    };
+    if (kind == at::kFloat) run(static_cast<float*>(nullptr));
+    else run(static_cast<bits*>(nullptr));
     return new at::Tensor(out);
   });
 }
