@@ -169,9 +169,6 @@ constexpr int64_t ROWS = 8, GROUP = 64, HALF = GROUP / 2;
 
 // out[r] = sum_i x[i] w[r][i] for a block of rows.
 void dot_int8(const float* x, const int8_t* w, int64_t in, float* out) {
-#ifdef HAS_AVX512
-  if (wide(in)) return avx512::dot_int8(x, w, in, out);
-#endif
   std::fill(out, out + ROWS, 0.0f);
   for (int64_t g = 0; g < in; g += GROUP)
     for (int64_t r = 0; r < ROWS; r++, w += GROUP)
@@ -182,9 +179,6 @@ void dot_int8(const float* x, const int8_t* w, int64_t in, float* out) {
 // has the last factor of each step; `scales` [steps, ROWS, 2] scale and least value.
 void dot_int4(
     const float* x, const float* sums, const uint8_t* w, const bits* scales, int64_t in, float* out) {
-#ifdef HAS_AVX512
-  if (wide(in)) return avx512::dot_int4(x, sums, w, scales, in, out);
-#endif
   std::fill(out, out + ROWS, 0.0f);
   for (int64_t g = 0; g < in / GROUP; g++)
     for (int64_t r = 0; r < ROWS; r++, w += HALF, scales += 2) {
@@ -196,18 +190,50 @@ void dot_int4(
     }
 }
 
+// A block of rows times `rows` inputs of `in` numbers: out[n][r].
+void dots_int8(const float* x, const int8_t* w, int64_t in, int64_t rows, float* out) {
+  int64_t n = 0;
+#ifdef HAS_AVX512
+  if (wide(in)) {
+    for (; n + 2 <= rows; n += 2) avx512::dot_int8<2>(x + n * in, w, in, out + n * ROWS);
+    for (; n < rows; n++) avx512::dot_int8<1>(x + n * in, w, in, out + n * ROWS);
+  }
+#endif
+  for (; n < rows; n++) dot_int8(x + n * in, w, in, out + n * ROWS);
+}
+
+void dots_int4(
+    const float* x, const float* sums, const uint8_t* w, const bits* scales, int64_t in, int64_t rows, float* out) {
+  const int64_t groups = in / GROUP;
+  int64_t n = 0;
+#ifdef HAS_AVX512
+  if (wide(in)) {
+    for (; n + 2 <= rows; n += 2)
+      avx512::dot_int4<2>(x + n * in, sums + n * groups, w, scales, in, out + n * ROWS);
+    for (; n < rows; n++) avx512::dot_int4<1>(x + n * in, sums + n * groups, w, scales, in, out + n * ROWS);
+  }
+#endif
+  for (; n < rows; n++) dot_int4(x + n * in, sums + n * groups, w, scales, in, out + n * ROWS);
+}
+
 void widen_row(const bits* x, float* out, int64_t width) {
   for (int64_t i = 0; i < width; i++) out[i] = widen(x[i]);
 }
 
 // A block of rows back in bf16, row by row.
 void spread_int8(const int8_t* w, const float* scales, bits* out, int64_t in) {
+#ifdef HAS_AVX512
+  if (wide(in)) return avx512::spread_int8(w, scales, out, in);
+#endif
   for (int64_t g = 0; g < in; g += GROUP)
     for (int64_t r = 0; r < ROWS; r++, w += GROUP)
       for (int64_t i = 0; i < GROUP; i++) narrow(scales[r] * static_cast<float>(w[i]), out + r * in + g + i);
 }
 
 void spread_int4(const uint8_t* w, const bits* scales, bits* out, int64_t in) {
+#ifdef HAS_AVX512
+  if (wide(in)) return avx512::spread_int4(w, scales, out, in);
+#endif
   for (int64_t g = 0; g < in; g += GROUP)
     for (int64_t r = 0; r < ROWS; r++, w += HALF, scales += 2) {
       // Sixteen values a step: spread them by a table.
@@ -508,22 +534,21 @@ at::Tensor* math_llava_quantised(const at::Tensor* x, const at::Tensor* w, const
       for (int64_t i = 0; i < GROUP; i++) sums[g] += wide[g * GROUP + i];
     bits* to = static_cast<bits*>(out.mutable_data_ptr());
     const auto run = [&](int64_t begin, int64_t end) {
-      float dots[ROWS];
+      std::vector<float> dots(rows * ROWS);
       for (int64_t block = begin; block < end; block++) {
         const int64_t first = block * ROWS;
-        for (int64_t r = 0; r < rows; r++) {
-          if (four) {
-            dot_int4(
-                wide.data() + r * in, sums.data() + r * groups,
-                static_cast<const uint8_t*>(w->const_data_ptr()) + first * in / 2,
-                static_cast<const bits*>(scales->const_data_ptr()) + first * groups * 2, in, dots);
-            for (int64_t i = 0; i < ROWS; i++) narrow(dots[i], to + r * outs + first + i);
-          } else {
-            const float* s = static_cast<const float*>(scales->const_data_ptr()) + first;
-            dot_int8(wide.data() + r * in, static_cast<const int8_t*>(w->const_data_ptr()) + first * in, in, dots);
-            for (int64_t i = 0; i < ROWS; i++) narrow(s[i] * dots[i], to + r * outs + first + i);
-          }
+        const float* s = nullptr;
+        if (four) {
+          dots_int4(
+              wide.data(), sums.data(), static_cast<const uint8_t*>(w->const_data_ptr()) + first * in / 2,
+              static_cast<const bits*>(scales->const_data_ptr()) + first * groups * 2, in, rows, dots.data());
+        } else {
+          s = static_cast<const float*>(scales->const_data_ptr()) + first;
+          dots_int8(wide.data(), static_cast<const int8_t*>(w->const_data_ptr()) + first * in, in, rows, dots.data());
         }
+        for (int64_t r = 0; r < rows; r++)
+          for (int64_t i = 0; i < ROWS; i++)
+            narrow(dots[r * ROWS + i] * (s ? s[i] : 1.0f), to + r * outs + first + i);
       }
     };
     at::parallel_for(0, outs / ROWS, std::max<int64_t>(1, 65536 / (in * ROWS)), run);
