@@ -11,13 +11,13 @@ use std::rc::Rc;
 
 use tch::Tensor;
 
+use crate::Error;
 use crate::generate::Generator;
 use crate::generate::live::{Live, Prompt, Waiting};
 use crate::generate::prefix::Key;
 use crate::generate::request::{Event, Finish, Generated, Request, RequestId};
-use crate::generate::retained::{Retained, memory_tokens};
+use crate::generate::retained::{Retained, distinct_tokens};
 use crate::kv_cache::{KvCache, Segment};
-use crate::Error;
 
 /// How much an engine does and keeps at a time.
 #[derive(Debug, Clone, PartialEq)]
@@ -252,7 +252,9 @@ impl<'m> Engine<'m> {
             .iter()
             .map(|live| (&live.path[..], live.held))
             .collect();
-        let mut extension = self.cache.extend(0, &rows, 1, model.window())?;
+        let mut extension = self
+            .cache
+            .extend(0, &rows, 1, model.config().text_config.window())?;
         let positions = extension.positions()?;
         let hidden = model.decode(&embeds, &positions, None, Some(&mut extension))?;
         for live in &mut self.live {
@@ -319,7 +321,7 @@ impl<'m> Engine<'m> {
         let per_token = self.generator.bytes_per_token();
         loop {
             let live = self.live.iter().flat_map(|live| &live.path);
-            let tokens = memory_tokens(self.retained.paths().chain(live)) as u64;
+            let tokens = distinct_tokens(self.retained.paths().chain(live)) as u64;
             let held = self.cache.bytes().saturating_add(tokens * per_token);
             let fits = held.saturating_add(more) <= self.limits.cache_bytes;
             if fits || !self.retained.forget_oldest() {

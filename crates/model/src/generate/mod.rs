@@ -15,9 +15,7 @@ mod text;
 
 use std::collections::HashMap;
 
-use crate::{
-    Error, KvCache, Llava, Part, Preprocessor, PromptForm, Tokenizer,
-};
+use crate::{Error, KvCache, Llava, Part, Preprocessor, PromptForm, Tokenizer};
 
 pub use engine::{Engine, EngineLimits, PrefillCounts};
 pub use request::{Event, Finish, GenerateOptions, Generated, Logprobs, Request, RequestId};
@@ -192,15 +190,20 @@ impl Generator {
                 other.side
             ));
         }
-        let said = request.turns.iter().flat_map(|turn| &turn.parts).any(|part| {
-            !matches!(part, Part::Text(text) if text.trim().is_empty())
-        });
+        let said = request
+            .turns
+            .iter()
+            .flat_map(|turn| &turn.parts)
+            .any(|part| !matches!(part, Part::Text(text) if text.trim().is_empty()));
         if !said {
             return wrong("the prompt is empty: say or show something".into());
         }
         request.options.sampling.check()?;
         let run = self.image_tokens();
-        let ids = self.form.encode(&self.tokenizer, &request.turns, run, true)?.ids;
+        let ids = self
+            .form
+            .encode(&self.tokenizer, &request.turns, run, true)?
+            .ids;
         let context = self.context();
         if ids.len() >= context {
             return wrong(format!(
@@ -208,7 +211,10 @@ impl Generator {
                 ids.len()
             ));
         }
-        let image_tokens = ids.iter().filter(|&&id| id == config.image_token_index).count();
+        let image_tokens = ids
+            .iter()
+            .filter(|&&id| id == config.image_token_index)
+            .count();
         if image_tokens != shown * run {
             return wrong(format!(
                 "{image_tokens} image tokens in the prompt for {shown} images of {run}"

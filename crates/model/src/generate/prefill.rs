@@ -115,9 +115,7 @@ impl Engine<'_> {
                 }
                 held[index] = path;
             }
-            missing.sort_by_key(|&index| {
-                std::cmp::Reverse(runs[index].end - tokens(&held[index]))
-            });
+            missing.sort_by_key(|&index| std::cmp::Reverse(runs[index].end - tokens(&held[index])));
             let chunks: Vec<Chunk> = missing
                 .iter()
                 .map(|&index| Chunk {
@@ -208,8 +206,14 @@ impl Engine<'_> {
 
     /// How many of a path's segments are attended in place; those after are copied.
     fn in_place(&self, path: &[Rc<Segment>], users: &HashMap<*const Segment, usize>) -> usize {
-        let layers = self.generator.model().config().text_config.num_hidden_layers;
-        let per_layer = self.generator.bytes_per_token() / u64::try_from(layers).unwrap_or(1).max(1);
+        let layers = self
+            .generator
+            .model()
+            .config()
+            .text_config
+            .num_hidden_layers;
+        let per_layer =
+            self.generator.bytes_per_token() / u64::try_from(layers).unwrap_or(1).max(1);
         let saves = |segment: &Rc<Segment>| {
             let others = users.get(&Rc::as_ptr(segment)).map_or(0, |&n| n - 1);
             (segment.tokens() * others) as u64 * per_layer >= WORTH_SHARING
@@ -258,7 +262,9 @@ impl Engine<'_> {
                 // A row that is done goes on as padding behind its own tokens.
                 .map(|chunk| (&chunk.path[..], chunk.held + from))
                 .collect();
-            let mut extension = self.cache.extend(first, &rows, width, model.window())?;
+            let mut extension =
+                self.cache
+                    .extend(first, &rows, width, model.config().text_config.window())?;
             let positions = extension.positions()?;
             let hidden = model.decode(&embeds, &positions, None, Some(&mut extension))?;
             for (row, (chunk, last)) in batch.iter().zip(&mut last).enumerate() {
@@ -281,7 +287,10 @@ impl Engine<'_> {
             let start = (chunk.start() + from).min(chunk.end);
             let keys = &chunk.prompt.keys[start..chunk.end.min(start + width)];
             // An image's own token may be beyond the embedding; what it has there is not used.
-            ids.extend(keys.iter().map(|key| if key.image > 0 { 0 } else { key.id }));
+            ids.extend(
+                keys.iter()
+                    .map(|key| if key.image > 0 { 0 } else { key.id }),
+            );
             ids.extend(std::iter::repeat_n(0, width - keys.len()));
         }
         let ids = Tensor::f_from_slice(&ids)?
@@ -325,7 +334,10 @@ impl Engine<'_> {
         for batch in missing.chunks(IMAGES_AT_ONCE) {
             sample::interrupt::check()?;
             let pixels: Vec<&Pixels> = batch.iter().map(|(_, pixels)| pixels.as_ref()).collect();
-            let values = self.generator.preprocessor.normalise(&pixels, model.device())?;
+            let values = self
+                .generator
+                .preprocessor
+                .normalise(&pixels, model.device())?;
             let features = model.image_features(&values)?;
             for (place, (image, _)) in batch.iter().enumerate() {
                 let own = features.f_select(0, place as i64)?;

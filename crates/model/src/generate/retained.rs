@@ -3,9 +3,9 @@
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
+use crate::Error;
 use crate::generate::prefix::{Key, common};
 use crate::kv_cache::Segment;
-use crate::Error;
 
 /// Keys and values of past conversations, those used longest ago first.
 #[derive(Debug, Default)]
@@ -89,8 +89,11 @@ pub(super) fn head(path: &[Rc<Segment>], tokens: usize) -> Result<Vec<Rc<Segment
     Ok(taken)
 }
 
-/// Tokens for which there is memory behind segments, each counted once.
-pub(super) fn memory_tokens<'a>(segments: impl Iterator<Item = &'a Rc<Segment>>) -> usize {
-    let memories: HashSet<(*const (), usize)> = segments.map(|s| s.memory()).collect();
-    memories.iter().map(|(_, tokens)| tokens).sum()
+/// Tokens that segments hold, each segment counted once.
+pub(super) fn distinct_tokens<'a>(segments: impl Iterator<Item = &'a Rc<Segment>>) -> usize {
+    let mut seen = HashSet::new();
+    segments
+        .filter(|segment| seen.insert(Rc::as_ptr(segment)))
+        .map(|segment| segment.tokens())
+        .sum()
 }

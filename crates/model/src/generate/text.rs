@@ -144,7 +144,10 @@ mod tests {
     #[test]
     fn characters_of_several_tokens_come_whole() {
         let (pieces, reply) = pieces("π≈3, 角度 🙂!", &[]);
-        assert!(pieces.iter().all(|p| !p.contains(NOT_A_CHARACTER)), "{pieces:?}");
+        assert!(
+            pieces.iter().all(|p| !p.contains(NOT_A_CHARACTER)),
+            "{pieces:?}"
+        );
         assert!(pieces.contains(&"🙂".to_owned()), "{pieces:?}");
         assert_eq!(reply.text(), "π≈3, 角度 🙂!");
     }
@@ -155,10 +158,15 @@ mod tests {
         let half = tokenizer.encode("π").unwrap()[0];
         let mut reply = ReplyText::new(&[]);
         assert_eq!(reply.push(half, &tokenizer).unwrap().0, "");
-        assert_eq!(reply.finish(&tokenizer).unwrap(), NOT_A_CHARACTER.to_string());
+        assert_eq!(
+            reply.finish(&tokenizer).unwrap(),
+            NOT_A_CHARACTER.to_string()
+        );
         // A run of them is not held back for ever.
         let mut reply = ReplyText::new(&[]);
-        let shown: String = (0..10).map(|_| reply.push(half, &tokenizer).unwrap().0).collect();
+        let shown: String = (0..10)
+            .map(|_| reply.push(half, &tokenizer).unwrap().0)
+            .collect();
         assert!(shown.chars().count() >= 4, "{shown:?}");
     }
 

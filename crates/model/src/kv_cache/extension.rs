@@ -12,6 +12,7 @@ use tch::{Device, Kind, Tensor};
 use super::partial::{HIDDEN, Partial, attend_new, attend_part, attend_whole, merge};
 use super::{BLOCK, KvCache, Segment};
 use crate::Error;
+use crate::cpu::{self, Places};
 use crate::layers::attend;
 
 /// New tokens of some conversations, on their way through the decoder.
@@ -25,9 +26,24 @@ pub struct Extension<'a> {
     /// Tokens in front of each row's slot.
     before: Vec<usize>,
     width: usize,
+    /// Where the rows' lengths differ and each has one new token: slot and place of each.
+    places: Option<[Tensor; 2]>,
+    whole: Seen,
+    /// What tokens of windowed layers see, where that is less.
+    windowed: Option<Seen>,
+}
+
+/// What the rows of a run see.
+#[derive(Debug)]
+struct Seen {
     shared: Vec<Shared>,
     own: Own,
+    /// The same for the kernel that takes one new token a row, where it does.
+    step: Option<Places>,
 }
+
+/// A conversation: the segments it stands on, and how many tokens its slot holds.
+pub(crate) type Row<'a> = (&'a [Rc<Segment>], usize);
 
 /// A segment, and who stands on it.
 #[derive(Debug)]
@@ -50,12 +66,7 @@ enum Own {
         new: Option<Tensor>,
     },
     /// One new token a row, written first: `keys` columns are read.
-    Step {
-        keys: i64,
-        added: Option<Tensor>,
-        /// Where the rows' lengths differ: slot and place of each.
-        places: Option<[Tensor; 2]>,
-    },
+    Step { keys: i64, added: Option<Tensor> },
 }
 
 impl KvCache {
@@ -68,7 +79,7 @@ impl KvCache {
     pub fn extend(
         &mut self,
         first: usize,
-        rows: &[(&[Rc<Segment>], usize)],
+        rows: &[Row],
         width: usize,
         window: Option<i64>,
     ) -> Result<Extension<'_>, Error> {
@@ -87,56 +98,19 @@ impl KvCache {
                 self.room
             )));
         }
-        let before = rows
-            .iter()
-            .map(|row| row.0.iter().map(|segment| segment.tokens()).sum())
-            .collect();
-        let sight = Sight {
-            window: window.and_then(|w| usize::try_from(w).ok()),
+        let before = rows.iter().map(below).collect();
+        let sight = |window| Sight {
+            window,
             kind: self.kind,
             device: self.device,
         };
-        let shared = shared(rows, width, &sight)?;
-        let own = if width == 1 {
-            self.step(first, &held, &sight)?
-        } else {
-            let past = sight.mask(rows.len(), width, longest, |row, column| {
-                (held[row] + column, 0, held[row])
-            })?;
-            // Without a window the kernel's own causal order will do.
-            let new = match sight.window {
-                Some(window) if window < width => {
-                    sight.mask(1, width, width, |_, column| (column, 0, column + 1))?
-                }
-                _ => None,
-            };
-            Own::Run {
-                keys: longest as i64,
-                past,
-                new,
-            }
+        let farthest = rows.iter().map(|row| below(row) + row.1).max().unwrap_or(0) + width;
+        let window = window.and_then(|w| usize::try_from(w).ok());
+        let windowed = match window.filter(|&window| window < farthest) {
+            Some(window) => Some(Seen::new(first, rows, width, &sight(Some(window)))?),
+            None => None,
         };
-        Ok(Extension {
-            cache: self,
-            first: first as i64,
-            held,
-            before,
-            width,
-            shared,
-            own,
-        })
-    }
-
-    fn step(&self, first: usize, held: &[usize], sight: &Sight) -> Result<Own, Error> {
-        let longest = held.iter().copied().max().unwrap_or(0);
-        let mut keys = longest as i64 + 1;
-        if self.kind != Kind::Float {
-            keys = (keys + BLOCK - 1) / BLOCK * BLOCK;
-        }
-        let added = sight.mask(held.len(), 1, keys as usize, |row, _| {
-            (held[row], 0, held[row] + 1)
-        })?;
-        let places = if held.iter().all(|&h| h == longest) {
+        let places = if width > 1 || held.iter().all(|&h| h == longest) {
             None
         } else {
             let slots: Vec<i64> = (0..held.len()).map(|row| (first + row) as i64).collect();
@@ -146,11 +120,53 @@ impl KvCache {
                 Tensor::f_from_slice(&at)?.f_to_device(self.device)?,
             ])
         };
-        Ok(Own::Step {
-            keys,
-            added,
+        Ok(Extension {
+            whole: Seen::new(first, rows, width, &sight(None))?,
+            windowed,
+            cache: self,
+            first: first as i64,
+            held,
+            before,
+            width,
             places,
         })
+    }
+}
+
+impl Seen {
+    fn new(first: usize, rows: &[Row], width: usize, sight: &Sight) -> Result<Seen, Error> {
+        let longest = rows.iter().map(|row| row.1).max().unwrap_or(0);
+        let own = if width == 1 {
+            let mut keys = longest + 1;
+            if sight.kind != Kind::Float {
+                keys = keys.next_multiple_of(BLOCK as usize);
+            }
+            Own::Step {
+                keys: keys as i64,
+                added: sight.mask(rows.len(), 1, keys, |row, _| {
+                    (rows[row].1, 0, rows[row].1 + 1)
+                })?,
+            }
+        } else {
+            Own::Run {
+                keys: longest as i64,
+                past: sight.mask(rows.len(), width, longest, |row, column| {
+                    (rows[row].1 + column, 0, rows[row].1)
+                })?,
+                // Without a window the kernel's own causal order will do.
+                new: match sight.window {
+                    Some(window) if window < width => {
+                        sight.mask(1, width, width, |_, column| (column, 0, column + 1))?
+                    }
+                    _ => None,
+                },
+            }
+        };
+        let shared = shared(rows, width, sight)?;
+        let taken = matches!(sight.kind, Kind::Float | Kind::BFloat16);
+        let step = (width == 1 && taken && sight.device == Device::Cpu)
+            .then(|| places(first, rows, &shared, sight.window));
+        Ok(Seen { shared, own, step })
     }
 }
 
@@ -173,21 +189,21 @@ impl Extension<'_> {
     pub(crate) fn attend(
         &mut self,
         layer: usize,
+        windowed: bool,
         q: &Tensor,
         k: &Tensor,
         v: &Tensor,
     ) -> Result<Tensor, Error> {
         self.write(layer, k, v)?;
+        let windowed = self.windowed.as_ref().filter(|_| windowed);
+        let seen = windowed.unwrap_or(&self.whole);
         let (keys, values) = &self.cache.layers[layer];
         let rows = self.held.len() as i64;
-        let slots = |buffer: &Tensor, keys: i64| {
-            buffer
-                .f_narrow(0, self.first, rows)?
-                .f_narrow(2, 0, keys)
-        };
-        let alone = self.shared.is_empty();
-        let own = match &self.own {
-            Own::Step { keys: n, added, .. } => {
+        let slots =
+            |buffer: &Tensor, keys: i64| buffer.f_narrow(0, self.first, rows)?.f_narrow(2, 0, keys);
+        let alone = seen.shared.is_empty();
+        let own = match &seen.own {
+            Own::Step { keys: n, added } => {
                 let (keys, values) = (slots(keys, *n)?, slots(values, *n)?);
                 if alone {
                     return joined(&attend_whole(q, &keys, &values, added.as_ref())?);
@@ -207,11 +223,47 @@ impl Extension<'_> {
                 }
             }
         };
-        let all = self
+        let all = seen
             .shared
             .iter()
-            .try_fold(own, |seen, shared| shared.attend(layer, q, seen))?;
+            .try_fold(own, |so_far, shared| shared.attend(layer, q, so_far))?;
         joined(&all.out)
+    }
+
+    /// Whether [`Extension::attend_step`] takes this run.
+    pub(crate) fn is_step(&self) -> bool {
+        self.whole.step.is_some()
+    }
+
+    /// As [`Extension::attend`] for one new token a row, from queries, keys and values side by side
+    /// and not yet turned, [rows, 1, (heads + 2 kv_heads) head_dim], and cosines and sines
+    /// [rows, 1, 1, head_dim].
+    pub(crate) fn attend_step(
+        &mut self,
+        layer: usize,
+        windowed: bool,
+        qkv: &Tensor,
+        (cos, sin): &(Tensor, Tensor),
+        heads: i64,
+    ) -> Result<Tensor, Error> {
+        let windowed = self.windowed.as_ref().filter(|_| windowed);
+        let seen = windowed.unwrap_or(&self.whole);
+        let (Some(places), Some((keys, values))) = (&seen.step, self.cache.layers.get(layer))
+        else {
+            return Err(Error::Shape(
+                "the cache belongs to a model with fewer layers".into(),
+            ));
+        };
+        let runs: Vec<(&Tensor, &Tensor)> = seen
+            .shared
+            .iter()
+            .filter_map(|shared| shared.segment.layers.get(layer))
+            .map(|(k, v)| (k, v))
+            .collect();
+        let qkv = qkv.f_squeeze_dim(1)?;
+        cpu::attend(&qkv, (cos, sin), (keys, values), &runs, places, heads)?
+            .f_unsqueeze(1)
+            .map_err(Error::from)
     }
 
     fn write(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(), Error> {
@@ -222,11 +274,7 @@ impl Extension<'_> {
         };
         for (buffer, new) in [(keys, k), (values, v)] {
             let equal = self.held.iter().all(|h| Some(h) == self.held.first());
-            if let Own::Step {
-                places: Some([slots, at]),
-                ..
-            } = &self.own
-            {
+            if let Some([slots, at]) = &self.places {
                 // [rows, kv_heads, 1, head_dim] -> [rows, kv_heads, head_dim]
                 let new = new.f_squeeze_dim(2)?;
                 let _ = buffer.f_index_put_(&[Some(slots), None, Some(at)], &new, false)?;
@@ -253,7 +301,9 @@ impl Shared {
     /// What rows saw so far, and this segment.
     fn attend(&self, layer: usize, q: &Tensor, seen: Partial) -> Result<Partial, Error> {
         let Some((k, v)) = self.segment.layers.get(layer) else {
-            return Err(Error::Shape("a segment of a model with fewer layers".into()));
+            return Err(Error::Shape(
+                "a segment of a model with fewer layers".into(),
+            ));
         };
         let q = match &self.rows {
             Some(rows) => q.f_index_select(0, rows)?,
@@ -295,12 +345,34 @@ impl Shared {
     }
 }
 
+/// Where rows of one new token each stand, for the kernel that attends with all of them at once.
+fn places(first: usize, rows: &[Row], shared: &[Shared], window: Option<usize>) -> Places {
+    let mut places = Places {
+        starts: vec![0],
+        ..Places::default()
+    };
+    for (index, row) in rows.iter().enumerate() {
+        places.slots.push((first + index) as i64);
+        places.lengths.push(row.1 as i64);
+        let seen = below(row) + row.1 + 1;
+        let hidden = window.map_or(0, |window| seen.saturating_sub(window));
+        places.hidden.push(hidden as i64);
+        for segment in row.0 {
+            let place = shared.iter().position(|s| Rc::ptr_eq(&s.segment, segment));
+            places.of_row.extend(place.map(|place| place as i64));
+        }
+        places.starts.push(places.of_row.len() as i64);
+    }
+    places
+}
+
+/// Tokens in front of a row's slot.
+fn below(row: &Row) -> usize {
+    row.0.iter().map(|segment| segment.tokens()).sum()
+}
+
 /// The segments below all rows, each once.
-fn shared(
-    rows: &[(&[Rc<Segment>], usize)],
-    width: usize,
-    sight: &Sight,
-) -> Result<Vec<Shared>, Error> {
+fn shared(rows: &[Row], width: usize, sight: &Sight) -> Result<Vec<Shared>, Error> {
     struct Found<'a> {
         segment: &'a Rc<Segment>,
         start: usize,
@@ -326,9 +398,8 @@ fn shared(
         .map(|f| {
             let tokens = f.segment.tokens();
             let position = |row: usize, column: usize| {
-                let (path, held) = rows[f.rows[row]];
-                let before: usize = path.iter().map(|segment| segment.tokens()).sum();
-                before + held + column
+                let row = &rows[f.rows[row]];
+                below(row) + row.1 + column
             };
             let added = sight.mask(f.rows.len(), width, tokens, |row, column| {
                 (position(row, column), f.start, tokens)

@@ -13,8 +13,6 @@
 mod extension;
 mod partial;
 
-use std::rc::Rc;
-
 use tch::{Device, Kind, Tensor};
 
 use crate::{Error, TextConfig};
@@ -44,13 +42,6 @@ pub struct Segment {
     /// Per layer: keys and values, [1, kv_heads, tokens, head_dim].
     layers: Vec<(Tensor, Tensor)>,
     tokens: usize,
-    /// The memory behind it, which a part of a segment shares with the whole.
-    memory: Rc<SegmentMemory>,
-}
-
-#[derive(Debug)]
-struct SegmentMemory {
-    tokens: usize,
 }
 
 impl KvCache {
@@ -79,8 +70,10 @@ impl KvCache {
             .saturating_mul(shape.head_dim())
             .saturating_mul(shape.num_hidden_layers)
             .saturating_mul(2);
-        let bytes = u64::try_from(kind.elt_size_in_bytes()).unwrap_or(4);
-        u64::try_from(numbers).unwrap_or(u64::MAX).saturating_mul(bytes)
+        let bytes = kind.elt_size_in_bytes() as u64;
+        u64::try_from(numbers)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(bytes)
     }
 
     /// Makes sure of `slots` slots with room for `room` tokens each; what slots hold stays.
@@ -137,11 +130,9 @@ impl KvCache {
                 ))
             })
             .collect::<Result<_, Error>>()?;
-        let tokens = to - from;
         Ok(Segment {
             layers,
-            tokens,
-            memory: Rc::new(SegmentMemory { tokens }),
+            tokens: to - from,
         })
     }
 
@@ -179,24 +170,15 @@ impl Segment {
         self.tokens
     }
 
-    /// Its first `tokens` tokens, in the same memory.
+    /// A copy of its first `tokens` tokens.
     pub fn head(&self, tokens: usize) -> Result<Segment, Error> {
-        let narrow = |t: &Tensor| t.f_narrow(2, 0, tokens as i64);
+        let narrow = |t: &Tensor| copied(&t.f_narrow(2, 0, tokens as i64)?);
         let layers = self
             .layers
             .iter()
             .map(|(k, v)| Ok((narrow(k)?, narrow(v)?)))
             .collect::<Result<_, Error>>()?;
-        Ok(Segment {
-            layers,
-            tokens,
-            memory: Rc::clone(&self.memory),
-        })
-    }
-
-    /// Names the memory behind it, and says how many tokens it has room for.
-    pub(crate) fn memory(&self) -> (*const (), usize) {
-        (Rc::as_ptr(&self.memory).cast(), self.memory.tokens)
+        Ok(Segment { layers, tokens })
     }
 }
 

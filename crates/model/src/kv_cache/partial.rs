@@ -97,9 +97,12 @@ fn scores(q: &Tensor, k: &Tensor, added: Option<&Tensor>) -> Result<Tensor, Erro
     let (kv_heads, keys) = (k.size()[1], k.size()[2]);
     let group = heads / kv_heads;
     // Heads that share a key-value head stand together: they are its queries.
-    let q = q
-        .f_mul_scalar((head_dim as f64).powf(-0.5))?
-        .f_reshape([-1, kv_heads, group * tokens, head_dim])?;
+    let q = q.f_mul_scalar((head_dim as f64).powf(-0.5))?.f_reshape([
+        -1,
+        kv_heads,
+        group * tokens,
+        head_dim,
+    ])?;
     // Keys times queries, not the reverse: libtorch's product is up to twice as fast so where there
     // are few queries.
     let mut scores = k.f_matmul(&q.f_transpose(2, 3)?)?.f_transpose(2, 3)?;

@@ -27,7 +27,10 @@ fn generator(model: &Llava) -> Generator {
 
 fn answer(generator: &Generator, request: &Request) -> Generated {
     let requests = std::slice::from_ref(request);
-    generator.generate(requests, 1, |_, _| ()).unwrap().remove(0)
+    generator
+        .generate(requests, 1, |_, _| ())
+        .unwrap()
+        .remove(0)
 }
 
 fn refused(generator: &Generator, request: &Request) -> String {
@@ -74,7 +77,11 @@ fn mixed(images: &[Arc<Pixels>]) -> Vec<Request> {
         (Some(1), "Question: How many bars?", 12),
         (None, "?", 7),
         (Some(0), "", 9),
-        (None, "What is 2 + 2, and what is 3 + 3, and what is 4 + 4?", 12),
+        (
+            None,
+            "What is 2 + 2, and what is 3 + 3, and what is 4 + 4?",
+            12,
+        ),
     ]
     .into_iter()
     .map(|(image, text, tokens)| {
@@ -114,7 +121,11 @@ fn a_batch_gives_token_for_token_what_each_conversation_gives_alone() {
         for at_once in [1, 2, 3, 8, 100] {
             let together = generator.generate(&requests, at_once, |_, _| ()).unwrap();
             for (index, (found, expected)) in together.iter().zip(&alone).enumerate() {
-                assert_same(found, expected, &format!("{shape}, {at_once} at once, {index}"));
+                assert_same(
+                    found,
+                    expected,
+                    &format!("{shape}, {at_once} at once, {index}"),
+                );
             }
         }
     }
@@ -160,7 +171,8 @@ fn each_image_and_each_shared_beginning_is_run_once() {
     let generator = generator(&model);
     let images = pictures(&model);
     let mut engine = generator.engine(EngineLimits::default()).unwrap();
-    let ask = |text: &str, image: usize| Request::question(text, Some(Arc::clone(&images[image])), 2);
+    let ask =
+        |text: &str, image: usize| Request::question(text, Some(Arc::clone(&images[image])), 2);
     let mut admitted = 0;
     for text in ["How many?", "Which one?", "Is it red?"] {
         for image in [0, 1] {
@@ -182,7 +194,11 @@ fn each_image_and_each_shared_beginning_is_run_once() {
     let later = engine.prefill_counts();
     assert_eq!(later.images, 2);
     assert!(later.run - first.run < 20, "{later:?}");
-    assert_same(&reply, &answer(&generator, &ask("Which bar is it?", 1)), "later");
+    assert_same(
+        &reply,
+        &answer(&generator, &ask("Which bar is it?", 1)),
+        "later",
+    );
     // The same words about another picture find only what is before the picture.
     let mut other = (*images[1]).clone();
     other.bytes[5] ^= 255;
@@ -310,7 +326,10 @@ fn a_stop_string_ends_a_reply_and_pieces_are_its_text() {
         .generate(&[request], 1, |_, piece| shown.push_str(piece))
         .unwrap()
         .remove(0);
-    assert_eq!((reply.text.as_str(), reply.finish), (&whole[..at], Finish::Stop));
+    assert_eq!(
+        (reply.text.as_str(), reply.finish),
+        (&whole[..at], Finish::Stop)
+    );
     assert_eq!(shown, reply.text);
 }
 
@@ -331,7 +350,9 @@ fn draws_depend_on_the_seed_and_not_on_the_batch() {
         };
         request
     };
-    let alone: Vec<Vec<i64>> = (0..4).map(|seed| answer(&generator, &with(seed)).tokens).collect();
+    let alone: Vec<Vec<i64>> = (0..4)
+        .map(|seed| answer(&generator, &with(seed)).tokens)
+        .collect();
     assert!(alone[1..].iter().any(|tokens| *tokens != alone[0]));
     let requests: Vec<Request> = (0..4).map(with).collect();
     let together = generator.generate(&requests, 4, |_, _| ()).unwrap();
@@ -348,7 +369,12 @@ fn repetition_penalty_counts_for_greedy_replies_too() {
     let plain = answer(&generator, &request).tokens;
     request.options.sampling.repetition_penalty = 1e6;
     let varied = answer(&generator, &request).tokens;
-    let distinct = |tokens: &[i64]| tokens.iter().collect::<std::collections::HashSet<_>>().len();
+    let distinct = |tokens: &[i64]| {
+        tokens
+            .iter()
+            .collect::<std::collections::HashSet<_>>()
+            .len()
+    };
     assert!(distinct(&varied) > distinct(&plain));
 }
 
@@ -365,7 +391,10 @@ fn what_cannot_be_answered_is_refused_with_the_reason() {
     let ask = |text: &str| Request::question(text, None, 500);
 
     let said = refused(&reads_images, &ask(&"long ".repeat(200)));
-    assert!(said.contains("context is 200") && said.contains("tokens"), "{said}");
+    assert!(
+        said.contains("context is 200") && said.contains("tokens"),
+        "{said}"
+    );
     assert!(refused(&reads_images, &ask("  ")).contains("empty"));
     let mut unshown = ask("short");
     unshown.images.push(Arc::clone(&image));
@@ -422,8 +451,8 @@ proptest! {
         config.text_config.num_key_value_heads = Some(kv_heads);
         let model = Llava::new(&config, seed, Device::Cpu).unwrap();
         // Weights as large as those of trained models, so that tokens differ.
-        for (_, weight) in model.parameters() {
-            let _ = tch::no_grad(|| weight.shallow_clone().f_mul_scalar_(8.0)).unwrap();
+        for (_, weight) in model.parameters().iter().filter(|(_, weight)| weight.dim() > 1) {
+            let _ = tch::no_grad(|| weight.shallow_clone().f_mul_scalar_(6.0)).unwrap();
         }
         let generator = generator(&model);
         let images: Vec<Arc<Pixels>> = (0..3u8)
@@ -473,7 +502,13 @@ fn several_turns_of_text_can_be_said() {
         },
     };
     let one = answer(&generator(&model), &request);
-    assert_eq!(one, answer(&generator(&model), &Request::question("What is 2 + 2?", None, 4)));
+    assert_eq!(
+        one,
+        answer(
+            &generator(&model),
+            &Request::question("What is 2 + 2?", None, 4)
+        )
+    );
 }
 
 /// `cargo test --release -p model -- --ignored --nocapture speed` prints answers a second of a
