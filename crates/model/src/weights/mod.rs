@@ -9,8 +9,10 @@
 mod folder;
 mod mapped;
 pub(crate) mod names;
+mod pickle;
 mod report;
 mod safetensors;
+mod torch_file;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
