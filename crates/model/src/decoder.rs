@@ -59,11 +59,7 @@ impl Decoder {
             .collect::<Result<_, Error>>()?;
         let embedding = named.get(&format!("{root}.embed_tokens.weight"))?;
         let head = if t.tie_word_embeddings {
-            Linear {
-                weight: embedding.shallow_clone(),
-                bias: None,
-                low_rank: Vec::new(),
-            }
+            Linear::plain(embedding.shallow_clone(), None)
         } else {
             named.linear("language_model.lm_head", false)?
         };

@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use crate::Error;
+use crate::cpu::{self, Activation, Join};
+use crate::quantise::Quantised;
+use crate::{Error, Quantisation};
 
 /// Finds tensors by name while a model is put together.
 pub(crate) struct Named<'a>(pub HashMap<&'a str, &'a Tensor>);
@@ -22,15 +24,12 @@ impl Named<'_> {
     }
 
     pub fn linear(&self, name: &str, bias: bool) -> Result<Linear, Error> {
-        Ok(Linear {
-            weight: self.get(&format!("{name}.weight"))?,
-            bias: if bias {
-                Some(self.get(&format!("{name}.bias"))?)
-            } else {
-                None
-            },
-            low_rank: Vec::new(),
-        })
+        let weight = self.get(&format!("{name}.weight"))?;
+        let bias = match bias {
+            true => Some(self.get(&format!("{name}.bias"))?),
+            false => None,
+        };
+        Ok(Linear::plain(weight, bias))
     }
 
     pub fn layer_norm(&self, name: &str, eps: f64) -> Result<LayerNorm, Error> {
@@ -52,11 +51,21 @@ impl Named<'_> {
 /// `x W^T + b`, with low-rank updates beside it where an adapter is in use.
 pub(crate) struct Linear {
     /// [out, in]
-    pub weight: Tensor,
+    pub weight: Weight,
     /// `[out]`
     pub bias: Option<Tensor>,
     /// Unmerged updates; several where rows of several layers are kept in one matrix.
     pub low_rank: Vec<LowRank>,
+}
+
+/// How a linear layer's weight [out, in] is kept.
+pub(crate) enum Weight {
+    /// As it is: cast to the type of the input where it is used, with gradients.
+    Plain(Tensor),
+    /// In oneDNN's blocks, for products of this type.
+    Packed(Tensor, Kind),
+    /// In few bits.
+    Quantised(Quantised),
 }
 
 /// A low-rank update (LoRA, arXiv 2106.09685): `scale (x A^T) B^T` is added to some of a layer's
@@ -72,29 +81,164 @@ pub(crate) struct LowRank {
     pub start: i64,
 }
 
-impl Linear {
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+impl LowRank {
+    fn add_to(&self, out: &Tensor, x: &Tensor) -> Result<Tensor, Error> {
         let kind = x.f_kind()?;
-        let weight = self.weight.f_to_kind(kind)?;
+        let added = x
+            .f_linear(&self.a.f_to_kind(kind)?, None::<&Tensor>)?
+            .f_linear(&self.b.f_to_kind(kind)?, None::<&Tensor>)?
+            .f_mul_scalar(self.scale)?;
+        let (all, width) = (out.size()[out.dim() - 1], self.b.size()[0]);
+        if all == width {
+            return Ok(out.f_add(&added)?);
+        }
+        let rest = self.start + width;
+        Ok(Tensor::f_cat(
+            &[
+                out.f_narrow(-1, 0, self.start)?,
+                out.f_narrow(-1, self.start, width)?.f_add(&added)?,
+                out.f_narrow(-1, rest, all - rest)?,
+            ],
+            -1,
+        )?)
+    }
+}
+
+impl Linear {
+    pub fn plain(weight: Tensor, bias: Option<Tensor>) -> Linear {
+        Linear {
+            weight: Weight::Plain(weight),
+            bias,
+            low_rank: Vec::new(),
+        }
+    }
+
+    /// `x W^T + b`; `x` is [.., in].
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+        self.forward_active(x, Activation::None)
+    }
+
+    /// `activation(x W^T + b)`, in one pass where that can be.
+    pub fn forward_active(&self, x: &Tensor, activation: Activation) -> Result<Tensor, Error> {
+        if let Weight::Packed(packed, kind) = &self.weight
+            && self.low_rank.is_empty()
+        {
+            let x = x.f_to_kind(*kind)?;
+            return cpu::linear(&x, packed, self.bias.as_ref(), activation);
+        }
+        let out = self.product(x)?;
+        Ok(match activation {
+            Activation::None => out,
+            Activation::Silu => out.f_silu()?,
+            Activation::Gelu => out.f_gelu("none")?,
+            Activation::GeluTanh => out.f_gelu("tanh")?,
+        })
+    }
+
+    /// `x W^T + b` joined with `other`, which has the result's shape, in one pass where that can be.
+    pub fn forward_joined(&self, x: &Tensor, other: &Tensor, join: Join) -> Result<Tensor, Error> {
+        if let Weight::Packed(packed, kind) = &self.weight
+            && self.low_rank.is_empty()
+            && other.kind() == *kind
+        {
+            let x = x.f_to_kind(*kind)?;
+            return cpu::linear_with(&x, packed, self.bias.as_ref(), other, join);
+        }
+        let out = self.product(x)?;
+        Ok(match join {
+            Join::Add => out.f_add(other)?,
+            Join::Multiply => out.f_mul(other)?,
+        })
+    }
+
+    fn product(&self, x: &Tensor) -> Result<Tensor, Error> {
+        let kind = x.f_kind()?;
         let bias = self.bias.as_ref().map(|b| b.f_to_kind(kind)).transpose()?;
-        let mut out = x.f_linear(&weight, bias.as_ref())?;
+        let mut out = match &self.weight {
+            Weight::Plain(weight) => x.f_linear(&weight.f_to_kind(kind)?, bias.as_ref())?,
+            Weight::Packed(packed, packed_for) => {
+                let x = x.f_to_kind(*packed_for)?;
+                cpu::linear(&x, packed, self.bias.as_ref(), Activation::None)?.f_to_kind(kind)?
+            }
+            Weight::Quantised(weight) => {
+                let out = weight.forward(x)?.f_to_kind(kind)?;
+                match &bias {
+                    Some(bias) => out.f_add(bias)?,
+                    None => out,
+                }
+            }
+        };
         for update in &self.low_rank {
-            let inner = x.f_linear(&update.a.f_to_kind(kind)?, None::<&Tensor>)?;
-            let added = inner
-                .f_linear(&update.b.f_to_kind(kind)?, None::<&Tensor>)?
-                .f_mul_scalar(update.scale)?;
-            let width = update.b.size()[0];
-            let whole = out.size().last() == Some(&width);
-            out = if whole {
-                out.f_add(&added)?
-            } else {
-                let at = out.f_narrow(-1, update.start, width)?.f_add(&added)?;
-                let rest = update.start + width;
-                let after = out.f_narrow(-1, rest, out.size()[out.dim() - 1] - rest)?;
-                Tensor::f_cat(&[out.f_narrow(-1, 0, update.start)?, at, after], -1)?
-            };
+            out = update.add_to(&out, x)?;
         }
         Ok(out)
+    }
+
+    /// One layer that gives the outputs of several, one after the other: their products in one.
+    ///
+    /// # Errors
+    /// Layers that are not plain, or of which only some have a bias.
+    pub fn stacked(layers: Vec<Linear>) -> Result<Linear, Error> {
+        let (mut weights, mut biases, mut low_rank) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut start, count) = (0, layers.len());
+        for layer in layers {
+            let Weight::Plain(weight) = layer.weight else {
+                return Err(Error::Shape("packed layers cannot be stacked".into()));
+            };
+            let outs = weight.size()[0];
+            weights.push(weight);
+            biases.extend(layer.bias);
+            low_rank.extend(layer.low_rank.into_iter().map(|update| LowRank {
+                start: start + update.start,
+                ..update
+            }));
+            start += outs;
+        }
+        if !biases.is_empty() && biases.len() != count {
+            return Err(Error::Shape("layers of which only some have a bias".into()));
+        }
+        Ok(Linear {
+            weight: Weight::Plain(Tensor::f_cat(&weights, 0)?),
+            bias: if biases.is_empty() {
+                None
+            } else {
+                Some(Tensor::f_cat(&biases, 0)?)
+            },
+            low_rank,
+        })
+    }
+
+    /// The same layer for answering in `kind`: quantised where asked and possible, else packed where
+    /// this libtorch can, else cast. It has no gradients.
+    pub fn packed(self, kind: Kind, how: Quantisation) -> Result<Linear, Error> {
+        let Weight::Plain(weight) = self.weight else {
+            return Ok(self);
+        };
+        let bias = self
+            .bias
+            .map(|b| b.f_detach()?.f_to_kind(kind))
+            .transpose()?;
+        let quantised = if weight.device() == Device::Cpu {
+            Quantised::new(&weight, how)?
+        } else {
+            None
+        };
+        let weight = match quantised {
+            Some(quantised) => Weight::Quantised(quantised),
+            None => {
+                let weight = weight.f_detach()?.f_to_kind(kind)?.f_contiguous()?;
+                if weight.device() == Device::Cpu && cpu::can_pack() {
+                    Weight::Packed(cpu::pack(&weight)?, kind)
+                } else {
+                    Weight::Plain(weight)
+                }
+            }
+        };
+        Ok(Linear {
+            weight,
+            bias,
+            low_rank: self.low_rank,
+        })
     }
 }
 
@@ -120,7 +264,7 @@ impl LayerNorm {
     }
 }
 
-/// LLaMA's RMSNorm; libtorch computes bf16 inputs in f32 inside.
+/// LLaMA's RMSNorm; bf16 inputs are computed in f32 inside.
 pub(crate) struct RmsNorm {
     pub weight: Tensor,
     pub eps: f64,
@@ -129,6 +273,14 @@ pub(crate) struct RmsNorm {
 impl RmsNorm {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
         let weight = self.weight.f_to_kind(x.f_kind()?)?;
+        let kind = x.f_kind()?;
+        if x.device() == Device::Cpu
+            && matches!(kind, Kind::Float | Kind::BFloat16)
+            && !(x.requires_grad() || weight.requires_grad())
+            && x.is_contiguous()
+        {
+            return cpu::rms_norm(x, &weight, self.eps);
+        }
         Ok(x.f_rms_norm(self.weight.size(), Some(&weight), Some(self.eps))?)
     }
 }

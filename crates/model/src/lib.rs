@@ -23,8 +23,10 @@ mod layers;
 mod llava;
 mod logits;
 mod parameters;
+mod placement;
 mod precision;
 mod preprocess;
+mod quantise;
 pub mod schedule;
 mod tokenizer;
 pub mod training_state;
@@ -42,8 +44,10 @@ pub use generate::{Finish, Generated, Generator, Question};
 pub use kv_cache::KvCache;
 pub use llava::{Llava, merge_image_features};
 pub use logits::write_logits;
+pub use placement::Placement;
 pub use precision::{Precision, cpu_has_bf16};
 pub use preprocess::{CLIP_MEAN, CLIP_STD, Fit, Pixels, Preprocessor, Resample};
+pub use quantise::Quantisation;
 pub use tokenizer::{
     IMAGE_PLACEHOLDER, SPECIAL_TOKENS, SpecialTokens, Tokenizer, sentencepiece, train_bpe,
 };
