@@ -16,7 +16,7 @@ pub(crate) use save::pretty;
 
 use crate::parameters::specification;
 use crate::weights::{Source, Target, names, open_all, plan, weight_files};
-use crate::{Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Tokenizer};
+use crate::{Adapter, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Tokenizer};
 
 /// A model on disk.
 #[derive(Debug, Clone)]
@@ -32,7 +32,8 @@ pub struct LoadOptions {
     pub device: Device,
     /// The type of the weights in memory and of all matrix products.
     pub kind: Kind,
-    /// A folder of a low-rank adapter (LoRA) to use beside the weights.
+    /// A PEFT folder of a low-rank adapter (LoRA) to use beside the weights; where gradients are
+    /// wanted, only its tensors get them.
     pub adapter: Option<PathBuf>,
     /// Whether gradients are wanted.
     pub trainable: bool,
@@ -80,12 +81,6 @@ impl Checkpoint {
     /// Weights that do not fit the configuration, and missing ones unless
     /// [`LoadOptions::seed`] is given. Values that are not finite are a warning and in the report.
     pub fn load(&self, how: &LoadOptions) -> Result<(Llava, LoadReport), Error> {
-        if let Some(adapter) = &how.adapter {
-            return Err(Error::Weights {
-                path: adapter.clone(),
-                detail: "adapters cannot be read yet".into(),
-            });
-        }
         let plan = plan(self.sources()?, specification(&self.config))?;
         let target = Target {
             device: how.device,
@@ -96,6 +91,10 @@ impl Checkpoint {
         let config = self.config.clone();
         let mut model = Llava::from_parameters(config, parameters, how.device, how.trainable)?;
         model.compute = how.kind;
+        if let Some(folder) = &how.adapter {
+            let adapter = Adapter::read(folder, how.device, how.kind)?;
+            model = model.with_adapter(adapter, how.trainable)?;
+        }
         Ok((model, report))
     }
 
