@@ -1,5 +1,5 @@
-//! LLaVA: a CLIP vision tower, a GELU projector and a LLaMA decoder, from pixels to text; and the
-//! ViT classifier that grades images.
+//! LLaVA: a vision tower (CLIP, SigLIP, DINOv2), a projector and a decoder (LLaMA, Mistral, Qwen2),
+//! from pixels to text; and the ViT classifier that grades images.
 //!
 //! The numbers are those of Hugging Face's `LlavaForConditionalGeneration`, and so are the
 //! checkpoint folders: what is trained here loads there, and the reverse. Training builds on the
@@ -28,6 +28,7 @@ mod placement;
 mod precision;
 mod preprocess;
 mod quantise;
+mod rope;
 pub mod schedule;
 mod tokenizer;
 pub mod training_state;

@@ -9,7 +9,7 @@ use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
 use crate::{Adapter, Error, KvCache, LlavaConfig};
 
-/// LLaVA-1.5: tower, projector, decoder.
+/// LLaVA: tower, projector, decoder.
 pub struct Llava {
     config: LlavaConfig,
     parameters: Vec<(String, Tensor)>,
@@ -166,13 +166,12 @@ impl Llava {
     /// Tower and projector: normalised pixels [images, 3, side, side] to
     /// [images, image tokens, hidden].
     pub fn image_features(&self, pixel_values: &Tensor) -> Result<Tensor, Error> {
-        let (Some((tower, projector)), Some(vision)) = (&self.vision, &self.config.vision_config)
-        else {
+        let Some((tower, projector)) = &self.vision else {
             return Err(Error::Shape(
                 "this model reads text only: it has no vision tower".into(),
             ));
         };
-        let side = vision.image_size;
+        let side = self.config.image_side();
         let size = pixel_values.size();
         if size.len() != 4 || size[1..] != [3, side, side] {
             return Err(Error::Shape(format!(
