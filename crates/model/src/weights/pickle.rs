@@ -511,7 +511,7 @@ mod tests {
             (b"(oS'x'\n.".to_vec(), "'o'"),
             (b"\x80\x02}\x81.".to_vec(), "refused"),
             (b"\x80\x05.".to_vec(), "protocol 5"),
-            (b"\x80\x02)b.".to_vec(), "not there"),
+            (b"\x80\x02)b.".to_vec(), "no dict"),
             (b"\x80\x02(}t.".to_vec(), "no dict"),
             (b"\x80\x02}(N1.".to_vec(), "refused"),
             (pickle(REBUILD, b"N", b"K\x03\x85"), "no storage"),
