@@ -9,15 +9,27 @@ use tch::{Device, Kind, Tensor};
 
 use crate::cpu::{self, Activation, Join};
 use crate::quantise::Quantised;
-use crate::{Error, Quantisation};
+use crate::{Adapter, Error, Quantisation};
 
 /// Finds tensors by name while a model is put together.
-pub(crate) struct Named<'a>(pub HashMap<&'a str, &'a Tensor>);
+pub(crate) struct Named<'a> {
+    tensors: HashMap<&'a str, &'a Tensor>,
+    adapter: Option<&'a Adapter>,
+}
 
-impl Named<'_> {
+impl<'a> Named<'a> {
+    /// Linear layers get the adapter's updates.
+    pub fn new(parameters: &'a [(String, Tensor)], adapter: Option<&'a Adapter>) -> Named<'a> {
+        let tensors = parameters
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor))
+            .collect();
+        Named { tensors, adapter }
+    }
+
     /// A handle on the same tensor.
     pub fn get(&self, name: &str) -> Result<Tensor, Error> {
-        let found = self.0.get(name);
+        let found = self.tensors.get(name);
         found
             .map(|t| t.shallow_clone())
             .ok_or_else(|| Error::Config(format!("no tensor {name}")))
@@ -29,7 +41,11 @@ impl Named<'_> {
             true => Some(self.get(&format!("{name}.bias"))?),
             false => None,
         };
-        Ok(Linear::plain(weight, bias))
+        let mut layer = Linear::plain(weight, bias);
+        if let Some(adapter) = self.adapter {
+            layer.low_rank = adapter.low_rank(name);
+        }
+        Ok(layer)
     }
 
     pub fn layer_norm(&self, name: &str, eps: f64) -> Result<LayerNorm, Error> {

@@ -1,19 +1,20 @@
 //! The model as a whole: what a trainer and a generator call.
 
-use std::collections::HashMap;
-
 use tch::{Device, Kind, Tensor};
 
 use crate::decoder::Decoder;
 use crate::layers::Named;
+use crate::lora::HEAD;
 use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
-use crate::{Error, KvCache, LlavaConfig, Quantisation};
+use crate::{Adapter, Error, KvCache, LlavaConfig, Quantisation};
 
 /// LLaVA: tower, projector, decoder.
 pub struct Llava {
     config: LlavaConfig,
     parameters: Vec<(String, Tensor)>,
+    /// Low-rank updates that are in use beside the weights.
+    adapter: Option<Adapter>,
     /// `None` in a model that reads text only.
     vision: Option<(VisionTower, Projector)>,
     decoder: Decoder,
@@ -45,11 +46,18 @@ impl Llava {
         for (_, tensor) in &parameters {
             let _ = tensor.f_set_requires_grad(trainable)?;
         }
-        let named: HashMap<&str, &Tensor> = parameters
-            .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor))
-            .collect();
-        let named = Named(named);
+        Llava::assemble(config, parameters, None, device)
+    }
+
+    /// Puts a model together from tensors that are ready to be used, with an adapter's updates
+    /// beside its linear layers.
+    fn assemble(
+        config: LlavaConfig,
+        parameters: Vec<(String, Tensor)>,
+        adapter: Option<Adapter>,
+        device: Device,
+    ) -> Result<Llava, Error> {
+        let named = Named::new(&parameters, adapter.as_ref());
         let vision = match &config.vision_config {
             Some(vision) => Some((
                 VisionTower::new(&config, vision, &named)?,
@@ -57,14 +65,66 @@ impl Llava {
             )),
             None => None,
         };
+        let mut decoder = Decoder::new(&config, &named, device)?;
+        if config.text_config.tie_word_embeddings
+            && let Some(adapter) = &adapter
+        {
+            decoder.head.low_rank = adapter.low_rank(HEAD);
+        }
         Ok(Llava {
             vision,
-            decoder: Decoder::new(&config, &named, device)?,
+            decoder,
             parameters,
+            adapter,
             config,
             device,
             compute: Kind::Float,
         })
+    }
+
+    /// The same model with an adapter in use. The model's own weights are the same tensors, and no
+    /// longer get gradients; the adapter's do where `trainable`.
+    ///
+    /// # Errors
+    /// An adapter for other layers or shapes.
+    pub fn with_adapter(self, adapter: Adapter, trainable: bool) -> Result<Llava, Error> {
+        adapter.check(&self.config, &self.parameters)?;
+        let mut parameters = self.parameters;
+        for (_, tensor) in &parameters {
+            let _ = tensor.f_set_requires_grad(false)?;
+        }
+        adapter.replace(&mut parameters)?;
+        let adapter = adapter.to_device(self.device, &parameters)?;
+        for (_, tensor) in adapter.parameters() {
+            let _ = tensor.f_set_requires_grad(trainable)?;
+        }
+        let mut model = Llava::assemble(self.config, parameters, Some(adapter), self.device)?;
+        model.compute = self.compute;
+        Ok(model)
+    }
+
+    /// The model with an adapter's updates added to its weights for good. Weights that have an
+    /// update become new tensors, one at a time.
+    ///
+    /// # Errors
+    /// An adapter for other layers or shapes, or for an output layer that is the embedding.
+    pub fn merged(self, adapter: &Adapter) -> Result<Llava, Error> {
+        adapter.check(&self.config, &self.parameters)?;
+        let (config, device, compute) = (self.config, self.device, self.compute);
+        let mut parameters = self.parameters;
+        // The layers hold on to the old weights.
+        drop((self.vision, self.decoder));
+        let trainable = parameters.iter().any(|(_, tensor)| tensor.requires_grad());
+        adapter.replace(&mut parameters)?;
+        adapter.merge(&mut parameters)?;
+        let mut model = Llava::from_parameters(config, parameters, device, trainable)?;
+        model.compute = compute;
+        Ok(model)
+    }
+
+    /// The adapter in use, whose tensors training changes.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
     }
 
     /// A copy for answering: weights cast to `compute` once, without gradients. Where nothing needs
@@ -74,9 +134,13 @@ impl Llava {
             .parameters
             .iter()
             .map(|(name, tensor)| Ok((name.clone(), tensor.f_detach()?.f_to_kind(compute)?)))
-            .collect::<Result<_, Error>>()?;
+            .collect::<Result<Vec<_>, Error>>()?;
+        let adapter = match &self.adapter {
+            Some(adapter) => Some(adapter.frozen(compute)?),
+            None => None,
+        };
         let mut model =
-            Llava::from_parameters(self.config.clone(), parameters, self.device, false)?;
+            Llava::assemble(self.config.clone(), parameters, adapter, self.device)?;
         model.compute = compute;
         Ok(model)
     }

@@ -9,15 +9,17 @@
 mod folder;
 mod mapped;
 pub(crate) mod names;
+mod pickle;
 mod report;
 mod safetensors;
+mod torch_file;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
 
-pub(crate) use folder::weight_files;
+pub(crate) use folder::{open, weight_files};
 #[allow(unused_imports)]
 pub(crate) use mapped::{Mapped, all_finite, element_count, tensor_from_bytes, with_bytes};
 pub use report::LoadReport;
