@@ -14,7 +14,10 @@ use tch::{Device, Kind, Tensor, no_grad};
 fn peak() -> String {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("VmHWM"));
-    line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    line.unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,16 +36,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => Kind::BFloat16,
     };
     let started = Instant::now();
-    let say = |what: &str| println!("{what:8} {:.3} s, {}", started.elapsed().as_secs_f64(), peak());
+    let say = |what: &str| {
+        println!(
+            "{what:8} {:.3} s, {}",
+            started.elapsed().as_secs_f64(),
+            peak()
+        )
+    };
     let checkpoint = Checkpoint::open(Path::new(model))?;
     say("opened");
-    let (model, report) = checkpoint.load(&LoadOptions {
+    let options = LoadOptions {
         kind,
         ..LoadOptions::default()
-    })?;
+    };
+    let (model, report) = checkpoint.load_answering(&options, how)?;
     say("loaded");
-    let model = model.into_answering(kind, how)?;
-    say("packed");
     no_grad(|| -> Result<(), model::Error> {
         let ids = Tensor::arange(16, (Kind::Int64, Device::Cpu)).unsqueeze(0);
         let hidden = model.decode(&model.embed(&ids)?, &ids, None, None)?;

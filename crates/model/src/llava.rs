@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::decoder::Decoder;
-use crate::layers::Named;
+use crate::layers::{Named, Reads, Ready};
 use crate::lora::HEAD;
 use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
@@ -16,7 +16,7 @@ pub struct Llava {
     /// Low-rank updates that are in use beside the weights.
     adapter: Option<Adapter>,
     /// `None` in a model that reads text only.
-    vision: Option<(VisionTower, Projector)>,
+    vision: Vision,
     decoder: Decoder,
     device: Device,
     /// The type of all matrix products: [`Kind::Float`] or [`Kind::BFloat16`]. Weights stay in
@@ -58,14 +58,7 @@ impl Llava {
         device: Device,
     ) -> Result<Llava, Error> {
         let named = Named::new(&parameters, adapter.as_ref());
-        let vision = match &config.vision_config {
-            Some(vision) => Some((
-                VisionTower::new(&config, vision, &named)?,
-                Projector::new(&config, &named)?,
-            )),
-            None => None,
-        };
-        let mut decoder = Decoder::new(&config, &named, device)?;
+        let (vision, mut decoder) = parts(&config, &named, device, None)?;
         if config.text_config.tie_word_embeddings
             && let Some(adapter) = &adapter
         {
@@ -79,6 +72,26 @@ impl Llava {
             config,
             device,
             compute: Kind::Float,
+        })
+    }
+
+    /// A model that answers, from tensors that `read` gives by their names: each layer is packed
+    /// before the next is read, so that the weights are in memory once.
+    pub(crate) fn read_answering(
+        config: LlavaConfig,
+        read: Reads,
+        device: Device,
+        (kind, how): (Kind, Quantisation),
+    ) -> Result<Llava, Error> {
+        let (vision, decoder) = parts(&config, &Named::read(read), device, Some((kind, how)))?;
+        Ok(Llava {
+            vision,
+            decoder,
+            parameters: Vec::new(),
+            adapter: None,
+            config,
+            device,
+            compute: kind,
         })
     }
 
@@ -139,8 +152,7 @@ impl Llava {
             Some(adapter) => Some(adapter.frozen(compute)?),
             None => None,
         };
-        let mut model =
-            Llava::assemble(self.config.clone(), parameters, adapter, self.device)?;
+        let mut model = Llava::assemble(self.config.clone(), parameters, adapter, self.device)?;
         model.compute = compute;
         Ok(model)
     }
@@ -285,6 +297,28 @@ impl Llava {
             self.config.image_token_index,
         )
     }
+}
+
+type Vision = Option<(VisionTower, Projector)>;
+
+fn parts(
+    config: &LlavaConfig,
+    named: &Named,
+    device: Device,
+    ready: Ready,
+) -> Result<(Vision, Decoder), Error> {
+    let vision = match &config.vision_config {
+        Some(vision) => {
+            let tower = VisionTower::new(config, vision, named, ready)?;
+            let projector = Projector::new(config, named)?;
+            Some(match ready {
+                Some((kind, _)) => (tower, projector.packed(kind)?),
+                None => (tower, projector),
+            })
+        }
+        None => None,
+    };
+    Ok((vision, Decoder::new(config, named, device, ready)?))
 }
 
 /// Replaces the embeddings [batch, tokens, hidden] at `image_token` positions of `ids`

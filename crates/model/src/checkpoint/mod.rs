@@ -20,8 +20,11 @@ pub(crate) use save::pretty;
 
 use crate::parameters::specification;
 use crate::weights::{Plan, Target, names, open_all, plan, weight_files};
+use crate::{
+    Adapter, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Quantisation,
+    Tokenizer,
+};
 use original::Original;
-use crate::{Adapter, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Tokenizer};
 
 /// A model on disk.
 #[derive(Debug, Clone)]
@@ -118,10 +121,48 @@ impl Checkpoint {
         model.compute = how.kind;
         if let Some(folder) = &how.adapter {
             let adapter = Adapter::read(folder, how.device, how.kind)?;
-            report.adapted = adapter.parameters().into_iter().map(|(name, _)| name).collect();
+            report.adapted = adapter
+                .parameters()
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect();
             model = model.with_adapter(adapter, how.trainable)?;
         }
         Ok((model, report))
+    }
+
+    /// Reads the weights into a model that is ready to answer ([`Llava::into_answering`]), layer by
+    /// layer where nothing has to be changed about them first: they are in memory once.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn load_answering(
+        &self,
+        how: &LoadOptions,
+        quantisation: Quantisation,
+    ) -> Result<(Llava, LoadReport), Error> {
+        let grown = match &self.form {
+            Form::Original(original) => original.rows != self.config.text_config.vocab_size,
+            Form::Folder => false,
+        };
+        if how.adapter.is_some() || how.seed.is_some() || grown {
+            let (model, report) = self.load(how)?;
+            return Ok((model.into_answering(how.kind, quantisation)?, report));
+        }
+        fits_in_memory(&self.config, how.kind)?;
+        let target = Target {
+            device: how.device,
+            kind: how.kind,
+            seed: None,
+        };
+        let reader = self.planned()?.reader(&self.path, target)?;
+        let model = Llava::read_answering(
+            self.config.clone(),
+            &|name| reader.read(name),
+            how.device,
+            (how.kind, quantisation),
+        )?;
+        Ok((model, reader.report(&self.path)))
     }
 
     /// What loading would find, from the files' headers alone.

@@ -33,7 +33,8 @@ pub(crate) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     Err(Error::Weights {
         path: dir.to_owned(),
-        detail: "has neither model.safetensors nor pytorch_model.bin, nor an index of either".into(),
+        detail: "has neither model.safetensors nor pytorch_model.bin, nor an index of either"
+            .into(),
     })
 }
 

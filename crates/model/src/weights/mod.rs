@@ -14,6 +14,7 @@ mod report;
 mod safetensors;
 mod torch_file;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -197,18 +198,71 @@ impl Plan<'_> {
             bar.inc(1);
         }
         bar.finish();
-        report.not_finite.sort_unstable();
-        for name in &report.not_finite {
-            sample::progress::note(&format!(
-                "warning: {}: tensor {name} holds NaN or infinite values",
-                origin.display()
-            ));
-        }
+        warn_of(&mut report, origin);
         let parameters = order
             .iter()
             .filter_map(|name| read.remove_entry(name))
             .collect();
         Ok((parameters, report))
+    }
+}
+
+/// The files of a [`Plan`], of which tensors are taken one at a time.
+pub(crate) struct Reader<'a> {
+    plan: Plan<'a>,
+    target: Target,
+    not_finite: RefCell<Vec<String>>,
+    bar: sample::progress::Bar,
+}
+
+impl<'a> Plan<'a> {
+    /// For taking tensors one at a time.
+    ///
+    /// # Errors
+    /// Tensors that no file has.
+    pub fn reader(self, origin: &Path, target: Target) -> Result<Reader<'a>, Error> {
+        complete(origin, &self.report)?;
+        Ok(Reader {
+            bar: sample::progress::bar("load", self.found.len() as u64, "tensors"),
+            plan: self,
+            target,
+            not_finite: RefCell::default(),
+        })
+    }
+}
+
+impl Reader<'_> {
+    /// A tensor by the model's name for it.
+    pub fn read(&self, name: &str) -> Result<Tensor, Error> {
+        let at = self.plan.found.get(name);
+        let &(source, index) = at.ok_or_else(|| Error::Config(format!("no tensor {name}")))?;
+        let file = &self.plan.sources[source].file;
+        let (tensor, finite) = file.read_as(index, self.target.kind)?;
+        if !finite {
+            self.not_finite.borrow_mut().push(name.to_owned());
+        }
+        self.bar.inc(1);
+        Ok(tensor.f_to_device(self.target.device)?)
+    }
+
+    /// What was found, once all has been read. `origin` is the folder or file that messages name.
+    pub fn report(self, origin: &Path) -> LoadReport {
+        self.bar.finish();
+        let mut report = self.plan.report;
+        report.not_finite = self.not_finite.into_inner();
+        warn_of(&mut report, origin);
+        report
+    }
+}
+
+fn warn_of(report: &mut LoadReport, origin: &Path) {
+    report.not_finite.sort_unstable();
+    report.not_finite.dedup();
+    for name in &report.not_finite {
+        sample::progress::note(&format!(
+            "warning: {}: tensor {name} holds NaN or infinite values",
+            origin.display()
+        ));
     }
 }
 

@@ -68,7 +68,9 @@ impl TorchFile {
         if let Some(order) = entries.get(&format!("{root}byteorder"))
             && &file.bytes()[order.clone()] != b"little"
         {
-            return Err(refused("holds big-endian numbers, which are not read".into()));
+            return Err(refused(
+                "holds big-endian numbers, which are not read".into(),
+            ));
         }
         let program = entries[pickle].clone();
         if program.len() > MAX_PICKLE_BYTES {
@@ -123,8 +125,7 @@ impl TensorFile for TorchFile {
             None => tensor_from_bytes(bytes, &info.shape, info.kind, kind)?,
             Some(strides) => {
                 let elements = bytes.len() / info.kind.elt_size_in_bytes();
-                let (flat, _) =
-                    tensor_from_bytes(bytes, &[elements as i64], info.kind, info.kind)?;
+                let (flat, _) = tensor_from_bytes(bytes, &[elements as i64], info.kind, info.kind)?;
                 let strided = flat
                     .f_as_strided(info.shape.as_slice(), strides.as_slice(), 0)?
                     .f_contiguous()?
@@ -247,7 +248,11 @@ mod tests {
         for (offset, shape, strides, place, contiguous) in inside {
             let tensor = described(offset, &shape, &strides);
             let found = layout(&tensor, 100..140).unwrap();
-            assert_eq!(found.place, place.start + 100..place.end + 100, "{tensor:?}");
+            assert_eq!(
+                found.place,
+                place.start + 100..place.end + 100,
+                "{tensor:?}"
+            );
             assert_eq!(found.strides.is_none(), contiguous, "{tensor:?}");
         }
         let outside = [
