@@ -25,7 +25,7 @@ enum Tensors<'a> {
 }
 
 /// Reads a tensor by its name.
-pub(crate) type Reads<'a> = &'a dyn Fn(&str) -> Result<Tensor, Error>;
+type Reads<'a> = &'a dyn Fn(&str) -> Result<Tensor, Error>;
 
 /// What a model that answers is packed for: the type of its products, and how the decoder's
 /// weights are kept. `None` leaves layers as they are.

@@ -1,13 +1,16 @@
 //! The model as a whole: what a trainer and a generator call.
 
+use std::path::Path;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::decoder::Decoder;
-use crate::layers::{Named, Reads, Ready};
+use crate::layers::{Named, Ready};
 use crate::lora::HEAD;
 use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
-use crate::{Adapter, Error, KvCache, LlavaConfig, Quantisation};
+use crate::weights::{Reader, TensorFile};
+use crate::{Adapter, Error, KvCache, LlavaConfig, LoadReport, Quantisation};
 
 /// LLaVA: tower, projector, decoder.
 pub struct Llava {
@@ -15,6 +18,8 @@ pub struct Llava {
     parameters: Vec<(String, Tensor)>,
     /// Low-rank updates that are in use beside the weights.
     adapter: Option<Adapter>,
+    /// The files that tensors of a model for answering lie in.
+    files: Vec<Box<dyn TensorFile>>,
     /// `None` in a model that reads text only.
     vision: Vision,
     decoder: Decoder,
@@ -69,30 +74,36 @@ impl Llava {
             decoder,
             parameters,
             adapter,
+            files: Vec::new(),
             config,
             device,
             compute: Kind::Float,
         })
     }
 
-    /// A model that answers, from tensors that `read` gives by their names: each layer is packed
-    /// before the next is read, so that the weights are in memory once.
+    /// A model that answers, from files: each layer is packed before the next is read, so that the
+    /// weights are in memory once. `origin` is what messages name.
     pub(crate) fn read_answering(
         config: LlavaConfig,
-        read: Reads,
+        reader: Reader,
+        origin: &Path,
         device: Device,
         (kind, how): (Kind, Quantisation),
-    ) -> Result<Llava, Error> {
-        let (vision, decoder) = parts(&config, &Named::read(read), device, Some((kind, how)))?;
-        Ok(Llava {
+    ) -> Result<(Llava, LoadReport), Error> {
+        let read = |name: &str| reader.read(name);
+        let (vision, decoder) = parts(&config, &Named::read(&read), device, Some((kind, how)))?;
+        let (files, report) = reader.finish(origin);
+        let model = Llava {
             vision,
             decoder,
             parameters: Vec::new(),
             adapter: None,
+            files,
             config,
             device,
             compute: kind,
-        })
+        };
+        Ok((model, report))
     }
 
     /// The same model with an adapter in use. The model's own weights are the same tensors, and no

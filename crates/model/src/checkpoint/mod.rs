@@ -156,13 +156,8 @@ impl Checkpoint {
             seed: None,
         };
         let reader = self.planned()?.reader(&self.path, target)?;
-        let model = Llava::read_answering(
-            self.config.clone(),
-            &|name| reader.read(name),
-            how.device,
-            (how.kind, quantisation),
-        )?;
-        Ok((model, reader.report(&self.path)))
+        let packing = (how.kind, quantisation);
+        Llava::read_answering(self.config.clone(), reader, &self.path, how.device, packing)
     }
 
     /// What loading would find, from the files' headers alone.
