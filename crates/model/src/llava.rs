@@ -121,8 +121,16 @@ impl Llava {
     }
 
     /// Token ids [batch, tokens] to embeddings [batch, tokens, hidden]. Ids outside the vocabulary
-    /// are an error.
+    /// are an error, but for the image token's: what stands for it is replaced later anyway.
     pub fn embed(&self, ids: &Tensor) -> Result<Tensor, Error> {
+        let image = self.config.image_token_index;
+        let within;
+        let ids = if self.vision.is_some() && image == self.config.text_config.vocab_size {
+            within = ids.f_masked_fill(&ids.f_eq(image)?, 0)?;
+            &within
+        } else {
+            ids
+        };
         let rows = Tensor::f_embedding(&self.decoder.embedding, ids, -1, false, false)?;
         Ok(rows.f_to_kind(self.compute)?)
     }
