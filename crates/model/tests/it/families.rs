@@ -1,7 +1,8 @@
 //! Every family of towers, projectors and decoders gives transformers' numbers: one folder of
 //! `golden/families/` each. Tolerances as in `agreement.rs`.
 
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 use model::{KvCache, Llava, LlavaConfig};
 use tch::{Device, Kind, Tensor};
@@ -12,19 +13,24 @@ const TOLERANCE: f64 = 1e-4;
 
 type Golden = std::collections::HashMap<String, Tensor>;
 
-/// Each family's name and folder.
-fn families() -> Vec<(String, PathBuf)> {
-    let mut found: Vec<_> = std::fs::read_dir(golden("families"))
+/// Runs a check on every family's folder, all of them before it fails.
+fn each_family(check: impl Fn(&str, &Path)) {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(golden("families"))
         .unwrap()
-        .map(|entry| entry.unwrap())
-        .map(|entry| (entry.file_name().into_string().unwrap(), entry.path()))
+        .map(|entry| entry.unwrap().path())
         .collect();
-    found.sort();
-    assert_eq!(found.len(), 14);
-    found
+    folders.sort();
+    assert_eq!(folders.len(), 14);
+    let failed: Vec<&str> = folders
+        .iter()
+        .map(|folder| (folder.file_name().unwrap().to_str().unwrap(), folder))
+        .filter(|(name, folder)| catch_unwind(AssertUnwindSafe(|| check(name, folder))).is_err())
+        .map(|(name, _)| name)
+        .collect();
+    assert!(failed.is_empty(), "{failed:?}");
 }
 
-fn open(folder: &PathBuf) -> (Llava, Golden) {
+fn open(folder: &Path) -> (Llava, Golden) {
     let (model, report) = Llava::load(folder, Device::Cpu).unwrap();
     assert!(
         report.missing.is_empty() && report.unused.is_empty(),
@@ -67,8 +73,8 @@ fn every_eighth(x: &Tensor) -> Tensor {
 
 #[test]
 fn every_family_has_the_features_hidden_states_and_logits_of_transformers() {
-    for (name, folder) in families() {
-        let (model, expected) = open(&folder);
+    each_family(|name, folder| {
+        let (model, expected) = open(folder);
         let (features, embeds) =
             embed(&model, &expected["input_ids"], expected.get("pixel_values"));
         if let Some(features) = features {
@@ -94,13 +100,13 @@ fn every_family_has_the_features_hidden_states_and_logits_of_transformers() {
         }
         let off = error(&every_eighth(&logits), &expected["logits"]);
         assert!(off < TOLERANCE, "{name}: logits are off by {off}");
-    }
+    });
 }
 
 #[test]
 fn every_family_has_the_loss_and_the_gradients_of_transformers() {
-    for (name, folder) in families() {
-        let (model, expected) = open(&folder);
+    each_family(|name, folder| {
+        let (model, expected) = open(folder);
         let (_, embeds) = embed(&model, &expected["input_ids"], expected.get("pixel_values"));
         let (_, logits) = forward(&model, &embeds);
         let tokens = logits.size()[1];
@@ -135,7 +141,7 @@ fn every_family_has_the_loss_and_the_gradients_of_transformers() {
                 "{name}: {parameter}: {found:?} for {size}, {along}"
             );
         }
-    }
+    });
 }
 
 /// The best token after each step, with a cache; the prompt goes in `pieces` runs.
@@ -164,8 +170,8 @@ fn greedy(model: &Llava, embeds: &Tensor, pieces: &[i64], count: usize) -> Vec<i
 
 #[test]
 fn every_family_writes_the_greedy_tokens_of_transformers() {
-    for (name, folder) in families() {
-        let (model, expected) = open(&folder);
+    each_family(|name, folder| {
+        let (model, expected) = open(folder);
         let prompt = expected["input_ids"].narrow(0, 0, 1);
         let (_, embeds) = embed(&model, &prompt, expected.get("pixel_values"));
         let wanted = Vec::<i64>::try_from(&expected["greedy"]).unwrap();
@@ -176,13 +182,13 @@ fn every_family_writes_the_greedy_tokens_of_transformers() {
         if !name.contains("dynamic") {
             assert_eq!(greedy(&model, &embeds, &[7, 32, 1], 64), wanted, "{name}");
         }
-    }
+    });
 }
 
 #[test]
 fn every_family_points_the_same_way_in_bf16() {
-    for (name, folder) in families() {
-        let (mut model, expected) = open(&folder);
+    each_family(|name, folder| {
+        let (mut model, expected) = open(folder);
         model.compute = Kind::BFloat16;
         let (_, embeds) = embed(&model, &expected["input_ids"], expected.get("pixel_values"));
         assert_eq!(embeds.kind(), Kind::BFloat16);
@@ -191,7 +197,7 @@ fn every_family_points_the_same_way_in_bf16() {
         let wanted = expected["logits"].flatten(0, -1);
         let cosine = found.dot(&wanted) / (found.norm() * wanted.norm());
         assert!(cosine.double_value(&[]) > 0.999, "{name}: {cosine:?}");
-    }
+    });
 }
 
 #[test]
@@ -227,7 +233,7 @@ fn a_window_hides_what_lies_before_it_under_any_mask_and_in_any_row() {
     let mut cache = KvCache::new(0);
     let half = embeds.narrow(1, 0, 20);
     let shifted = Tensor::cat(&[positions(0, 20), positions(9, 20)], 0);
-    model
+    let _ = model
         .decode(&half, &shifted, None, Some(&mut cache))
         .unwrap();
     cache.select_rows(&[1, 0], 0).unwrap();
@@ -262,8 +268,8 @@ fn an_image_token_without_a_row_of_the_embedding_is_replaced_all_the_same() {
 
 #[test]
 fn a_family_writes_the_config_it_was_read_from() {
-    for (name, folder) in families() {
-        let config = LlavaConfig::read(&folder).unwrap();
+    each_family(|name, folder| {
+        let config = LlavaConfig::read(folder).unwrap();
         let written = config.to_json().unwrap().to_string();
         assert_eq!(LlavaConfig::parse(&written).unwrap(), config, "{name}");
         let model = Llava::new(&config, 5, Device::Cpu).unwrap();
@@ -271,5 +277,5 @@ fn a_family_writes_the_config_it_was_read_from() {
         assert_eq!(count as i64, config.parameter_count(), "{name}");
         let finite = |t: &Tensor| t.isfinite().all().int64_value(&[]) == 1;
         assert!(model.parameters().iter().all(|(_, t)| finite(t)), "{name}");
-    }
+    });
 }
