@@ -8,7 +8,7 @@ use crate::decoder::Decoder;
 use crate::layers::Named;
 use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
-use crate::{Error, KvCache, LlavaConfig};
+use crate::{Error, KvCache, LlavaConfig, Quantisation};
 
 /// LLaVA: tower, projector, decoder.
 pub struct Llava {
@@ -81,6 +81,28 @@ impl Llava {
         Ok(model)
     }
 
+    /// The same model made ready to answer in `kind`: products that begin alike in one, weights
+    /// packed for the processor, the decoder's quantised where asked (on a CPU). It has no gradients
+    /// and no [`Llava::parameters`]; the weights it was made of are given up one by one.
+    pub fn into_answering(self, kind: Kind, how: Quantisation) -> Result<Llava, Error> {
+        drop(self.parameters);
+        Ok(Llava {
+            vision: match self.vision {
+                Some((tower, projector)) => Some((tower.packed(kind)?, projector.packed(kind)?)),
+                None => None,
+            },
+            decoder: self.decoder.packed(kind, how)?,
+            parameters: Vec::new(),
+            compute: kind,
+            ..self
+        })
+    }
+
+    /// [`Llava::into_answering`] of a model that is needed further on.
+    pub fn answering(&self, kind: Kind, how: Quantisation) -> Result<Llava, Error> {
+        self.frozen(self.compute)?.into_answering(kind, how)
+    }
+
     /// Shapes and token ids.
     pub fn config(&self) -> &LlavaConfig {
         &self.config
@@ -121,17 +143,15 @@ impl Llava {
     }
 
     /// Token ids [batch, tokens] to embeddings [batch, tokens, hidden]. Ids outside the vocabulary
-    /// are an error, but for the image token's: what stands for it is replaced later anyway.
+    /// are an error.
     pub fn embed(&self, ids: &Tensor) -> Result<Tensor, Error> {
-        let image = self.config.image_token_index;
-        let within;
-        let ids = if self.vision.is_some() && image == self.config.text_config.vocab_size {
-            within = ids.f_masked_fill(&ids.f_eq(image)?, 0)?;
-            &within
+        // The original LLaVA's placeholder has no row; image features replace whatever stands there.
+        let ids = if self.config.image_token_index == crate::IMAGE_PLACEHOLDER {
+            ids.f_masked_fill(&ids.f_eq(crate::IMAGE_PLACEHOLDER)?, 0)?
         } else {
-            ids
+            ids.shallow_clone()
         };
-        let rows = Tensor::f_embedding(&self.decoder.embedding, ids, -1, false, false)?;
+        let rows = Tensor::f_embedding(&self.decoder.embedding, &ids, -1, false, false)?;
         Ok(rows.f_to_kind(self.compute)?)
     }
 
