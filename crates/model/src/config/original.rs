@@ -24,6 +24,9 @@ impl LlavaConfig {
     /// # Errors
     /// What is not computed here, by the field's name.
     pub fn from_original(value: &Value, vision: VisionConfig) -> Result<LlavaConfig, Error> {
+        let Some(mut fields) = value.as_object().cloned() else {
+            return Err(Error::Config("not an object".into()));
+        };
         refuse_other_recipes(value)?;
         let model_type = value["model_type"].as_str().unwrap_or("llava");
         let decoder = match model_type {
@@ -37,7 +40,6 @@ impl LlavaConfig {
                 )));
             }
         };
-        let mut fields = value.as_object().cloned().unwrap_or_default();
         fields.insert("model_type".to_owned(), decoder.into());
         let text_config = TextConfig::parse(&Value::Object(fields))?;
         if let Some(width) = value["mm_hidden_size"].as_i64()
