@@ -22,6 +22,7 @@ mod kv_cache;
 mod layers;
 mod llava;
 mod logits;
+mod lora;
 mod parameters;
 mod placement;
 mod precision;
@@ -48,6 +49,7 @@ pub use generate::{
 pub use kv_cache::{Extension, KvCache, Segment};
 pub use llava::{Llava, merge_image_features};
 pub use logits::write_logits;
+pub use lora::Adapter;
 pub use placement::Placement;
 pub use precision::{Precision, cpu_has_bf16};
 pub use preprocess::{CLIP_MEAN, CLIP_STD, Fit, Pixels, Preprocessor, Resample};
