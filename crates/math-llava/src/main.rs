@@ -59,6 +59,8 @@ fn main() -> ExitCode {
         Verb::Export(a) => commands::export::run(&a),
         Verb::Card(a) => commands::card::run(&a),
         Verb::Run(a) => commands::run::run(&a),
+        Verb::Generate(a) => commands::generate::run(&a),
+        Verb::Chat(a) => commands::chat::run(&a),
         Verb::Logits(a) => commands::logits::run(&a),
         Verb::Sources(a) => commands::sources::run(&a),
         Verb::Sql(a) => commands::sql::run(&a),

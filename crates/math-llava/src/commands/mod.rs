@@ -2,7 +2,9 @@
 //! status 2.
 
 pub mod card;
+pub mod chat;
 pub mod export;
+pub mod generate;
 pub mod grade;
 pub mod import;
 pub mod inspect;

@@ -3,8 +3,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use model::{KvCache, Llava, LlavaConfig};
+use model::{KvCache, Llava, LlavaConfig, Segment};
 use tch::{Device, Kind, Tensor};
 
 use super::{error, golden, tensors};
@@ -217,15 +218,13 @@ fn a_window_hides_what_lies_before_it_under_any_mask_and_in_any_row() {
         .detach();
     let tokens = embeds.size()[1];
     let at = positions(0, tokens);
-    let run = |mask: Option<&Tensor>, cache: Option<&mut KvCache>| {
-        model.decode(&embeds, &at, mask, cache).unwrap()
-    };
-    let plain = run(None, None);
+    let run = |mask: Option<&Tensor>| model.decode(&embeds, &at, mask, None).unwrap();
+    let plain = run(None);
     let causal = Tensor::ones([tokens, tokens], (Kind::Bool, Device::Cpu)).tril(0);
     let added = Tensor::zeros([1, 1, tokens, tokens], (Kind::Float, Device::Cpu))
         .masked_fill(&causal.logical_not(), f64::NEG_INFINITY);
     for mask in [&causal, &added] {
-        assert!(error(&run(Some(mask), None), &plain) < TOLERANCE);
+        assert!(error(&run(Some(mask)), &plain) < TOLERANCE);
     }
     // Two layers, each of which sees 11 tokens back: the first token reaches 22 further, not 23.
     let changed = embeds.copy();
@@ -237,19 +236,23 @@ fn a_window_hides_what_lies_before_it_under_any_mask_and_in_any_row() {
         moved.narrow(0, 23, tokens - 23).max().double_value(&[]),
         0.0
     );
-    // Rows that trade places in the cache keep their keys' positions.
-    let mut cache = KvCache::new(0);
-    let half = embeds.narrow(1, 0, 20);
-    let shifted = Tensor::cat(&[positions(0, 20), positions(9, 20)], 0);
-    let _ = model
-        .decode(&half, &shifted, None, Some(&mut cache))
-        .unwrap();
-    cache.select_rows(&[1, 0], 0).unwrap();
-    let rest = embeds.narrow(1, 20, 5).flip([0]);
-    let next = Tensor::cat(&[positions(29, 5), positions(20, 5)], 0);
-    let found = model.decode(&rest, &next, None, Some(&mut cache)).unwrap();
-    let wanted = plain.narrow(1, 20, 5).flip([0]);
-    assert!(error(&found, &wanted) < TOLERANCE);
+    // With a cache: one row has all in its slot, the other stands on a segment with its first 15.
+    let shape = &model.config().text_config;
+    let mut cache = KvCache::new(shape, Kind::Float, Device::Cpu).unwrap();
+    cache.reserve(2, 40).unwrap();
+    let extend = |cache: &mut KvCache, rows: &[(&[Rc<Segment>], usize)], from: i64, width: i64| {
+        let mut extension = cache.extend(0, rows, width as usize, shape.window()).unwrap();
+        let at = extension.positions().unwrap();
+        let new = embeds.narrow(1, from, width);
+        let found = model.decode(&new, &at, None, Some(&mut extension)).unwrap();
+        assert!(error(&found, &plain.narrow(1, from, width)) < TOLERANCE);
+    };
+    extend(&mut cache, &[(&[], 0), (&[], 0)], 0, 20);
+    let below = [Rc::new(cache.segment(1, 0, 15).unwrap())];
+    let above = cache.segment(1, 15, 20).unwrap();
+    cache.place(1, 0, &above).unwrap();
+    extend(&mut cache, &[(&[], 20), (&below, 5)], 20, 5);
+    extend(&mut cache, &[(&[], 25), (&below, 10)], 25, 1);
 }
 
 #[test]
