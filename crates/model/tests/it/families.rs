@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use model::{KvCache, Llava, LlavaConfig};
+use model::{Checkpoint, KvCache, Llava, LlavaConfig, LoadOptions, Quantisation};
 use tch::{Device, Kind, Tensor};
 
 use super::{error, golden, tensors};
@@ -277,5 +277,45 @@ fn a_family_writes_the_config_it_was_read_from() {
         assert_eq!(count as i64, config.parameter_count(), "{name}");
         let finite = |t: &Tensor| t.isfinite().all().int64_value(&[]) == 1;
         assert!(model.parameters().iter().all(|(_, t)| finite(t)), "{name}");
+    });
+}
+
+/// Packed in memory, and packed while it is read.
+fn ready(folder: &Path, kind: Kind) -> [Llava; 2] {
+    let (model, _) = open(folder);
+    let options = LoadOptions {
+        kind,
+        ..LoadOptions::default()
+    };
+    let checkpoint = Checkpoint::open(folder).unwrap();
+    let (read, report) = checkpoint
+        .load_answering(&options, Quantisation::None)
+        .unwrap();
+    assert!(report.missing.is_empty() && report.not_finite.is_empty());
+    [model.answering(kind, Quantisation::None).unwrap(), read]
+}
+
+#[test]
+fn every_family_made_ready_to_answer_has_the_same_numbers() {
+    each_family(|name, folder| {
+        let expected = tensors(&folder.join("golden.safetensors"));
+        let (ids, pixels) = (&expected["input_ids"], expected.get("pixel_values"));
+        let wanted = &expected["logits"];
+        for model in ready(folder, Kind::Float) {
+            assert!(model.parameters().is_empty());
+            let (_, embeds) = tch::no_grad(|| embed(&model, ids, pixels));
+            let (_, logits) = forward(&model, &embeds);
+            let off = error(&every_eighth(&logits), wanted);
+            assert!(off < TOLERANCE, "{name}: logits are off by {off}");
+        }
+        for model in ready(folder, Kind::BFloat16) {
+            let (_, embeds) = tch::no_grad(|| embed(&model, ids, pixels));
+            let (found, wanted) = (
+                every_eighth(&forward(&model, &embeds).1).flatten(0, -1),
+                wanted.flatten(0, -1),
+            );
+            let cosine = found.dot(&wanted) / (found.norm() * wanted.norm());
+            assert!(cosine.double_value(&[]) > 0.999, "{name}: {cosine:?}");
+        }
     });
 }
