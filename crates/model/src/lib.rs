@@ -17,6 +17,7 @@ mod conversation;
 mod decoder;
 mod encoder;
 mod generate;
+pub mod gguf;
 mod kv_cache;
 mod layers;
 mod llava;
