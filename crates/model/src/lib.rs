@@ -14,6 +14,7 @@ pub mod adamw;
 mod checkpoint;
 mod config;
 mod conversation;
+mod cpu;
 mod decoder;
 mod encoder;
 mod generate;
@@ -33,7 +34,7 @@ mod vit;
 mod vit_config;
 mod weights;
 
-pub use checkpoint::WeightKind;
+pub use checkpoint::{Checkpoint, LoadOptions, WeightKind};
 pub use config::{FeatureSelect, LlavaConfig, TextConfig, TokenIds, VisionConfig};
 pub use conversation::{
     ConversationTokens, Part, PromptForm, Speaker, Template, Turn, conversation_tokens,

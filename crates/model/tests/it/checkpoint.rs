@@ -241,7 +241,7 @@ fn what_does_not_fit_is_named_with_file_and_tensor() {
             &[
                 "model.safetensors",
                 "language_model.model.norm.weight",
-                "I64",
+                "Int64",
             ],
         ),
         (
@@ -295,8 +295,10 @@ fn broken_weight_files_are_named() {
         .position(|w| w == b"\"data_offsets\"")
         .unwrap();
     overlapping[at + 16] = b'9';
+    std::fs::write(dir.path().join("model.safetensors"), []).unwrap();
+    let refused = refusal(dir.path());
+    assert!(refused.contains("model.safetensors: is empty"), "{refused}");
     for bytes in [
-        &whole[..0],
         &whole[..5],
         &whole[..900],
         &whole[..whole.len() - 1],
