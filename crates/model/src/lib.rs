@@ -45,7 +45,9 @@ pub use llava::{Llava, merge_image_features};
 pub use logits::write_logits;
 pub use precision::{Precision, cpu_has_bf16};
 pub use preprocess::{CLIP_MEAN, CLIP_STD, Fit, Pixels, Preprocessor, Resample};
-pub use tokenizer::{SPECIAL_TOKENS, Tokenizer, train_bpe};
+pub use tokenizer::{
+    IMAGE_PLACEHOLDER, SPECIAL_TOKENS, SpecialTokens, Tokenizer, sentencepiece, train_bpe,
+};
 pub use vit::Vit;
 pub use vit_config::VitConfig;
 pub use weights::LoadReport;

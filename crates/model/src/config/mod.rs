@@ -499,7 +499,8 @@ impl LlavaConfig {
                 "vision_feature_layer names a layer the tower does not have",
             ),
             (
-                (0..t.vocab_size).contains(&self.image_token_index),
+                (0..t.vocab_size).contains(&self.image_token_index)
+                    || self.image_token_index == crate::IMAGE_PLACEHOLDER,
                 "image_token_index is not a row of the embedding",
             ),
             (

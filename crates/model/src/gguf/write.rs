@@ -12,7 +12,6 @@ use tch::{Device, Kind, Tensor};
 
 use super::block::Block;
 use super::{names, quantise, vocabulary};
-use crate::rope::{Scaling, stretched_factors};
 use crate::{Error, Llava, TextConfig, Tokenizer};
 
 /// Where tensors may begin.
@@ -108,7 +107,7 @@ pub fn write_decoder(
         "tokenizer.chat_template".into(),
         Put::Text(model.config().conversation_template.jinja()),
     ));
-    let mut tensors: Vec<Out> = model
+    let tensors: Vec<Out> = model
         .parameters()
         .iter()
         .filter_map(|(name, tensor)| {
@@ -122,14 +121,6 @@ pub fn write_decoder(
             })
         })
         .collect();
-    if let Some(factors) = stretched_factors(config)? {
-        tensors.push(Out {
-            name: names::ROPE_FACTORS.to_owned(),
-            tensor: Tensor::f_from_slice(&factors)?,
-            block: Block::F32,
-            heads: None,
-        });
-    }
     write_file(out, &metadata, &tensors)
 }
 
@@ -155,18 +146,8 @@ fn shapes(config: &TextConfig, architecture: &str) -> Result<Vec<(String, Put)>,
     let eps = "attention.layer_norm_rms_epsilon";
     list.push((eps, Put::F32(config.rms_norm_eps as f32)));
     list.push(("rope.freq_base", Put::F32(config.rope_theta as f32)));
-    match Scaling::of(config)? {
-        // Llama 3's goes as a tensor.
-        Scaling::Plain | Scaling::Llama3 { .. } => {}
-        Scaling::Linear { factor } => {
-            list.push(("rope.scaling.type", Put::Text("linear".into())));
-            list.push(("rope.scaling.factor", Put::F32(factor as f32)));
-        }
-        _ => {
-            return Err(Error::Config(
-                "text_config.rope_scaling: GGUF holds plain, linear and Llama 3's positions".into(),
-            ));
-        }
+    if config.rope_scaling.is_some() {
+        return Err(Error::Config("ROPE PENDING".into()));
     }
     Ok(list
         .into_iter()
