@@ -410,7 +410,10 @@ impl Generator {
                 .iter()
                 .filter(|&&id| Some(id) == self.tokenizer.image)
                 .count();
-            let Some(at) = chunk.iter().position(|&id| Some(id) == self.tokenizer.image) else {
+            let Some(at) = chunk
+                .iter()
+                .position(|&id| Some(id) == self.tokenizer.image)
+            else {
                 continue;
             };
             debug_assert!(at + run <= width);

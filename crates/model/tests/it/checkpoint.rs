@@ -344,14 +344,9 @@ fn configurations_that_cannot_be_built_are_refused_before_memory_is_asked_for() 
             "rope_scaling",
         ),
         (
-            "/text_config/attention_bias",
-            serde_json::json!(true),
-            "attention_bias",
-        ),
-        (
             "/text_config/model_type",
-            serde_json::json!("qwen2"),
-            "must be llama",
+            serde_json::json!("gemma"),
+            "model_type is gemma",
         ),
         (
             "/text_config/vocab_size",
@@ -360,8 +355,8 @@ fn configurations_that_cannot_be_built_are_refused_before_memory_is_asked_for() 
         ),
         (
             "/vision_config/patch_size",
-            serde_json::json!(9),
-            "multiple of patch_size",
+            serde_json::json!(29),
+            "patch_size is larger",
         ),
         (
             "/vision_config/num_attention_heads",
