@@ -14,6 +14,7 @@ pub(crate) use safetensors::write_safetensors;
 pub use save::WeightKind;
 pub(crate) use save::pretty;
 
+use crate::gguf::{self, GgufFile};
 use crate::parameters::specification;
 use crate::weights::{Source, Target, names, open_all, plan, weight_files};
 use crate::{Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Tokenizer};
@@ -60,7 +61,11 @@ impl Checkpoint {
     pub fn open(path: &Path) -> Result<Checkpoint, Error> {
         Ok(Checkpoint {
             path: path.to_owned(),
-            config: LlavaConfig::read(path)?,
+            config: if is_gguf(path) {
+                GgufFile::open(path)?.config()?
+            } else {
+                LlavaConfig::read(path)?
+            },
         })
     }
 
@@ -101,7 +106,11 @@ impl Checkpoint {
 
     /// The tokenizer, whose tokens are all rows of the model's embedding.
     pub fn tokenizer(&self) -> Result<Tokenizer, Error> {
-        let tokenizer = Tokenizer::load(&self.path)?;
+        let tokenizer = if is_gguf(&self.path) {
+            GgufFile::open(&self.path)?.tokenizer()?
+        } else {
+            Tokenizer::load(&self.path)?
+        };
         tokenizer.check(&self.config)?;
         Ok(tokenizer)
     }
@@ -117,8 +126,19 @@ impl Checkpoint {
     }
 
     fn sources(&self) -> Result<Vec<Source<'static>>, Error> {
+        if is_gguf(&self.path) {
+            return Ok(vec![Source {
+                file: Box::new(GgufFile::open(&self.path)?),
+                rename: &gguf::internal_name,
+            }]);
+        }
         open_all(&weight_files(&self.path)?, &names::internal_name)
     }
+}
+
+/// A file, by its ending; folders may be called anything.
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "gguf") && !path.is_dir()
 }
 
 impl Llava {

@@ -30,3 +30,34 @@ fn q8_0(values: &[f32; 32]) -> [u8; 34] {
     }
     block
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::SafeTensors;
+
+    #[test]
+    fn written_blocks_are_those_of_the_gguf_package() {
+        let golden = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/golden/gguf_files/blocks.safetensors"
+        );
+        let bytes = std::fs::read(golden).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        for block in [Block::F16, Block::Q8_0] {
+            let part = |name: &str| {
+                let name = format!("{}.{name}", block.name());
+                file.tensor(&name).unwrap().data().to_vec()
+            };
+            let values: Vec<f32> = part("values")
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b))
+                .collect();
+            let mut ours = Vec::new();
+            quantise(block, &values, &mut ours);
+            assert_eq!(ours, part("bytes"), "{}", block.name());
+        }
+    }
+}

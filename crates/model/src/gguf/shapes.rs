@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::header::Entry;
 use super::metadata::Metadata;
 use super::names::{ROPE_FACTORS, internal_name};
+use crate::rope::llama3_divisors;
 use crate::{LlavaConfig, TextConfig, TokenIds};
 
 /// Llama 3.1's and 3.2's constants; files keep the factors that follow from them only.
@@ -78,11 +79,7 @@ pub(crate) fn config(
         );
     }
     let context = required("context_length")?;
-    let scaling = match rope_factors {
-        Some(factors) => Some(llama3_scaling(&factors, rope_theta, head_dim)?),
-        None => scaling(metadata, &key, context)?,
-    };
-    let text_config = TextConfig {
+    let mut text_config = TextConfig {
         model_type: architecture.to_owned(),
         hidden_size: hidden,
         intermediate_size: required("feed_forward_length")?,
@@ -97,21 +94,20 @@ pub(crate) fn config(
                 .ok_or("metadata attention.layer_norm_rms_epsilon is absent")?,
         ),
         rope_theta: shortest(rope_theta),
-        rope_scaling: scaling,
+        rope_scaling: scaling(metadata, &key, context)?,
         max_position_embeddings: context,
         attention_bias: architecture == "llama" && attention_bias,
+        mlp_bias: bias("ffn_gate"),
         tie_word_embeddings: shape("output.weight").is_none(),
         bos_token_id: token(metadata, "bos")?.map(TokenIds::One),
         eos_token_id: ends(metadata)?,
         pad_token_id: token(metadata, "padding")?,
         ..TextConfig::default()
     };
-    Ok(LlavaConfig {
-        tie_word_embeddings: text_config.tie_word_embeddings,
-        text_config,
-        vision_config: None,
-        ..LlavaConfig::default()
-    })
+    if let Some(factors) = rope_factors {
+        text_config.rope_scaling = Some(llama3_scaling(&factors, &text_config)?);
+    }
+    Ok(LlavaConfig::text_only(text_config))
 }
 
 /// A decoder with tensors that are not known would give other numbers without them.
@@ -175,39 +171,36 @@ fn scaling(
 }
 
 /// Llama 3's scaling whose factors a file holds: the constants must give these factors.
-fn llama3_scaling(factors: &[f32], theta: f64, head_dim: i64) -> Result<Value, String> {
-    let largest = factors.iter().copied().fold(1.0, f32::max);
-    let expected = llama3_factors(f64::from(largest), theta, head_dim);
-    let same = factors.len() == expected.len()
-        && factors
-            .iter()
-            .zip(&expected)
-            .all(|(a, b)| (a - b).abs() <= 1e-4 * b.abs());
+fn llama3_scaling(factors: &[f32], config: &TextConfig) -> Result<Value, String> {
+    if config.head_dim() != 2 * factors.len() as i64 {
+        return Err(format!(
+            "{ROPE_FACTORS} has {} factors for heads of width {}",
+            factors.len(),
+            config.head_dim()
+        ));
+    }
+    let scaling = json!({
+        "rope_type": "llama3",
+        "factor": factors.iter().copied().fold(1.0, f32::max),
+        "low_freq_factor": LLAMA3_LOW,
+        "high_freq_factor": LLAMA3_HIGH,
+        "original_max_position_embeddings": LLAMA3_CONTEXT,
+    });
+    let config = TextConfig {
+        rope_scaling: Some(scaling.clone()),
+        ..config.clone()
+    };
+    let expected = llama3_divisors(&config).map_err(|e| e.to_string())?;
+    let same = expected.is_some_and(|expected| {
+        let mut pairs = factors.iter().zip(&expected);
+        pairs.all(|(a, b)| (a - b).abs() <= 1e-4 * b.abs())
+    });
     if !same {
         return Err(format!(
             "{ROPE_FACTORS} holds factors that are not those of Llama 3.1 or 3.2"
         ));
     }
-    Ok(json!({
-        "rope_type": "llama3",
-        "factor": largest,
-        "low_freq_factor": LLAMA3_LOW,
-        "high_freq_factor": LLAMA3_HIGH,
-        "original_max_position_embeddings": LLAMA3_CONTEXT,
-    }))
-}
-
-/// What each pair's frequency is divided by in Llama 3's scaling (transformers'
-/// `_compute_llama3_parameters` gives the quotient).
-fn llama3_factors(factor: f64, theta: f64, head_dim: i64) -> Vec<f32> {
-    (0..head_dim / 2)
-        .map(|pair| {
-            let frequency = theta.powf(-2.0 * pair as f64 / head_dim as f64);
-            let turns = LLAMA3_CONTEXT * frequency / std::f64::consts::TAU;
-            let kept = ((turns - LLAMA3_LOW) / (LLAMA3_HIGH - LLAMA3_LOW)).clamp(0.0, 1.0);
-            (1.0 / (kept + (1.0 - kept) / factor)) as f32
-        })
-        .collect()
+    Ok(scaling)
 }
 
 /// The number that was meant by one that was stored as f32: 1e-5, not 9.999999747e-6.
@@ -221,15 +214,26 @@ mod tests {
 
     #[test]
     fn llama_3_scaling_is_recognised_by_its_factors_and_others_are_refused() {
+        let config = TextConfig {
+            rope_theta: 500_000.0,
+            ..TextConfig::default()
+        };
         for factor in [8.0, 32.0] {
-            let mut factors = llama3_factors(factor, 500_000.0, 128);
+            let scaled = TextConfig {
+                rope_scaling: Some(json!({
+                    "rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0,
+                    "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
+                })),
+                ..config.clone()
+            };
+            let mut factors = llama3_divisors(&scaled).unwrap().unwrap();
             assert_eq!((factors[0], factors[63]), (1.0, factor as f32));
-            let found = llama3_scaling(&factors, 500_000.0, 128).unwrap();
+            let found = llama3_scaling(&factors, &config).unwrap();
             assert_eq!(found["factor"].as_f64(), Some(factor));
             factors[30] *= 1.01;
-            assert!(llama3_scaling(&factors, 500_000.0, 128).is_err());
+            assert!(llama3_scaling(&factors, &config).is_err());
         }
-        assert!(llama3_scaling(&[1.0; 4], 500_000.0, 128).is_err());
+        assert!(llama3_scaling(&[1.0; 4], &config).is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::block::Block;
 use super::{names, quantise, vocabulary};
+use crate::rope::{Scaling, llama3_divisors};
 use crate::{Error, Llava, TextConfig, Tokenizer};
 
 /// Where tensors may begin.
@@ -107,7 +108,7 @@ pub fn write_decoder(
         "tokenizer.chat_template".into(),
         Put::Text(model.config().conversation_template.jinja()),
     ));
-    let tensors: Vec<Out> = model
+    let mut tensors: Vec<Out> = model
         .parameters()
         .iter()
         .filter_map(|(name, tensor)| {
@@ -121,14 +122,26 @@ pub fn write_decoder(
             })
         })
         .collect();
+    if let Some(divisors) = llama3_divisors(config)? {
+        tensors.push(Out {
+            name: names::ROPE_FACTORS.to_owned(),
+            tensor: Tensor::f_from_slice(&divisors)?,
+            block: Block::F32,
+            heads: None,
+        });
+    }
     write_file(out, &metadata, &tensors)
 }
 
 /// The decoder's shapes.
 fn shapes(config: &TextConfig, architecture: &str) -> Result<Vec<(String, Put)>, Error> {
     let mut list = Vec::new();
+    // GGUF has no key for a window of attention in these architectures; up to its length there is
+    // no difference.
+    let context = config.max_position_embeddings;
+    let context = config.window().map_or(context, |window| window.min(context));
     for (name, size) in [
-        ("context_length", config.max_position_embeddings),
+        ("context_length", context),
         ("embedding_length", config.hidden_size),
         ("block_count", config.num_hidden_layers),
         ("feed_forward_length", config.intermediate_size),
@@ -146,8 +159,20 @@ fn shapes(config: &TextConfig, architecture: &str) -> Result<Vec<(String, Put)>,
     let eps = "attention.layer_norm_rms_epsilon";
     list.push((eps, Put::F32(config.rms_norm_eps as f32)));
     list.push(("rope.freq_base", Put::F32(config.rope_theta as f32)));
-    if config.rope_scaling.is_some() {
-        return Err(Error::Config("ROPE PENDING".into()));
+    match Scaling::of(config)? {
+        // Llama 3's goes as a tensor.
+        Scaling::Plain | Scaling::Llama3 { .. } => {}
+        Scaling::Linear { factor } => {
+            list.push(("rope.scaling.type", Put::Text("linear".into())));
+            list.push(("rope.scaling.factor", Put::F32(factor as f32)));
+        }
+        _ => {
+            return Err(Error::Config(
+                "text_config.rope_scaling: plain, linear and Llama 3's positions are written as \
+                 GGUF"
+                    .into(),
+            ));
+        }
     }
     Ok(list
         .into_iter()
@@ -262,11 +287,12 @@ fn write_tensor(
                 detail: format!("holds {large}, beyond what f16 can: write q8_0"),
             });
         }
+        let block = tensor.block;
         let converted: Vec<Vec<u8>> = piece
             .par_chunks(TASK)
             .map(|values| {
                 let mut bytes = Vec::new();
-                quantise::quantise(tensor.block, values, &mut bytes);
+                quantise::quantise(block, values, &mut bytes);
                 bytes
             })
             .collect();
