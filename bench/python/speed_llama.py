@@ -61,6 +61,7 @@ def main():
             marker = mtmd.mtmd_get_marker(eye)
             prompt = mtmd.mtmd_input_text()
             prompt.text = b"w1 w2 " + marker + b" " + text
+            prompt.text_len = len(prompt.text)
             prompt.add_special = True
             prompt.parse_special = True
             status = mtmd.mtmd_tokenize(
