@@ -147,11 +147,21 @@ fn every_family_has_the_loss_and_the_gradients_of_transformers() {
 /// The best token after each step, with a cache; the prompt goes in `pieces` runs.
 fn greedy(model: &Llava, embeds: &Tensor, pieces: &[i64], count: usize) -> Vec<i64> {
     tch::no_grad(|| {
-        let mut cache = KvCache::new(0);
+        let shape = &model.config().text_config;
+        let mut cache = KvCache::new(shape, Kind::Float, Device::Cpu).unwrap();
+        cache.reserve(1, 128).unwrap();
+        let mut held = 0;
+        let mut run = |embeds: &Tensor| {
+            let width = embeds.size()[1] as usize;
+            let window = shape.window();
+            let mut extension = cache.extend(0, &[(&[], held)], width, window).unwrap();
+            held += width;
+            let at = extension.positions().unwrap();
+            model.decode(embeds, &at, None, Some(&mut extension)).unwrap()
+        };
         let mut last = Tensor::new();
         for piece in embeds.split_with_sizes(pieces, 1) {
-            let at = positions(cache.len(), piece.size()[1]);
-            last = model.decode(&piece, &at, None, Some(&mut cache)).unwrap();
+            last = run(&piece);
         }
         let mut tokens = Vec::with_capacity(count);
         loop {
@@ -161,9 +171,7 @@ fn greedy(model: &Llava, embeds: &Tensor, pieces: &[i64], count: usize) -> Vec<i
             if tokens.len() == count {
                 return tokens;
             }
-            let next = model.embed(&best.unsqueeze(0)).unwrap();
-            let at = positions(cache.len(), 1);
-            last = model.decode(&next, &at, None, Some(&mut cache)).unwrap();
+            last = run(&model.embed(&best.unsqueeze(0)).unwrap());
         }
     })
 }
