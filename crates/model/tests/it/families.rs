@@ -157,7 +157,9 @@ fn greedy(model: &Llava, embeds: &Tensor, pieces: &[i64], count: usize) -> Vec<i
             let mut extension = cache.extend(0, &[(&[], held)], width, window).unwrap();
             held += width;
             let at = extension.positions().unwrap();
-            model.decode(embeds, &at, None, Some(&mut extension)).unwrap()
+            model
+                .decode(embeds, &at, None, Some(&mut extension))
+                .unwrap()
         };
         let mut last = Tensor::new();
         for piece in embeds.split_with_sizes(pieces, 1) {
@@ -217,15 +219,13 @@ fn a_window_hides_what_lies_before_it_under_any_mask_and_in_any_row() {
         .detach();
     let tokens = embeds.size()[1];
     let at = positions(0, tokens);
-    let run = |mask: Option<&Tensor>, cache: Option<&mut KvCache>| {
-        model.decode(&embeds, &at, mask, cache).unwrap()
-    };
-    let plain = run(None, None);
+    let run = |mask: Option<&Tensor>| model.decode(&embeds, &at, mask, None).unwrap();
+    let plain = run(None);
     let causal = Tensor::ones([tokens, tokens], (Kind::Bool, Device::Cpu)).tril(0);
     let added = Tensor::zeros([1, 1, tokens, tokens], (Kind::Float, Device::Cpu))
         .masked_fill(&causal.logical_not(), f64::NEG_INFINITY);
     for mask in [&causal, &added] {
-        assert!(error(&run(Some(mask), None), &plain) < TOLERANCE);
+        assert!(error(&run(Some(mask)), &plain) < TOLERANCE);
     }
     // Two layers, each of which sees 11 tokens back: the first token reaches 22 further, not 23.
     let changed = embeds.copy();
@@ -237,19 +237,24 @@ fn a_window_hides_what_lies_before_it_under_any_mask_and_in_any_row() {
         moved.narrow(0, 23, tokens - 23).max().double_value(&[]),
         0.0
     );
-    // Rows that trade places in the cache keep their keys' positions.
-    let mut cache = KvCache::new(0);
-    let half = embeds.narrow(1, 0, 20);
-    let shifted = Tensor::cat(&[positions(0, 20), positions(9, 20)], 0);
-    let _ = model
-        .decode(&half, &shifted, None, Some(&mut cache))
-        .unwrap();
-    cache.select_rows(&[1, 0], 0).unwrap();
-    let rest = embeds.narrow(1, 20, 5).flip([0]);
-    let next = Tensor::cat(&[positions(29, 5), positions(20, 5)], 0);
-    let found = model.decode(&rest, &next, None, Some(&mut cache)).unwrap();
-    let wanted = plain.narrow(1, 20, 5).flip([0]);
-    assert!(error(&found, &wanted) < TOLERANCE);
+    // Through a cache, several tokens at a time and one at a time.
+    let text = &model.config().text_config;
+    for steps in [[20, 5], [24, 1]] {
+        let mut cache = KvCache::new(text, Kind::Float, Device::Cpu).unwrap();
+        cache.reserve(2, 25).unwrap();
+        let mut held = 0;
+        for width in steps {
+            let rows = [(&[][..], held), (&[][..], held)];
+            let mut run = cache.extend(0, &rows, width, text.window()).unwrap();
+            let (from, width) = (held as i64, width as i64);
+            let at = run.positions().unwrap();
+            let new = embeds.narrow(1, from, width);
+            let found = model.decode(&new, &at, None, Some(&mut run)).unwrap();
+            let off = error(&found, &plain.narrow(1, from, width));
+            assert!(off < TOLERANCE, "{steps:?}: {off}");
+            held += width as usize;
+        }
+    }
 }
 
 #[test]

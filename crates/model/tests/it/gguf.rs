@@ -350,15 +350,23 @@ proptest! {
 /// Logits after each of a prompt's continuations in turn: `next` gives the token to go on with, or
 /// `None` to end.
 fn go_on(model: &Llava, embeds: &Tensor, mut next: impl FnMut(&Tensor) -> Option<i64>) {
-    let mut cache = KvCache::new(0);
+    let text = &model.config().text_config;
+    let mut cache = KvCache::new(text, Kind::Float, Device::Cpu).unwrap();
     let mut embeds = embeds.shallow_clone();
+    let mut held = 0;
     loop {
-        let width = embeds.size()[1];
-        let start = cache.len();
-        let positions = Tensor::arange_start(start, start + width, (Kind::Int64, Device::Cpu));
-        let hidden = model
-            .decode(&embeds, &positions.unsqueeze(0), None, Some(&mut cache))
+        let width = embeds.size()[1] as usize;
+        cache
+            .reserve(1, (held + width).next_multiple_of(256))
             .unwrap();
+        let mut run = cache
+            .extend(0, &[(&[], held)], width, text.window())
+            .unwrap();
+        let positions = run.positions().unwrap();
+        let hidden = model
+            .decode(&embeds, &positions, None, Some(&mut run))
+            .unwrap();
+        held += width;
         let logits = tch::no_grad(|| model.logits(&hidden.select(1, -1)).unwrap());
         let Some(token) = next(&logits.squeeze_dim(0)) else {
             return;
