@@ -61,7 +61,7 @@ mod student {
     use chat::{ChatModel, Error, Finish, Reply, Request, Role};
     use model::{
         Checkpoint, EngineLimits, GenerateOptions, Generated, Generator, LoadOptions, Part, Pixels,
-        RequestId, Sampling, Speaker, Turn,
+        Quantisation, RequestId, Sampling, Speaker, Turn,
     };
 
     /// A checkpoint that answers.
@@ -82,7 +82,8 @@ mod student {
         ) -> Result<Student, model::Error> {
             tch::set_num_threads(i32::try_from(threads).unwrap_or(1));
             let checkpoint = Checkpoint::open(folder)?;
-            let (llava, _) = checkpoint.load(&LoadOptions::default())?;
+            let (llava, _) =
+                checkpoint.load_answering(&LoadOptions::default(), Quantisation::None)?;
             let generator = Generator::with(
                 llava,
                 checkpoint.tokenizer()?,

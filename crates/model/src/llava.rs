@@ -20,6 +20,7 @@ pub struct Llava {
     /// Low-rank updates that are in use beside the weights.
     adapter: Option<Adapter>,
     /// The files that tensors of a model for answering lie in.
+    #[expect(dead_code, reason = "kept for the tensors that lie in them")]
     files: Vec<Box<dyn TensorFile>>,
     /// `None` in a model that reads text only.
     vision: Vision,

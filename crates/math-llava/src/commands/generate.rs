@@ -148,7 +148,11 @@ mod torch {
     impl Writer {
         /// Writes a piece at once.
         pub fn piece(&mut self, piece: &str) -> std::io::Result<()> {
-            let piece = if self.begun { piece } else { piece.trim_start() };
+            let piece = if self.begun {
+                piece
+            } else {
+                piece.trim_start()
+            };
             self.begun |= !piece.is_empty();
             let mut out = std::io::stdout().lock();
             out.write_all(piece.as_bytes())?;

@@ -15,7 +15,7 @@ mod text;
 
 use std::collections::HashMap;
 
-use crate::{Error, KvCache, Llava, Part, Preprocessor, PromptForm, Tokenizer};
+use crate::{Error, KvCache, Llava, Part, Preprocessor, PromptForm, Quantisation, Tokenizer};
 
 pub use engine::{Engine, EngineLimits, PrefillCounts};
 pub use request::{Event, Finish, GenerateOptions, Generated, Logprobs, Request, RequestId};
@@ -32,15 +32,16 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Takes a copy of the weights in the model's compute type (where they have it already, the same
-    /// memory), with the preprocessing and the form of prompts that its configuration states.
+    /// Takes a copy of the model, ready to answer in its compute type, with the preprocessing and the
+    /// form of prompts that its configuration states.
     ///
     /// # Errors
     /// A tokenizer of another model.
     pub fn new(model: &Llava, tokenizer: Tokenizer) -> Result<Generator, Error> {
         let preprocessor = Preprocessor::new(model.config());
         let form = PromptForm::Named(model.config().conversation_template);
-        Generator::with(model.frozen(model.compute)?, tokenizer, preprocessor, form)
+        let model = model.answering(model.compute, Quantisation::None)?;
+        Generator::with(model, tokenizer, preprocessor, form)
     }
 
     /// A generator of these parts; `model` needs no gradients.

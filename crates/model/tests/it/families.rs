@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use model::{KvCache, Llava, LlavaConfig, Segment};
+use model::{Checkpoint, KvCache, Llava, LlavaConfig, LoadOptions, Quantisation, Segment};
 use tch::{Device, Kind, Tensor};
 
 use super::{error, golden, tensors};
@@ -158,7 +158,9 @@ fn greedy(model: &Llava, embeds: &Tensor, pieces: &[i64], count: usize) -> Vec<i
             let mut extension = cache.extend(0, &[(&[], held)], width, window).unwrap();
             held += width;
             let at = extension.positions().unwrap();
-            model.decode(embeds, &at, None, Some(&mut extension)).unwrap()
+            model
+                .decode(embeds, &at, None, Some(&mut extension))
+                .unwrap()
         };
         let mut last = Tensor::new();
         for piece in embeds.split_with_sizes(pieces, 1) {
@@ -241,7 +243,9 @@ fn a_window_hides_what_lies_before_it_under_any_mask_and_in_any_row() {
     let mut cache = KvCache::new(shape, Kind::Float, Device::Cpu).unwrap();
     cache.reserve(2, 40).unwrap();
     let extend = |cache: &mut KvCache, rows: &[(&[Rc<Segment>], usize)], from: i64, width: i64| {
-        let mut extension = cache.extend(0, rows, width as usize, shape.window()).unwrap();
+        let mut extension = cache
+            .extend(0, rows, width as usize, shape.window())
+            .unwrap();
         let at = extension.positions().unwrap();
         let new = embeds.narrow(1, from, width);
         let found = model.decode(&new, &at, None, Some(&mut extension)).unwrap();
@@ -288,5 +292,45 @@ fn a_family_writes_the_config_it_was_read_from() {
         assert_eq!(count as i64, config.parameter_count(), "{name}");
         let finite = |t: &Tensor| t.isfinite().all().int64_value(&[]) == 1;
         assert!(model.parameters().iter().all(|(_, t)| finite(t)), "{name}");
+    });
+}
+
+/// Packed in memory, and packed while it is read.
+fn ready(folder: &Path, kind: Kind) -> [Llava; 2] {
+    let (model, _) = open(folder);
+    let options = LoadOptions {
+        kind,
+        ..LoadOptions::default()
+    };
+    let checkpoint = Checkpoint::open(folder).unwrap();
+    let (read, report) = checkpoint
+        .load_answering(&options, Quantisation::None)
+        .unwrap();
+    assert!(report.missing.is_empty() && report.not_finite.is_empty());
+    [model.answering(kind, Quantisation::None).unwrap(), read]
+}
+
+#[test]
+fn every_family_made_ready_to_answer_has_the_same_numbers() {
+    each_family(|name, folder| {
+        let expected = tensors(&folder.join("golden.safetensors"));
+        let (ids, pixels) = (&expected["input_ids"], expected.get("pixel_values"));
+        let wanted = &expected["logits"];
+        for model in ready(folder, Kind::Float) {
+            assert!(model.parameters().is_empty());
+            let (_, embeds) = tch::no_grad(|| embed(&model, ids, pixels));
+            let (_, logits) = forward(&model, &embeds);
+            let off = error(&every_eighth(&logits), wanted);
+            assert!(off < TOLERANCE, "{name}: logits are off by {off}");
+        }
+        for model in ready(folder, Kind::BFloat16) {
+            let (_, embeds) = tch::no_grad(|| embed(&model, ids, pixels));
+            let (found, wanted) = (
+                every_eighth(&forward(&model, &embeds).1).flatten(0, -1),
+                wanted.flatten(0, -1),
+            );
+            let cosine = found.dot(&wanted) / (found.norm() * wanted.norm());
+            assert!(cosine.double_value(&[]) > 0.999, "{name}: {cosine:?}");
+        }
     });
 }
