@@ -8,6 +8,7 @@ mod agreement;
 mod checkpoint;
 mod generation;
 mod images;
+mod text;
 mod tokens;
 mod vit;
 
