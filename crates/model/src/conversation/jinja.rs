@@ -90,6 +90,7 @@ pub(super) fn render(source: &str, context: &Context) -> Result<String, Error> {
 fn described(error: &minijinja::Error) -> String {
     match (error.kind(), error.detail()) {
         (ErrorKind::OutOfFuel, _) => "takes too many steps".to_owned(),
+        (ErrorKind::WriteFailure, _) => "writes too much".to_owned(),
         (_, Some(detail)) => match error.line() {
             Some(line) => format!("line {line}: {detail}"),
             None => detail.to_owned(),
@@ -106,14 +107,6 @@ fn render_here(source: &str, context: &Context) -> Result<String, minijinja::Err
     environment.set_syntax(syntax.build()?);
     environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.set_formatter(|out, state, value| {
-        match value.kind() {
-            ValueKind::None => out.write_str("None")?,
-            ValueKind::Bool => out.write_str(if value.is_true() { "True" } else { "False" })?,
-            _ => return minijinja::escape_formatter(out, state, value),
-        }
-        Ok(())
-    });
     environment.add_filter("tojson", to_json);
     environment.add_function("raise_exception", |message: String| -> Result<Value, _> {
         Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
@@ -225,7 +218,8 @@ fn write_json(
     let comma = if indent.is_some() { "," } else { ", " };
     match value.kind() {
         ValueKind::None => out.push_str("null"),
-        ValueKind::Bool | ValueKind::Number => out.push_str(&value.to_string()),
+        ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
+        ValueKind::Number => out.push_str(&value.to_string()),
         ValueKind::String => out.push_str(&quoted(value.as_str().unwrap_or_default())),
         ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => {
             let map = value.kind() == ValueKind::Map;
