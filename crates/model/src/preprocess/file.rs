@@ -126,7 +126,7 @@ impl ProcessorFile {
                     "asks for images that are not square: set do_center_crop, or do_pad",
                 ));
             }
-            (Sized::Shortest(shortest), Some(side)) => (side, Fit::Crop { shortest: shortest as usize }),
+            (Sized::Shortest(shortest), Some(side)) => (side, Fit::Crop { shortest: self.side(shortest)? }),
             (Sized::Both(size, _), Some(side)) if size == side => (side, Fit::Stretch),
             (Sized::Both(size, _), Some(side)) => {
                 let detail = format!("stretches to {size} and crops to {side}: set size alone");

@@ -8,7 +8,7 @@
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use sample::pixels::Fault;
 
@@ -31,10 +31,11 @@ pub(super) fn square(
     let rows = match fit {
         Fit::Crop { shortest } => {
             let shortest = u32::try_from(shortest).unwrap_or(u32::MAX);
-            let (to_width, to_height) = scaled(width, height, shortest);
-            let rows = passes.rows(&from, to_width)?;
-            let whole = passes.columns(&rows, to_height)?;
-            return Ok(centre(whole.pixels(), to_width, to_height, side));
+            let (across, down) = scaled(width, height, shortest);
+            let (across, down) = (Middle::of(across, side), Middle::of(down, side));
+            let rows = passes.cut_rows(&from, across)?;
+            let middle = passes.cut_columns(&rows, down)?;
+            return Ok(between(middle.pixels(), across, down, side));
         }
         Fit::Stretch => passes.rows(&from, side)?,
         Fit::Pad if width >= height => {
@@ -65,26 +66,50 @@ fn scaled(width: u32, height: u32, shortest: u32) -> (u32, u32) {
     }
 }
 
-/// The middle of an image, with black where it is smaller: `center_crop` of transformers.
-fn centre(pixels: &[U8x3], width: u32, height: u32, side: u32) -> Vec<U8x3> {
-    let (width, height, side) = (width as usize, height as usize, side as usize);
-    // Where the image is smaller, the odd pixel of the border is before it.
-    let span = |length: usize| {
-        if length >= side {
-            ((length - side) / 2, 0, side)
+/// The middle `side` pixels of a scaled length: `center_crop` of transformers.
+#[derive(Clone, Copy)]
+struct Middle {
+    /// Pixels of the scaled image along this side.
+    scaled: u32,
+    /// The first of them that is wanted.
+    from: u32,
+    /// Where it stands in the result.
+    to: u32,
+    /// How many are wanted.
+    count: u32,
+}
+
+impl Middle {
+    fn of(scaled: u32, side: u32) -> Middle {
+        let (from, to) = if scaled >= side {
+            ((scaled - side) / 2, 0)
         } else {
-            (0, (side - length).div_ceil(2), length)
-        }
-    };
-    let (from_x, to_x, across) = span(width);
-    let (from_y, to_y, down) = span(height);
-    let mut out = vec![U8x3::new([0; 3]); side * side];
-    for row in 0..down {
-        let from = (from_y + row) * width + from_x;
-        let to = (to_y + row) * side + to_x;
-        if let (Some(to), Some(from)) =
-            (out.get_mut(to..to + across), pixels.get(from..from + across))
-        {
+            // Of a border that is odd, the larger half is before the image.
+            (0, (side - scaled).div_ceil(2))
+        };
+        let count = scaled.min(side);
+        Middle { scaled, from, to, count }
+    }
+
+    /// What of an image's side becomes the middle: where it begins, and its length.
+    fn source(self, length: u32) -> (f64, f64) {
+        let scale = f64::from(length) / f64::from(self.scaled.max(1));
+        let start = f64::from(self.from) * scale;
+        let most = f64::from(length) - start;
+        (start, (f64::from(self.count) * scale).min(most))
+    }
+}
+
+/// The middle of an image with black around it where it is smaller than the square.
+fn between(pixels: &[U8x3], across: Middle, down: Middle, side: u32) -> Vec<U8x3> {
+    if across.count == side && down.count == side {
+        return pixels.to_vec();
+    }
+    let mut out = vec![U8x3::new([0; 3]); side as usize * side as usize];
+    let rows = pixels.chunks_exact(across.count.max(1) as usize);
+    let below = out.chunks_exact_mut(side.max(1) as usize).skip(down.to as usize);
+    for (to, from) in below.zip(rows) {
+        if let Some(to) = to.get_mut(across.to as usize..across.to as usize + from.len()) {
             to.copy_from_slice(from);
         }
     }
@@ -115,7 +140,7 @@ impl Passes {
 
     fn resize(
         &mut self,
-        from: &impl fast_image_resize::ImageView<Pixel = U8x3>,
+        from: &impl ImageView<Pixel = U8x3>,
         to: &mut TypedImage<U8x3>,
     ) -> Result<(), Fault> {
         self.resizer
@@ -128,7 +153,7 @@ impl Passes {
         from: &TypedImageRef<U8x3>,
         width: u32,
     ) -> Result<TypedImage<'static, U8x3>, Fault> {
-        let mut to = TypedImage::new(width, fast_image_resize::ImageView::height(from));
+        let mut to = TypedImage::new(width, from.height());
         self.resize(from, &mut to)?;
         Ok(to)
     }
@@ -138,9 +163,35 @@ impl Passes {
         from: &TypedImage<U8x3>,
         height: u32,
     ) -> Result<TypedImage<'static, U8x3>, Fault> {
-        let mut to = TypedImage::new(fast_image_resize::ImageView::width(from), height);
+        let mut to = TypedImage::new(from.width(), height);
         self.resize(from, &mut to)?;
         Ok(to)
+    }
+
+    fn cut_rows(
+        &mut self,
+        from: &TypedImageRef<U8x3>,
+        part: Middle,
+    ) -> Result<TypedImage<'static, U8x3>, Fault> {
+        let (width, height) = (from.width(), from.height());
+        let (start, length) = part.source(width);
+        let options = self.options.crop(start, 0.0, length, f64::from(height));
+        let mut to = TypedImage::new(part.count, height);
+        let done = self.resizer.resize_typed(from, &mut to, &options);
+        done.map(|()| to).map_err(broken)
+    }
+
+    fn cut_columns(
+        &mut self,
+        from: &TypedImage<U8x3>,
+        part: Middle,
+    ) -> Result<TypedImage<'static, U8x3>, Fault> {
+        let (width, height) = (from.width(), from.height());
+        let (start, length) = part.source(height);
+        let options = self.options.crop(0.0, start, f64::from(width), length);
+        let mut to = TypedImage::new(width, part.count);
+        let done = self.resizer.resize_typed(from, &mut to, &options);
+        done.map(|()| to).map_err(broken)
     }
 
     /// [`Passes::rows`] of an image that has `before` pixels of padding to its left, and as many or
@@ -153,7 +204,6 @@ impl Passes {
         width: u32,
         pad: [u8; 3],
     ) -> Result<TypedImage<'static, U8x3>, Fault> {
-        use fast_image_resize::ImageView;
         let (own, height) = (from.width() as usize, from.height() as usize);
         let (before, across, side_) = (before as usize, width as usize, side as usize);
         let mut rows = vec![U8x3::new(pad); side_ * height];
