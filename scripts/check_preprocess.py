@@ -1,13 +1,14 @@
 """Compares the preprocessing of images with PIL's, on any folder.
 
     cargo build --release -p model --example preprocess
-    pip install pillow numpy
+    pip install pillow==11.3.0 numpy
     python scripts/check_preprocess.py target/release/examples/preprocess FOLDER... [--side 336]
         [--fit pad|crop|stretch] [--each N]
 
 For every image below the folders it takes the bytes before normalisation from both and prints the
 largest difference in levels and the share of bytes that differ: one line for each image whose
-difference is above one, and a table over all. Exits with 1 where there is such an image.
+difference is above one, and a table over all. (Pillow 13 resizes the columns of some images first,
+which other versions never do; padded images are square, where it makes no difference.) Exits with 1 where there is such an image.
 """
 
 import argparse

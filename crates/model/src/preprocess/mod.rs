@@ -154,8 +154,8 @@ impl Preprocessor {
         let (red, rest) = bytes.split_at_mut(side * side);
         let (green, blue) = rest.split_at_mut(side * side);
         let planes = red.iter_mut().zip(green).zip(blue);
-        for (((red, green), blue), pixel) in planes.zip(&resized) {
-            [*red, *green, *blue] = pixel.0;
+        for (((red, green), blue), pixel) in planes.zip(resized.as_chunks::<3>().0) {
+            [*red, *green, *blue] = *pixel;
         }
         Ok(Pixels { side, bytes })
     }
@@ -173,11 +173,9 @@ impl Preprocessor {
     /// Normalised pixel values, [images, 3, side, side] in f32.
     pub fn normalise(&self, images: &[&Pixels], device: Device) -> Result<Tensor, Error> {
         let plane = self.side * self.side;
-        let tables: [Vec<f32>; 3] = std::array::from_fn(|channel| {
+        let tables: [[f32; 256]; 3] = std::array::from_fn(|channel| {
             let (mean, std) = (self.mean[channel], self.std[channel]);
-            (0..=255u8)
-                .map(|v| ((f64::from(v) / 255.0 - mean) / std) as f32)
-                .collect()
+            std::array::from_fn(|value| ((value as f64 / 255.0 - mean) / std) as f32)
         });
         let mut values = vec![0f32; images.len() * 3 * plane];
         if let Some(wrong) = images.iter().find(|i| i.bytes.len() != 3 * plane) {

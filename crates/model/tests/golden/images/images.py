@@ -1,12 +1,15 @@
 """Makes the goldens of this folder: images of every mode, and what transformers' processors see.
 
-    pip install torch==2.11.0 transformers==4.57.1 pillow==13.0.0 numpy safetensors
+    pip install torch==2.11.0 transformers==4.57.1 pillow==11.3.0 numpy safetensors
     python images.py
 
 `pixels.safetensors` has, for `IMAGE.FIT`, the bytes before rescaling, [3, 28, 28]: `pad` is
 LlavaImageProcessor's with `do_pad`, `crop` CLIPImageProcessor's, `stretch` SiglipImageProcessor's,
 `dino` that of DINOv2's folders (BitImageProcessor, shorter side 32, middle 28). Pictures are drawn
 with hard edges, where filters differ most.
+
+Pillow 13 resizes the columns of some images before their rows, where that is less work; what LLaVA
+and the towers were trained with resized rows first, and so did every Pillow until then.
 """
 
 import pathlib
