@@ -1,5 +1,5 @@
-//! LLaVA: a CLIP vision tower, a GELU projector and a LLaMA decoder, from pixels to text; and the
-//! ViT classifier that grades images.
+//! LLaVA: a vision tower (CLIP, SigLIP, DINOv2), a projector and a decoder (LLaMA, Mistral, Qwen2),
+//! from pixels to text; and the ViT classifier that grades images.
 //!
 //! The numbers are those of Hugging Face's `LlavaForConditionalGeneration`, and so are the
 //! checkpoint folders: what is trained here loads there, and the reverse. Training builds on the
@@ -18,13 +18,18 @@ mod cpu;
 mod decoder;
 mod encoder;
 mod generate;
+pub mod gguf;
 mod kv_cache;
 mod layers;
 mod llava;
 mod logits;
+mod lora;
 mod parameters;
+mod placement;
 mod precision;
 mod preprocess;
+mod quantise;
+mod rope;
 pub mod schedule;
 mod tokenizer;
 pub mod training_state;
@@ -38,12 +43,18 @@ pub use config::{FeatureSelect, LlavaConfig, TextConfig, TokenIds, VisionConfig}
 pub use conversation::{
     ChatTemplate, ConversationTokens, Part, PromptForm, Speaker, Template, Turn, conversation_tokens,
 };
-pub use generate::{Finish, Generated, Generator, Question};
-pub use kv_cache::KvCache;
+pub use generate::{
+    Engine, EngineLimits, Event, Finish, GenerateOptions, Generated, Generator, Logprobs,
+    PrefillCounts, Request, RequestId, Sampling, TokenLogprob,
+};
+pub use kv_cache::{Extension, KvCache, Segment};
 pub use llava::{Llava, merge_image_features};
 pub use logits::write_logits;
+pub use lora::Adapter;
+pub use placement::Placement;
 pub use precision::{Precision, cpu_has_bf16};
 pub use preprocess::{CLIP_MEAN, CLIP_STD, Fit, Pixels, Preprocessor, Resample};
+pub use quantise::Quantisation;
 pub use tokenizer::{
     IMAGE_PLACEHOLDER, SPECIAL_TOKENS, SpecialTokens, Tokenizer, sentencepiece, train_bpe,
 };

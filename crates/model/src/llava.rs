@@ -1,21 +1,29 @@
 //! The model as a whole: what a trainer and a generator call.
 
-use std::collections::HashMap;
+use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
 use crate::decoder::Decoder;
-use crate::layers::Named;
+use crate::kv_cache::Extension;
+use crate::layers::{Named, Ready};
+use crate::lora::HEAD;
 use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
-use crate::{Error, KvCache, LlavaConfig};
+use crate::weights::{Reader, TensorFile};
+use crate::{Adapter, Error, LlavaConfig, LoadReport, Quantisation};
 
-/// LLaVA-1.5: tower, projector, decoder.
+/// LLaVA: tower, projector, decoder.
 pub struct Llava {
     config: LlavaConfig,
     parameters: Vec<(String, Tensor)>,
+    /// Low-rank updates that are in use beside the weights.
+    adapter: Option<Adapter>,
+    /// The files that tensors of a model for answering lie in.
+    #[expect(dead_code, reason = "kept for the tensors that lie in them")]
+    files: Vec<Box<dyn TensorFile>>,
     /// `None` in a model that reads text only.
-    vision: Option<(VisionTower, Projector)>,
+    vision: Vision,
     decoder: Decoder,
     device: Device,
     /// The type of all matrix products: [`Kind::Float`] or [`Kind::BFloat16`]. Weights stay in
@@ -45,26 +53,104 @@ impl Llava {
         for (_, tensor) in &parameters {
             let _ = tensor.f_set_requires_grad(trainable)?;
         }
-        let named: HashMap<&str, &Tensor> = parameters
-            .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor))
-            .collect();
-        let named = Named(named);
-        let vision = match &config.vision_config {
-            Some(vision) => Some((
-                VisionTower::new(&config, vision, &named)?,
-                Projector::new(&config, &named)?,
-            )),
-            None => None,
-        };
+        Llava::assemble(config, parameters, None, device)
+    }
+
+    /// Puts a model together from tensors that are ready to be used, with an adapter's updates
+    /// beside its linear layers.
+    fn assemble(
+        config: LlavaConfig,
+        parameters: Vec<(String, Tensor)>,
+        adapter: Option<Adapter>,
+        device: Device,
+    ) -> Result<Llava, Error> {
+        let named = Named::new(&parameters, adapter.as_ref());
+        let (vision, mut decoder) = parts(&config, &named, device, None)?;
+        if config.text_config.tie_word_embeddings
+            && let Some(adapter) = &adapter
+        {
+            decoder.head.low_rank = adapter.low_rank(HEAD);
+        }
         Ok(Llava {
             vision,
-            decoder: Decoder::new(&config, &named, device)?,
+            decoder,
             parameters,
+            adapter,
+            files: Vec::new(),
             config,
             device,
             compute: Kind::Float,
         })
+    }
+
+    /// A model that answers, from files: each layer is packed before the next is read, so that the
+    /// weights are in memory once. `origin` is what messages name.
+    pub(crate) fn read_answering(
+        config: LlavaConfig,
+        reader: Reader,
+        origin: &Path,
+        device: Device,
+        (kind, how): (Kind, Quantisation),
+    ) -> Result<(Llava, LoadReport), Error> {
+        let read = |name: &str| reader.read(name);
+        let (vision, decoder) = parts(&config, &Named::read(&read), device, Some((kind, how)))?;
+        let (files, report) = reader.finish(origin);
+        let model = Llava {
+            vision,
+            decoder,
+            parameters: Vec::new(),
+            adapter: None,
+            files,
+            config,
+            device,
+            compute: kind,
+        };
+        Ok((model, report))
+    }
+
+    /// The same model with an adapter in use. The model's own weights are the same tensors, and no
+    /// longer get gradients; the adapter's do where `trainable`.
+    ///
+    /// # Errors
+    /// An adapter for other layers or shapes.
+    pub fn with_adapter(self, adapter: Adapter, trainable: bool) -> Result<Llava, Error> {
+        adapter.check(&self.config, &self.parameters)?;
+        let mut parameters = self.parameters;
+        for (_, tensor) in &parameters {
+            let _ = tensor.f_set_requires_grad(false)?;
+        }
+        adapter.replace(&mut parameters)?;
+        let adapter = adapter.to_device(self.device, &parameters)?;
+        for (_, tensor) in adapter.parameters() {
+            let _ = tensor.f_set_requires_grad(trainable)?;
+        }
+        let mut model = Llava::assemble(self.config, parameters, Some(adapter), self.device)?;
+        model.compute = self.compute;
+        Ok(model)
+    }
+
+    /// The model with an adapter's updates added to its weights for good. Weights that have an
+    /// update become new tensors, one at a time.
+    ///
+    /// # Errors
+    /// An adapter for other layers or shapes, or for an output layer that is the embedding.
+    pub fn merged(self, adapter: &Adapter) -> Result<Llava, Error> {
+        adapter.check(&self.config, &self.parameters)?;
+        let (config, device, compute) = (self.config, self.device, self.compute);
+        let mut parameters = self.parameters;
+        // The layers hold on to the old weights.
+        drop((self.vision, self.decoder));
+        let trainable = parameters.iter().any(|(_, tensor)| tensor.requires_grad());
+        adapter.replace(&mut parameters)?;
+        adapter.merge(&mut parameters)?;
+        let mut model = Llava::from_parameters(config, parameters, device, trainable)?;
+        model.compute = compute;
+        Ok(model)
+    }
+
+    /// The adapter in use, whose tensors training changes.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
     }
 
     /// A copy for answering: weights cast to `compute` once, without gradients. Where nothing needs
@@ -74,11 +160,36 @@ impl Llava {
             .parameters
             .iter()
             .map(|(name, tensor)| Ok((name.clone(), tensor.f_detach()?.f_to_kind(compute)?)))
-            .collect::<Result<_, Error>>()?;
-        let mut model =
-            Llava::from_parameters(self.config.clone(), parameters, self.device, false)?;
+            .collect::<Result<Vec<_>, Error>>()?;
+        let adapter = match &self.adapter {
+            Some(adapter) => Some(adapter.frozen(compute)?),
+            None => None,
+        };
+        let mut model = Llava::assemble(self.config.clone(), parameters, adapter, self.device)?;
         model.compute = compute;
         Ok(model)
+    }
+
+    /// The same model made ready to answer in `kind`: products that begin alike in one, weights
+    /// packed for the processor, the decoder's quantised where asked (on a CPU). It has no gradients
+    /// and no [`Llava::parameters`]; the weights it was made of are given up one by one.
+    pub fn into_answering(self, kind: Kind, how: Quantisation) -> Result<Llava, Error> {
+        drop(self.parameters);
+        Ok(Llava {
+            vision: match self.vision {
+                Some((tower, projector)) => Some((tower.packed(kind)?, projector.packed(kind)?)),
+                None => None,
+            },
+            decoder: self.decoder.packed(kind, how)?,
+            parameters: Vec::new(),
+            compute: kind,
+            ..self
+        })
+    }
+
+    /// [`Llava::into_answering`] of a model that is needed further on.
+    pub fn answering(&self, kind: Kind, how: Quantisation) -> Result<Llava, Error> {
+        self.frozen(self.compute)?.into_answering(kind, how)
     }
 
     /// Shapes and token ids.
@@ -102,13 +213,12 @@ impl Llava {
     /// Tower and projector: normalised pixels [images, 3, side, side] to
     /// [images, image tokens, hidden].
     pub fn image_features(&self, pixel_values: &Tensor) -> Result<Tensor, Error> {
-        let (Some((tower, projector)), Some(vision)) = (&self.vision, &self.config.vision_config)
-        else {
+        let Some((tower, projector)) = &self.vision else {
             return Err(Error::Shape(
                 "this model reads text only: it has no vision tower".into(),
             ));
         };
-        let side = vision.image_size;
+        let side = self.config.image_side();
         let size = pixel_values.size();
         if size.len() != 4 || size[1..] != [3, side, side] {
             return Err(Error::Shape(format!(
@@ -124,11 +234,12 @@ impl Llava {
     /// Token ids [batch, tokens] to embeddings [batch, tokens, hidden]. Ids outside the vocabulary
     /// are an error.
     pub fn embed(&self, ids: &Tensor) -> Result<Tensor, Error> {
-        // The original LLaVA's placeholder has no row; image features replace whatever stands there.
-        let ids = if self.config.image_token_index == crate::IMAGE_PLACEHOLDER {
-            ids.f_masked_fill(&ids.f_eq(crate::IMAGE_PLACEHOLDER)?, 0)?
-        } else {
+        // An image token need not have a row; image features replace whatever stands there.
+        let image = self.config.image_token_index;
+        let ids = if (0..self.config.text_config.vocab_size).contains(&image) {
             ids.shallow_clone()
+        } else {
+            ids.f_masked_fill(&ids.f_eq(image)?, 0)?
         };
         let rows = Tensor::f_embedding(&self.decoder.embedding, &ids, -1, false, false)?;
         Ok(rows.f_to_kind(self.compute)?)
@@ -137,15 +248,15 @@ impl Llava {
     /// Runs the decoder; the result has the final norm applied, [batch, tokens, hidden].
     ///
     /// `positions` is [batch, tokens] (i64; one row serves all of a batch). `mask` must broadcast
-    /// to [batch, 1, tokens, cached + tokens]: true where a token may look, or numbers added to the
-    /// scores; without it each token sees the cached ones and those not after it. With a cache no
-    /// gradients are recorded.
+    /// to [batch, 1, tokens, tokens]: true where a token may look, or numbers added to the scores;
+    /// without it each token sees those not after it. With a cache, the extension says what tokens
+    /// see, and no gradients are recorded.
     pub fn decode(
         &self,
         embeds: &Tensor,
         positions: &Tensor,
         mask: Option<&Tensor>,
-        cache: Option<&mut KvCache>,
+        cache: Option<&mut Extension>,
     ) -> Result<Tensor, Error> {
         self.decode_seeing_layers(embeds, positions, mask, cache, |_| ())
     }
@@ -156,7 +267,7 @@ impl Llava {
         embeds: &Tensor,
         positions: &Tensor,
         mask: Option<&Tensor>,
-        cache: Option<&mut KvCache>,
+        cache: Option<&mut Extension>,
         each_layer: impl FnMut(&Tensor),
     ) -> Result<Tensor, Error> {
         let size = embeds.size();
@@ -200,6 +311,28 @@ impl Llava {
             self.config.image_token_index,
         )
     }
+}
+
+type Vision = Option<(VisionTower, Projector)>;
+
+fn parts(
+    config: &LlavaConfig,
+    named: &Named,
+    device: Device,
+    ready: Ready,
+) -> Result<(Vision, Decoder), Error> {
+    let vision = match &config.vision_config {
+        Some(vision) => {
+            let tower = VisionTower::new(config, vision, named, ready)?;
+            let projector = Projector::new(config, named)?;
+            Some(match ready {
+                Some((kind, _)) => (tower, projector.packed(kind)?),
+                None => (tower, projector),
+            })
+        }
+        None => None,
+    };
+    Ok((vision, Decoder::new(config, named, device, ready)?))
 }
 
 /// Replaces the embeddings [batch, tokens, hidden] at `image_token` positions of `ids`

@@ -5,14 +5,13 @@
 //! token's output is computed. Two classifiers may share one tower ([`Vit::sharing_tower`]): its
 //! features are then computed once for both.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{pretty, write_safetensors};
 use crate::encoder::{
-    EncoderLayer, Gelu, LayerNames, LayerShape, add_class_and_positions, embed_patches,
+    Activation, EncoderLayer, LayerNames, LayerShape, add_class_and_positions, embed_patches,
 };
 use crate::layers::{LayerNorm, Linear, Named};
 use crate::llava::fits_in_memory;
@@ -29,6 +28,7 @@ const NAMES: LayerNames = LayerNames {
     norm2: "layernorm_after",
     fc1: "intermediate.dense",
     fc2: "output.dense",
+    scales: None,
 };
 const HEAD: &str = "classifier";
 
@@ -179,16 +179,12 @@ impl Vit {
         for (_, tensor) in &parameters {
             let _ = tensor.f_set_requires_grad(trainable)?;
         }
-        let named: HashMap<&str, &Tensor> = parameters
-            .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor))
-            .collect();
-        let named = Named(named);
+        let named = Named::new(&parameters, None);
         let shape = LayerShape {
             heads: config.num_attention_heads,
             head_dim: config.head_dim(),
             eps: config.layer_norm_eps,
-            gelu: Gelu::Erf,
+            activation: Activation::Gelu,
             qkv_bias: config.qkv_bias,
         };
         let layers = (0..config.num_hidden_layers)
@@ -250,7 +246,7 @@ impl Vit {
             .f_to_device(self.device)?
             .f_to_kind(self.compute)?;
         let patches = embed_patches(&pixels, &self.patch, Some(&self.patch_bias))?;
-        let mut hidden = add_class_and_positions(&patches, &self.class, &self.position)?;
+        let mut hidden = add_class_and_positions(&patches, Some(&self.class), &self.position)?;
         let last = self.layers.len().saturating_sub(1);
         for (i, layer) in self.layers.iter().enumerate() {
             hidden = if i == last {

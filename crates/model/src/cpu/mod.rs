@@ -8,7 +8,7 @@
 
 use std::ffi::{CStr, CString, c_char};
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::Error;
@@ -42,15 +42,38 @@ unsafe extern "C" {
         eps: f64,
         error: *mut *mut text,
     ) -> *mut C_tensor;
+    fn math_llava_quick_gelu(x: *const C_tensor, error: *mut *mut text) -> *mut C_tensor;
     fn math_llava_attend(
         qkv: *const C_tensor,
         cos: *const C_tensor,
         sin: *const C_tensor,
         keys: *const C_tensor,
         values: *const C_tensor,
+        runs: *const *const C_tensor,
+        run_count: i64,
+        starts: *const i64,
+        of_row: *const i64,
         slots: *const i64,
         lengths: *const i64,
+        hidden: *const i64,
         heads: i64,
+        error: *mut *mut text,
+    ) -> *mut C_tensor;
+    fn math_llava_quantised(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        scales: *const C_tensor,
+        error: *mut *mut text,
+    ) -> *mut C_tensor;
+    fn math_llava_quantise(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        scales: *const C_tensor,
+        error: *mut *mut text,
+    ) -> bool;
+    fn math_llava_dequantise(
+        weight: *const C_tensor,
+        scales: *const C_tensor,
         error: *mut *mut text,
     ) -> *mut C_tensor;
 }
@@ -150,35 +173,90 @@ pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, 
     call(|error| unsafe { math_llava_rms_norm(x.as_ptr(), weight.as_ptr(), eps, error) })
 }
 
+/// Whether the kernels here can take a tensor: whole, on the CPU, f32 or bf16, without gradients.
+pub(crate) fn takes(x: &Tensor) -> bool {
+    x.device() == Device::Cpu
+        && matches!(x.kind(), Kind::Float | Kind::BFloat16)
+        && x.is_contiguous()
+        && !x.requires_grad()
+}
+
+/// `x sigmoid(1.702 x)`, for what [`takes`] accepts.
+pub(crate) fn quick_gelu(x: &Tensor) -> Result<Tensor, Error> {
+    // SAFETY: a live tensor; type and place are checked on the other side.
+    call(|error| unsafe { math_llava_quick_gelu(x.as_ptr(), error) })
+}
+
+/// Where rows of one new token each stand, and what they see.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// Each row's slot of the cache.
+    pub slots: Vec<i64>,
+    /// Tokens in the slot already: the new one's place.
+    pub lengths: Vec<i64>,
+    /// How many of the first tokens of all a row does not see: those before a window.
+    pub hidden: Vec<i64>,
+    /// The runs of tokens below the rows: row `i` stands on those whose indices are
+    /// `of_row[starts[i]..starts[i + 1]]`, in this order.
+    pub starts: Vec<i64>,
+    /// See `starts`.
+    pub of_row: Vec<i64>,
+}
+
+impl Places {
+    /// Rows that stand on nothing shared.
+    #[cfg(test)]
+    fn alone(slots: &[i64], lengths: &[i64]) -> Places {
+        Places {
+            slots: slots.to_vec(),
+            lengths: lengths.to_vec(),
+            hidden: vec![0; slots.len()],
+            starts: vec![0; slots.len() + 1],
+            of_row: Vec::new(),
+        }
+    }
+
+    fn check(&self, rows: i64) -> Result<(), Error> {
+        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+        let fits = self.slots.len() == rows
+            && self.lengths.len() == rows
+            && self.hidden.len() == rows
+            && self.starts.len() == rows + 1
+            && self.starts.last() == Some(&(self.of_row.len() as i64));
+        if !fits {
+            return Err(Error::Shape(format!("{rows} rows at {self:?}")));
+        }
+        // Each row writes a place of its own.
+        let mut distinct = self.slots.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        if distinct.len() != rows {
+            return Err(Error::Shape("two rows in one slot of the cache".into()));
+        }
+        Ok(())
+    }
+}
+
 /// One new token of each of several conversations. `qkv` is [rows, (heads + 2 kv_heads) dim],
 /// before rotation; `rotary` cosines and sines [rows, dim]; `cache` keys and values [slots,
-/// kv_heads, room, dim], into which row `i` is written at slot `slots[i]`, place `lengths[i]`.
-/// Gives [rows, heads dim]. Each row's result is what it would be alone.
+/// kv_heads, room, dim], into which the rows are written; `runs` the keys and values [1, kv_heads,
+/// tokens, dim] of tokens that rows share. Gives [rows, heads dim]. Each row's result is what it
+/// would be alone, to the bit.
 pub(crate) fn attend(
     qkv: &Tensor,
     rotary: (&Tensor, &Tensor),
     cache: (&Tensor, &Tensor),
-    slots: &[i64],
-    lengths: &[i64],
+    runs: &[(&Tensor, &Tensor)],
+    places: &Places,
     heads: i64,
 ) -> Result<Tensor, Error> {
-    let rows = qkv.size()[0];
-    if slots.len() as i64 != rows || lengths.len() as i64 != rows {
-        return Err(Error::Shape(format!(
-            "{rows} rows in {} slots of {} lengths",
-            slots.len(),
-            lengths.len()
-        )));
-    }
-    // Each row writes a place of its own.
-    let mut distinct = slots.to_vec();
-    distinct.sort_unstable();
-    distinct.dedup();
-    if distinct.len() != slots.len() {
-        return Err(Error::Shape("two rows in one slot of the cache".into()));
-    }
-    // SAFETY: live tensors, and slices as long as `qkv` has rows; the rest is checked on the other
-    // side.
+    places.check(qkv.size()[0])?;
+    let of_runs: Vec<*const C_tensor> = runs
+        .iter()
+        .flat_map(|(k, v)| [k.as_ptr(), v.as_ptr()])
+        .collect();
+    // SAFETY: live tensors, and slices of the lengths just checked; the rest is checked on the
+    // other side.
     call(|error| unsafe {
         math_llava_attend(
             qkv.as_ptr(),
@@ -186,12 +264,42 @@ pub(crate) fn attend(
             rotary.1.as_ptr(),
             cache.0.as_ptr(),
             cache.1.as_ptr(),
-            slots.as_ptr(),
-            lengths.as_ptr(),
+            of_runs.as_ptr(),
+            runs.len() as i64,
+            places.starts.as_ptr(),
+            places.of_row.as_ptr(),
+            places.slots.as_ptr(),
+            places.lengths.as_ptr(),
+            places.hidden.as_ptr(),
             heads,
             error,
         )
     })
+}
+
+/// `x W^T` for few rows `x` [rows, in] (bf16), by a weight that [`crate::quantise`] laid out.
+pub(crate) fn quantised(x: &Tensor, weight: &Tensor, scales: &Tensor) -> Result<Tensor, Error> {
+    // SAFETY: live tensors; types and shapes are checked on the other side.
+    call(|error| unsafe {
+        math_llava_quantised(x.as_ptr(), weight.as_ptr(), scales.as_ptr(), error)
+    })
+}
+
+/// Writes a weight [out, in] (f32 or bf16) in few bits into `weight` and `scales`, whose types and
+/// shapes say in how many.
+pub(crate) fn quantise(x: &Tensor, weight: &Tensor, scales: &Tensor) -> Result<(), Error> {
+    let mut error = std::ptr::null_mut();
+    // SAFETY: live tensors; types and shapes are checked on the other side.
+    let done = unsafe {
+        math_llava_quantise(x.as_ptr(), weight.as_ptr(), scales.as_ptr(), &raw mut error)
+    };
+    if done { Ok(()) } else { Err(failure(error)) }
+}
+
+/// The weight [out, in] in bf16 that a quantised one stands for.
+pub(crate) fn dequantise(weight: &Tensor, scales: &Tensor) -> Result<Tensor, Error> {
+    // SAFETY: live tensors; types and shapes are checked on the other side.
+    call(|error| unsafe { math_llava_dequantise(weight.as_ptr(), scales.as_ptr(), error) })
 }
 
 fn pointer(tensor: Option<&Tensor>) -> *const C_tensor {
@@ -202,28 +310,32 @@ fn call(f: impl FnOnce(*mut *mut text) -> *mut C_tensor) -> Result<Tensor, Error
     let mut error = std::ptr::null_mut();
     let made = f(&raw mut error);
     if made.is_null() {
-        let text = if error.is_null() {
-            CString::default()
-        } else {
-            // SAFETY: a text that the kernels allocated for this call, freed once.
-            unsafe {
-                let text = CStr::from_ptr(error).to_owned();
-                math_llava_free(error);
-                text
-            }
-        };
-        let text = text.to_string_lossy();
-        // libtorch appends its C++ stack after the first line.
-        return Err(Error::Torch(text.lines().next().unwrap_or_default().into()));
+        return Err(failure(error));
     }
     // SAFETY: a tensor allocated for this call, owned from here on.
     Ok(unsafe { Tensor::from_ptr(made) })
 }
 
+/// What the kernels said went wrong.
+fn failure(error: *mut text) -> Error {
+    let said = if error.is_null() {
+        CString::default()
+    } else {
+        // SAFETY: a text that the kernels allocated for this call, freed once.
+        unsafe {
+            let said = CStr::from_ptr(error).to_owned();
+            math_llava_free(error);
+            said
+        }
+    };
+    // libtorch appends its C++ stack after the first line.
+    let said = said.to_string_lossy();
+    Error::Torch(said.lines().next().unwrap_or_default().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
 
     fn random(shape: &[i64], kind: Kind) -> Tensor {
         Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind)
@@ -289,6 +401,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn quick_gelu_is_clips_also_far_out() {
+        for (kind, tolerance) in KINDS {
+            let x = Tensor::cat(
+                &[
+                    random(&[37], kind),
+                    Tensor::from_slice(&[-300f32, 300.0, 0.0]).to_kind(kind),
+                ],
+                0,
+            );
+            let wide = x.to_kind(Kind::Float);
+            let wanted = &wide * (&wide * 1.702).sigmoid();
+            assert!(error(&quick_gelu(&x).unwrap(), &wanted) < tolerance / 100.0);
+        }
+    }
+
     /// What [`attend`] computes, by libtorch, for one row.
     fn attend_plainly(
         q: &Tensor,
@@ -313,52 +441,70 @@ mod tests {
     fn a_new_token_attends_to_its_own_conversation_only_and_batch_equals_single() {
         tch::manual_seed(3);
         let (heads, kv_heads, dim, room) = (6, 2, 16, 700);
-        let lengths = [0i64, 5, 650, 255, 256];
-        let slots = [3i64, 0, 4, 1, 2];
+        let mut places = Places::alone(&[3, 0, 4, 1, 2], &[0, 5, 650, 255, 256]);
+        // Rows 1 and 2 share a run, row 1 stands on another one besides, row 2 has a window.
+        places.starts = vec![0, 0, 2, 3, 3, 3];
+        places.of_row = vec![0, 1, 0];
+        places.hidden = vec![0, 0, 60, 0, 100];
+        let below = [vec![], vec![0, 1], vec![0], vec![], vec![]];
         for (kind, tolerance) in KINDS {
             let keys = random(&[6, kv_heads, room, dim], kind);
             let values = random(&[6, kv_heads, room, dim], kind);
+            let runs: Vec<(Tensor, Tensor)> = [50i64, 7]
+                .map(|n| [0; 2].map(|_| random(&[1, kv_heads, n, dim], kind)))
+                .into_iter()
+                .map(|[k, v]| (k, v))
+                .collect();
+            let runs: Vec<(&Tensor, &Tensor)> = runs.iter().map(|(k, v)| (k, v)).collect();
             let qkv = random(&[5, (heads + 2 * kv_heads) * dim], kind);
             let angle = random(&[5, dim / 2], Kind::Float);
             let angle = Tensor::cat(&[&angle, &angle], 1);
             let (cos, sin) = (angle.cos().to_kind(kind), angle.sin().to_kind(kind));
             let (k, v) = (keys.copy(), values.copy());
-            let out = attend(&qkv, (&cos, &sin), (&k, &v), &slots, &lengths, heads).unwrap();
-            for row in 0..5i64 {
-                let (slot, length) = (slots[row as usize], lengths[row as usize]);
-                let wide = |t: &Tensor| t.get(row).to_kind(Kind::Float);
+            let out = attend(&qkv, (&cos, &sin), (&k, &v), &runs, &places, heads).unwrap();
+            for row in 0..5usize {
+                let (slot, length) = (places.slots[row], places.lengths[row]);
+                let at = row as i64;
+                let wide = |t: &Tensor| t.get(at).to_kind(Kind::Float);
                 let angles = (wide(&cos), wide(&sin));
                 let own = wide(&qkv).view([heads + 2 * kv_heads, dim]);
                 // The new key and value are in the cache, and nothing else has changed.
-                let seen = |cache: &Tensor| {
-                    cache
-                        .get(slot)
-                        .narrow(1, 0, length + 1)
-                        .to_kind(Kind::Float)
-                };
                 let fresh = own.narrow(0, heads + kv_heads, kv_heads);
                 assert_eq!(error(&v.get(slot).select(1, length), &fresh), 0.0);
                 let old = keys.get(slot).narrow(1, 0, length);
                 assert_eq!(k.get(slot).narrow(1, 0, length), old);
+                let seen = |cache: &Tensor, which: fn(&(&Tensor, &Tensor)) -> Tensor| {
+                    let mut all: Vec<Tensor> =
+                        below[row].iter().map(|&r| which(&runs[r]).get(0)).collect();
+                    all.push(cache.get(slot).narrow(1, 0, length + 1));
+                    let all = Tensor::cat(&all, 1).to_kind(Kind::Float);
+                    let hidden = places.hidden[row];
+                    all.narrow(1, hidden, all.size()[1] - hidden)
+                };
                 let wanted = attend_plainly(
                     &own.narrow(0, 0, heads),
-                    &seen(&k),
-                    &seen(&v),
+                    &seen(&k, |run| run.0.shallow_clone()),
+                    &seen(&v, |run| run.1.shallow_clone()),
                     (&angles.0, &angles.1),
                 );
-                let off = error(&out.get(row).view([heads, dim]), &wanted);
+                let off = error(&out.get(at).view([heads, dim]), &wanted);
                 assert!(off < tolerance, "{kind:?} row {row}: {off}");
                 // Alone, to the bit.
                 let (k, v) = (keys.copy(), values.copy());
+                let mut alone = Places::alone(&[slot], &[length]);
+                alone.hidden = vec![places.hidden[row]];
+                alone.starts = vec![0, below[row].len() as i64];
+                alone.of_row = below[row].iter().map(|&r| r as i64).collect();
+                let single = |t: &Tensor| t.narrow(0, at, 1);
                 let alone = attend(
-                    &qkv.narrow(0, row, 1),
-                    (&cos.narrow(0, row, 1), &sin.narrow(0, row, 1)),
+                    &single(&qkv),
+                    (&single(&cos), &single(&sin)),
                     (&k, &v),
-                    &[slot],
-                    &[length],
+                    &runs,
+                    &alone,
                     heads,
                 );
-                assert_eq!(alone.unwrap(), out.narrow(0, row, 1), "{kind:?} row {row}");
+                assert_eq!(alone.unwrap(), out.narrow(0, at, 1), "{kind:?} row {row}");
             }
         }
     }
@@ -367,11 +513,10 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let x = |shape: &[i64]| random(shape, Kind::Float);
         let (cos, k) = (x(&[2, 4]), x(&[2, 1, 8, 4]));
-        let try_at = |qkv: &Tensor, slots: &[i64], lengths: &[i64]| {
-            attend(qkv, (&cos, &cos), (&k, &k), slots, lengths, 2)
-        };
+        let try_at =
+            |qkv: &Tensor, places: &Places| attend(qkv, (&cos, &cos), (&k, &k), &[], places, 2);
         let qkv = x(&[2, 16]);
-        assert!(try_at(&qkv, &[0, 1], &[0, 7]).is_ok());
+        assert!(try_at(&qkv, &Places::alone(&[0, 1], &[0, 7])).is_ok());
         for (qkv, slots, lengths) in [
             (&qkv, [0i64, 2], [0i64, 0]),
             (&qkv, [0, 1], [0, 8]),
@@ -380,9 +525,12 @@ mod tests {
             (&x(&[2, 15]), [0, 1], [0, 0]),
             (&qkv.to_kind(Kind::Half), [0, 1], [0, 0]),
         ] {
-            assert!(try_at(qkv, &slots, &lengths).is_err());
+            assert!(try_at(qkv, &Places::alone(&slots, &lengths)).is_err());
         }
-        assert!(try_at(&qkv, &[0], &[0]).is_err());
+        assert!(try_at(&qkv, &Places::alone(&[0], &[0])).is_err());
+        let mut absent = Places::alone(&[0, 1], &[0, 0]);
+        (absent.starts, absent.of_row) = (vec![0, 0, 1], vec![0]);
+        assert!(try_at(&qkv, &absent).is_err());
         assert!(rms_norm(&x(&[2, 3]), &x(&[4]), 1e-5).is_err());
         assert!(rms_norm(&x(&[2, 4]).transpose(0, 1), &x(&[2]), 1e-5).is_err());
     }

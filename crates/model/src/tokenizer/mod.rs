@@ -11,9 +11,9 @@ mod train;
 
 use std::path::Path;
 
+use tokenizers::AddedToken;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
-use tokenizers::AddedToken;
 
 use crate::{Error, LlavaConfig};
 
@@ -70,8 +70,7 @@ impl std::fmt::Debug for Tokenizer {
 impl Tokenizer {
     /// Wraps a tokenizer whose special tokens have the names that published vocabularies use.
     pub fn new(inner: tokenizers::Tokenizer) -> Result<Tokenizer, Error> {
-        let special =
-            SpecialTokens::by_name(|token| inner.token_to_id(token).map(i64::from));
+        let special = SpecialTokens::by_name(|token| inner.token_to_id(token).map(i64::from));
         Tokenizer::with_special(inner, special)
     }
 
@@ -266,7 +265,10 @@ impl Tokenizer {
     /// Gives the original LLaVA's tokenizer, which has no token for an image, one of its own after
     /// all others, as the published conversion does; its id is returned.
     pub fn add_image_token(&mut self) -> i64 {
-        for inner in [Some(&mut self.inner), self.later.as_deref_mut()].into_iter().flatten() {
+        for inner in [Some(&mut self.inner), self.later.as_deref_mut()]
+            .into_iter()
+            .flatten()
+        {
             inner.add_special_tokens(&[AddedToken::from("<image>", true)]);
         }
         let id = self.id("<image>").unwrap_or(IMAGE_PLACEHOLDER);

@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use tokenizers::AddedToken;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
@@ -20,7 +21,6 @@ use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::replace::{Replace, ReplacePattern};
 use tokenizers::normalizers::{NormalizerWrapper, Prepend, Sequence, Strip};
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::AddedToken;
 
 use crate::Error;
 

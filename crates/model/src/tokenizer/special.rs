@@ -97,10 +97,12 @@ impl SpecialTokens {
         let image = image_text
             .and_then(&id)
             .or(named.image)
-            .or_else(|| ["image_token_index", "image_token_id"].iter().find_map(|key| config[*key].as_i64()))
             .or_else(|| {
-                (!config["mm_vision_tower"].is_null()).then_some(IMAGE_PLACEHOLDER)
-            });
+                ["image_token_index", "image_token_id"]
+                    .iter()
+                    .find_map(|key| config[*key].as_i64())
+            })
+            .or_else(|| (!config["mm_vision_tower"].is_null()).then_some(IMAGE_PLACEHOLDER));
         Ok(SpecialTokens {
             bos: find("bos", named.bos),
             // A reply must end: where the tokenizer says there is no such token, the model knows.
@@ -142,7 +144,10 @@ pub(crate) fn text_file(path: &Path, max: u64) -> Result<Option<String>, Error> 
         Err(e) => return Err(sample::Error::io(path, e).into()),
     };
     if meta.len() > max {
-        let detail = format!("{} bytes: files of this name are smaller than {max}", meta.len());
+        let detail = format!(
+            "{} bytes: files of this name are smaller than {max}",
+            meta.len()
+        );
         return Err(sample::Error::format(path, detail).into());
     }
     let text = std::fs::read_to_string(path).map_err(|e| sample::Error::io(path, e))?;

@@ -6,7 +6,10 @@
 mod adamw;
 mod agreement;
 mod checkpoint;
+mod configurations;
+mod families;
 mod generation;
+mod gguf;
 mod images;
 mod text;
 mod tokens;
