@@ -120,17 +120,42 @@ mod tests {
     #[test]
     fn addresses_that_only_this_network_reaches_are_known() {
         let private = [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
-            "0.0.0.0", "224.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.0.8", "203.0.113.5",
-            "::", "::1", "fe80::1", "fc00::1", "fd12::1", "ff02::1", "::ffff:127.0.0.1",
-            "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1", "2001::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "198.18.0.1",
+            "192.0.0.8",
+            "203.0.113.5",
+            "::",
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "2001::1",
         ];
         for address in private {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }
         let public = [
-            "1.1.1.1", "100.63.0.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111",
-            "::ffff:1.1.1.1", "64:ff9b::101:101",
+            "1.1.1.1",
+            "100.63.0.1",
+            "100.128.0.1",
+            "172.32.0.1",
+            "2606:4700::1111",
+            "::ffff:1.1.1.1",
+            "64:ff9b::101:101",
         ];
         for address in public {
             assert!(is_public(address.parse().unwrap()), "{address}");
@@ -141,10 +166,16 @@ mod tests {
     fn hosts_are_judged_however_they_are_spelled() {
         let url = |text: &str| Url::parse(text).unwrap();
         for text in [
-            "http://localhost/", "http://127.0.0.1:1/", "http://2130706433/", "http://0x7f.1/",
+            "http://localhost/",
+            "http://127.0.0.1:1/",
+            "http://2130706433/",
+            "http://0x7f.1/",
             "http://[::1]/",
         ] {
-            assert!(is_private_host(&url(text)) && is_loopback(&url(text)), "{text}");
+            assert!(
+                is_private_host(&url(text)) && is_loopback(&url(text)),
+                "{text}"
+            );
         }
         assert!(is_private_host(&url("http://10.0.0.1/")));
         assert!(!is_loopback(&url("http://10.0.0.1/")));

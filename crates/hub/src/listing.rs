@@ -226,13 +226,34 @@ mod tests {
 
     #[test]
     fn names_that_lead_elsewhere_are_known() {
-        for name in ["config.json", "a/b/c.json", "..a/b..", "é 1.json", ".gitattributes"] {
+        for name in [
+            "config.json",
+            "a/b/c.json",
+            "..a/b..",
+            "é 1.json",
+            ".gitattributes",
+        ] {
             assert_eq!(unsafe_name(name), None, "{name}");
         }
         let long = "a".repeat(256);
         for name in [
-            "", "/etc/passwd", "../a", "a/../../b", "a/..", "./a", "a//b", "a/", "C:\\a", "C:a",
-            "a\\..\\b", "a\0b", "a\nb", ".git/hooks/x", ".GIT/config", ".math-llava-pull/x", &long,
+            "",
+            "/etc/passwd",
+            "../a",
+            "a/../../b",
+            "a/..",
+            "./a",
+            "a//b",
+            "a/",
+            "C:\\a",
+            "C:a",
+            "a\\..\\b",
+            "a\0b",
+            "a\nb",
+            ".git/hooks/x",
+            ".GIT/config",
+            ".math-llava-pull/x",
+            &long,
         ] {
             assert!(unsafe_name(name).is_some(), "{name}");
         }

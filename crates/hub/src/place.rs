@@ -65,9 +65,7 @@ impl Place {
     /// Where the bytes of a file lie once they are right.
     pub(crate) fn stored(&self, file: &RemoteFile) -> Result<PathBuf, Error> {
         match self {
-            Place::Cache { repository, .. } => {
-                Ok(repository.join("blobs").join(file.sum.hex()))
-            }
+            Place::Cache { repository, .. } => Ok(repository.join("blobs").join(file.sum.hex())),
             Place::Folder { root } => Ok(sample::safe_join(root, &file.path)?),
         }
     }

@@ -105,7 +105,9 @@ pub fn plan(settings: &Settings, wanted: &Wanted) -> Result<Plan, Error> {
             listed,
         )?);
     }
-    let all = files.iter().try_fold(0_u64, |sum, f| sum.checked_add(f.size));
+    let all = files
+        .iter()
+        .try_fold(0_u64, |sum, f| sum.checked_add(f.size));
     if all.is_none() {
         return Err(Error::Answer(format!(
             "the files of {repository} are longer together than any disk"
@@ -123,7 +125,11 @@ pub fn plan(settings: &Settings, wanted: &Wanted) -> Result<Plan, Error> {
 }
 
 fn nothing_chosen(repository: &Repository, there: &[(String, Option<u64>)]) -> Error {
-    let shown: Vec<&str> = there.iter().take(12).map(|(path, _)| path.as_str()).collect();
+    let shown: Vec<&str> = there
+        .iter()
+        .take(12)
+        .map(|(path, _)| path.as_str())
+        .collect();
     let more = there.len().saturating_sub(shown.len());
     let more = match more {
         0 => String::new(),
@@ -147,14 +153,14 @@ fn look(place: &Place, files: Vec<RemoteFile>) -> Result<Vec<Entry>, Error> {
     }
     let length = |path: &Path| std::fs::metadata(path).map(|data| data.len()).ok();
     let whole = |at: usize| length(&stored[at]) == Some(files[at].size);
-    let to_check: u64 = (0..files.len()).filter(|&at| whole(at)).map(|at| files[at].size).sum();
+    let to_check: u64 = (0..files.len())
+        .filter(|&at| whole(at))
+        .map(|at| files[at].size)
+        .sum();
     let meter = Meter::new("check", to_check);
     let mut entries = Vec::with_capacity(files.len());
     for (at, file) in files.iter().enumerate() {
-        let right = whole(at)
-            && file
-                .sum
-                .is_of(&stored[at], file.size, &|n| meter.add(n))?;
+        let right = whole(at) && file.sum.is_of(&stored[at], file.size, &|n| meter.add(n))?;
         let presence = if right {
             Presence::Complete
         } else {
@@ -229,7 +235,11 @@ impl Plan {
         if !self.left_out.is_empty() {
             let sizes = self.left_out.iter().filter_map(|(_, size)| *size);
             let all = sizes.fold(0, u64::saturating_add);
-            let names: Vec<&str> = self.left_out.iter().map(|(name, _)| name.as_str()).collect();
+            let names: Vec<&str> = self
+                .left_out
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect();
             let shown = names.len().min(6);
             let more = match names.len() - shown {
                 0 => String::new(),
@@ -242,9 +252,15 @@ impl Plan {
                 names[..shown].join(", ")
             );
         }
-        let weightless = !self.entries.iter().any(|entry| is_weights(&entry.file.path));
+        let weightless = !self
+            .entries
+            .iter()
+            .any(|entry| is_weights(&entry.file.path));
         if self.repository.kind() == RepoKind::Model && self.by_default && weightless {
-            let gguf = self.left_out.iter().find(|(name, _)| name.ends_with(".gguf"));
+            let gguf = self
+                .left_out
+                .iter()
+                .find(|(name, _)| name.ends_with(".gguf"));
             let advice = match gguf {
                 Some((name, _)) => format!("it has GGUF files: choose with --include '{name}'"),
                 None => "choose files with --include".to_owned(),
@@ -329,7 +345,8 @@ impl Meter {
 
     fn add(&self, bytes: u64) {
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.bar.inc((before + bytes) / MEGABYTE - before / MEGABYTE);
+        self.bar
+            .inc((before + bytes) / MEGABYTE - before / MEGABYTE);
     }
 
     fn message(&self, text: &str) {

@@ -142,10 +142,13 @@ mod tests {
         }
         let long = "a".repeat(97);
         assert!(new(&long, "main").is_err());
-        for revision in ["main", "v1.0", "refs/pr/3", &"0a".repeat(20)] {
+        let commit = "0a".repeat(20);
+        for revision in ["main", "v1.0", "refs/pr/3", &commit] {
             assert!(new("a/b", revision).is_ok(), "{revision}");
         }
-        for revision in ["", "..", "a/../b", "/a", "a/", "a//b", "a?b", "a b", ".git", "a\\b"] {
+        for revision in [
+            "", "..", "a/../b", "/a", "a/", "a//b", "a?b", "a b", ".git", "a\\b",
+        ] {
             assert!(new("a/b", revision).is_err(), "{revision}");
         }
         let address = new("https://huggingface.co/a/b", "main").unwrap_err();

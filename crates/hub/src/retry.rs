@@ -172,9 +172,15 @@ mod tests {
         let (given_up, calls) = outcome(vec![reset(), reset(), reset()]);
         assert_eq!(calls, 3);
         let said = given_up.unwrap_err().to_string();
-        assert!(said.contains("listing a/b: connection reset; gave up after 3"), "{said}");
+        assert!(
+            said.contains("listing a/b: connection reset; gave up after 3"),
+            "{said}"
+        );
         let (refused, calls) = outcome(vec![Error::Refused("no".into()).into()]);
-        assert_eq!((refused.unwrap_err().to_string().as_str(), calls), ("no", 1));
+        assert_eq!(
+            (refused.unwrap_err().to_string().as_str(), calls),
+            ("no", 1)
+        );
     }
 
     #[test]

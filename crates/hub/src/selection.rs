@@ -75,7 +75,10 @@ enum Class {
     Safetensors(Role),
     PyTorch(Role),
     /// The index of shards of either.
-    Index { safetensors: bool, role: Role },
+    Index {
+        safetensors: bool,
+        role: Role,
+    },
     /// Configuration, tokenizer, template, licence.
     Beside,
     Other,
@@ -83,9 +86,12 @@ enum Class {
 
 fn classify(path: &str) -> Class {
     if path.contains('/') {
-        let template =
-            path.starts_with("additional_chat_templates/") && path.ends_with(".jinja");
-        return if template { Class::Beside } else { Class::Other };
+        let template = path.starts_with("additional_chat_templates/") && path.ends_with(".jinja");
+        return if template {
+            Class::Beside
+        } else {
+            Class::Other
+        };
     }
     for (safetensors, marker) in [(true, ".safetensors.index."), (false, ".bin.index.")] {
         if let Some((stem, variant)) = path.split_once(marker)
@@ -258,8 +264,14 @@ mod tests {
                  model.safetensors.index.fp16.json",
             ),
             ("model.fp16.safetensors", ""),
-            ("adapter_model.bin non_lora_trainables.bin adapter_config.json", ""),
-            ("adapter_model.safetensors adapter_model.bin", "adapter_model.bin"),
+            (
+                "adapter_model.bin non_lora_trainables.bin adapter_config.json",
+                "",
+            ),
+            (
+                "adapter_model.safetensors adapter_model.bin",
+                "adapter_model.bin",
+            ),
             (
                 "original/consolidated.00.pth model.safetensors model-Q4_K_M.gguf modeling.py",
                 "original/consolidated.00.pth model-Q4_K_M.gguf modeling.py",
@@ -268,7 +280,11 @@ mod tests {
         for (weights, out) in cases {
             let paths = format!("{beside} {weights}");
             let out: Vec<&str> = out.split_whitespace().collect();
-            assert_eq!(left(RepoKind::Model, &paths, &[], &[]), out.join(" "), "{weights}");
+            assert_eq!(
+                left(RepoKind::Model, &paths, &[], &[]),
+                out.join(" "),
+                "{weights}"
+            );
         }
     }
 

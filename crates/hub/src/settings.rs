@@ -56,9 +56,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::Asked`] where the environment says to stay offline, or leaves no place for a cache.
-    pub fn from_environment(
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Settings, Error> {
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Settings, Error> {
         let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let truth = |name: &str| {
             set(name).is_some_and(|value| {
@@ -76,7 +74,9 @@ impl Settings {
                 "{name} says to stay offline, and a pull needs the network: unset it"
             )));
         }
-        let user = set("HOME").or_else(|| set("USERPROFILE")).map(PathBuf::from);
+        let user = set("HOME")
+            .or_else(|| set("USERPROFILE"))
+            .map(PathBuf::from);
         let path = |name: &str| {
             let value = set(name)?;
             Some(match (value.strip_prefix("~/"), &user) {
@@ -137,10 +137,19 @@ mod tests {
     fn the_cache_is_where_python_looks_for_it() {
         let cases: &[(&[(&str, &str)], &str)] = &[
             (&[("HOME", "/h")], "/h/.cache/huggingface/hub"),
-            (&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")], "/x/huggingface/hub"),
+            (
+                &[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")],
+                "/x/huggingface/hub",
+            ),
             (&[("HOME", "/h"), ("HF_HOME", "~/hf")], "/h/hf/hub"),
-            (&[("HF_HOME", "/hf"), ("HUGGINGFACE_HUB_CACHE", "/old")], "/old"),
-            (&[("HUGGINGFACE_HUB_CACHE", "/old"), ("HF_HUB_CACHE", "/c")], "/c"),
+            (
+                &[("HF_HOME", "/hf"), ("HUGGINGFACE_HUB_CACHE", "/old")],
+                "/old",
+            ),
+            (
+                &[("HUGGINGFACE_HUB_CACHE", "/old"), ("HF_HUB_CACHE", "/c")],
+                "/c",
+            ),
         ];
         for (variables, cache) in cases {
             let settings = settings(variables).unwrap();
@@ -158,19 +167,32 @@ mod tests {
         std::fs::write(folder.path().join("other"), "of-another-file").unwrap();
         let other = format!("{home}/other");
         let cases: &[(&[(&str, &str)], Option<&str>)] = &[
-            (&[("HF_TOKEN", " new \n"), ("HUGGING_FACE_HUB_TOKEN", "old")], Some("new")),
+            (
+                &[("HF_TOKEN", " new \n"), ("HUGGING_FACE_HUB_TOKEN", "old")],
+                Some("new"),
+            ),
             (&[("HUGGING_FACE_HUB_TOKEN", "old")], Some("old")),
             (&[("HF_TOKEN", "")], Some("of-the-file")),
             (&[("HF_TOKEN_PATH", &other)], Some("of-another-file")),
             (&[("HF_TOKEN_PATH", "/nowhere/at/all")], None),
-            (&[("HF_TOKEN", "new"), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")], None),
+            (
+                &[("HF_TOKEN", "new"), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")],
+                None,
+            ),
         ];
         for (variables, token) in cases {
             let mut variables = variables.to_vec();
             variables.push(("HF_HOME", home));
             let settings = settings(&variables).unwrap();
-            assert_eq!(settings.token.as_ref().map(Token::text), *token, "{variables:?}");
-            assert!(!format!("{settings:?}").contains("new"), "a token is never printed");
+            assert_eq!(
+                settings.token.as_ref().map(Token::text),
+                *token,
+                "{variables:?}"
+            );
+            assert!(
+                !format!("{settings:?}").contains("new"),
+                "a token is never printed"
+            );
         }
     }
 
@@ -179,7 +201,10 @@ mod tests {
         let offline = settings(&[("HF_HOME", "/x"), ("HF_HUB_OFFLINE", "1")]).unwrap_err();
         assert!(offline.to_string().contains("HF_HUB_OFFLINE"), "{offline}");
         assert!(settings(&[("HF_HOME", "/x"), ("HF_HUB_OFFLINE", "0")]).is_ok());
-        let mirror = settings(&[("HF_HOME", "/x"), ("HF_ENDPOINT", "https://mirror.example/hf/")]);
+        let mirror = settings(&[
+            ("HF_HOME", "/x"),
+            ("HF_ENDPOINT", "https://mirror.example/hf/"),
+        ]);
         assert_eq!(mirror.unwrap().endpoint, "https://mirror.example/hf");
     }
 }

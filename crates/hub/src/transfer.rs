@@ -92,15 +92,16 @@ impl Transfer<'_> {
                 first,
                 last: (last < size - 1).then_some(last),
             });
-            let mut response =
-                self.client
-                    .get(self.repository, url, &self.file.path, range)?;
+            let mut response = self
+                .client
+                .get(self.repository, url, &self.file.path, range)?;
             let headers = response.headers();
             let mut end = last + 1;
             match response.status().as_u16() {
                 206 => {
-                    let (from, total) = content_range(headers)
-                        .ok_or_else(|| Fault::passing("a part of the file came without its place"))?;
+                    let (from, total) = content_range(headers).ok_or_else(|| {
+                        Fault::passing("a part of the file came without its place")
+                    })?;
                     if from != first || total.is_some_and(|total| total != size) {
                         return Err(Fault::passing(format!(
                             "asked from byte {first} of {size}, it came from {from} of {total:?}"
@@ -198,9 +199,7 @@ impl Partial {
 
     fn clear(&mut self) -> Result<(), Error> {
         self.file.set_len(0).map_err(|e| self.io(e))?;
-        self.file
-            .seek(SeekFrom::Start(0))
-            .map_err(|e| self.io(e))?;
+        self.file.seek(SeekFrom::Start(0)).map_err(|e| self.io(e))?;
         self.hasher = self.fresh.clone();
         self.length = 0;
         Ok(())

@@ -139,7 +139,11 @@ fn a_model_comes_into_a_folder_once_and_nothing_else_is_left_there() {
         "empty.json",
         "model.safetensors",
     ];
-    assert!(tree(&case.out()).keys().eq(names), "{:?}", tree(&case.out()).keys());
+    assert!(
+        tree(&case.out()).keys().eq(names),
+        "{:?}",
+        tree(&case.out()).keys()
+    );
     assert_eq!(fs::read(case.weights()).unwrap(), noise(WEIGHTS));
     assert_eq!(pulled.received, WEIGHTS as u64 + 23 + 7);
 
@@ -172,18 +176,32 @@ fn the_cache_is_laid_out_as_pythons() {
     let weights = fs::canonicalize(pulled.folder.join("model.safetensors")).unwrap();
     assert_eq!(fs::read(&weights).unwrap(), noise(WEIGHTS));
     let sha256 = sample::file_sha256(&weights).unwrap();
-    assert_eq!(weights, home.canonicalize().unwrap().join("blobs").join(sha256));
+    assert_eq!(
+        weights,
+        home.canonicalize().unwrap().join("blobs").join(sha256)
+    );
     let blobs = tree(&home.join("blobs"));
-    assert!(blobs.keys().all(|name| !name.contains('.')), "{:?}", blobs.keys());
+    assert!(
+        blobs.keys().all(|name| !name.contains('.')),
+        "{:?}",
+        blobs.keys()
+    );
 
     // A new commit fetches what changed and links what did not.
-    write(&case.folder.path().join("hub/me/tiny"), "config.json", b"{}");
+    write(
+        &case.folder.path().join("hub/me/tiny"),
+        "config.json",
+        b"{}",
+    );
     case.server.forget();
     let again = fetch(&plan(&case.settings, &case.wanted(Destination::Cache)).unwrap()).unwrap();
     assert_eq!(again.received, 2);
     assert_ne!(again.folder, pulled.folder);
     assert_eq!(fs::read(again.folder.join("config.json")).unwrap(), b"{}");
-    assert_eq!(fs::read(again.folder.join("model.safetensors")).unwrap(), noise(WEIGHTS));
+    assert_eq!(
+        fs::read(again.folder.join("model.safetensors")).unwrap(),
+        noise(WEIGHTS)
+    );
 }
 
 #[test]
@@ -206,13 +224,28 @@ fn faults_that_pass_are_outlived() {
     let file = "tiny/model.safetensors";
     let cases: Vec<(&str, &str, Fault, usize)> = vec![
         ("a burst of 500", file, Fault::Status(500, ""), 3),
-        ("429 with a wait", file, Fault::Status(429, "Retry-After: 0"), 2),
+        (
+            "429 with a wait",
+            file,
+            Fault::Status(429, "Retry-After: 0"),
+            2,
+        ),
         ("503 of the listing", "/api/", Fault::Status(503, ""), 2),
         ("a listing cut short", "/api/", Fault::Cut(100), 2),
         ("a cut body", "signature", Fault::Cut(middle), 1),
         ("many cuts", "signature", Fault::Cut(400_000), 7),
-        ("a body that stops coming", "signature", Fault::Stall(middle), 1),
-        ("an expired signature", "signature", Fault::Status(403, ""), 1),
+        (
+            "a body that stops coming",
+            "signature",
+            Fault::Stall(middle),
+            1,
+        ),
+        (
+            "an expired signature",
+            "signature",
+            Fault::Status(403, ""),
+            1,
+        ),
         ("more than was announced", "signature", Fault::TooLong, 1),
         ("a wrong byte", "signature", Fault::Corrupt, 1),
     ];
@@ -247,13 +280,21 @@ fn what_was_received_is_not_received_again() {
 
 #[test]
 fn a_server_that_ignores_or_mistakes_the_range_spoils_nothing() {
-    for fault in [Fault::IgnoreRange, Fault::WrongRange, Fault::Status(416, "")] {
+    for fault in [
+        Fault::IgnoreRange,
+        Fault::WrongRange,
+        Fault::Status(416, ""),
+    ] {
         let case = Case::new();
         let part = "me/tiny/model.safetensors?";
         case.server.fault(part, Fault::Cut(1_000_000), 1);
         case.server.fault(part, fault.clone(), 1);
         case.pull().unwrap();
-        assert_eq!(fs::read(case.weights()).unwrap(), noise(WEIGHTS), "{fault:?}");
+        assert_eq!(
+            fs::read(case.weights()).unwrap(),
+            noise(WEIGHTS),
+            "{fault:?}"
+        );
     }
 }
 
@@ -263,9 +304,16 @@ fn a_file_that_is_wrong_twice_is_not_kept() {
     case.server.fault("signature", Fault::Corrupt, 2);
     let error = case.pull().unwrap_err();
     assert!(matches!(error, Error::Checksum { .. }), "{error}");
-    assert!(error.to_string().starts_with("model.safetensors: "), "{error}");
+    assert!(
+        error.to_string().starts_with("model.safetensors: "),
+        "{error}"
+    );
     let left = tree(&case.out());
-    assert!(!left.keys().any(|name| name.contains("safetensors") || name.contains("incomplete")));
+    assert!(
+        !left
+            .keys()
+            .any(|name| name.contains("safetensors") || name.contains("incomplete"))
+    );
     // What was right before it stays.
     assert!(left.contains_key("config.json"));
 }
@@ -277,14 +325,26 @@ fn a_server_that_stays_broken_is_given_up_with_what_came_kept() {
     case.server.fault("signature", Fault::Status(500, ""), 100);
     let error = case.pull().unwrap_err();
     let said = error.to_string();
-    assert!(said.contains("gave up after 4 tries") && said.contains("same command"), "{said}");
-    assert!(!said.contains("secret"), "neither token nor signature is shown: {said}");
+    assert!(
+        said.contains("gave up after 4 tries") && said.contains("same command"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("secret"),
+        "neither token nor signature is shown: {said}"
+    );
     let wanted = case.wanted(Destination::Folder(case.out()));
     let plan = plan(&case.settings, &wanted).unwrap();
     assert_eq!(plan.missing(), WEIGHTS as u64 - 1_000_000);
     let text = plan.text();
-    assert!(text.contains("3.0 MB  model.safetensors  1.0 MB are here"), "{text}");
-    assert!(text.contains("4 files, 3.0 MB, of which 2.0 MB to fetch"), "{text}");
+    assert!(
+        text.contains("3.0 MB  model.safetensors  1.0 MB are here"),
+        "{text}"
+    );
+    assert!(
+        text.contains("4 files, 3.0 MB, of which 2.0 MB to fetch"),
+        "{text}"
+    );
     assert!(text.contains("left out, 1.0 kB: odd names/"), "{text}");
 }
 
@@ -297,7 +357,12 @@ fn refusals_say_what_to_do() {
         (401, "", false, "set HF_TOKEN"),
         (401, "", true, "the token was refused"),
         (404, "X-Error-Code: RepoNotFound", false, "check the name"),
-        (404, "X-Error-Code: RevisionNotFound", false, "has no revision \"main\""),
+        (
+            404,
+            "X-Error-Code: RevisionNotFound",
+            false,
+            "has no revision \"main\"",
+        ),
         (403, "X-Error-Message: no\u{7}", false, "may not be read"),
         (404, "", false, "check the name"),
         (418, "", false, "no answer of a hub"),
@@ -305,13 +370,21 @@ fn refusals_say_what_to_do() {
     for (status, headers, token, advice) in cases {
         let mut case = Case::new();
         case.settings.token = Token::new("hf_secret").filter(|_| *token);
-        case.server.fault("/api/", Fault::Status(*status, headers), 1);
+        case.server
+            .fault("/api/", Fault::Status(*status, headers), 1);
         let error = case.pull().unwrap_err();
-        assert!(matches!(error, Error::Refused(_)), "{status} {headers}: {error:?}");
+        assert!(
+            matches!(error, Error::Refused(_)),
+            "{status} {headers}: {error:?}"
+        );
         let said = error.to_string();
         assert!(said.contains(advice) && said.contains("me/tiny"), "{said}");
         assert!(!said.contains("hf_secret"), "{said}");
-        assert_eq!(case.server.asked().len(), 1, "a refusal is not asked for again");
+        assert_eq!(
+            case.server.asked().len(),
+            1,
+            "a refusal is not asked for again"
+        );
     }
     let case = Case::new();
     let mut wanted = case.wanted(Destination::Cache);
@@ -330,7 +403,12 @@ fn a_file_that_is_listed_and_not_there_is_named() {
 
 #[test]
 fn evil_names_are_refused_before_anything_is_written() {
-    for name in ["../evil.json", "/tmp/evil.json", "a/../../evil.json", "..\\evil.json"] {
+    for name in [
+        "../evil.json",
+        "/tmp/evil.json",
+        "a/../../evil.json",
+        "..\\evil.json",
+    ] {
         let case = Case::new();
         case.server.list_also(name);
         let mut wanted = case.wanted(Destination::Folder(case.out()));
@@ -341,7 +419,10 @@ fn evil_names_are_refused_before_anything_is_written() {
         // The others can be had.
         wanted.exclude = vec!["*evil*".into()];
         fetch(&plan(&case.settings, &wanted).unwrap()).unwrap();
-        assert_eq!(fs::read(case.out().join("odd names/a b%20#?.txt")).unwrap(), b"odd");
+        assert_eq!(
+            fs::read(case.out().join("odd names/a b%20#?.txt")).unwrap(),
+            b"odd"
+        );
     }
 }
 
@@ -353,7 +434,12 @@ fn a_link_that_leads_out_of_the_folder_is_not_written_through() {
     fs::create_dir_all(&outside).unwrap();
     fs::create_dir_all(case.out()).unwrap();
     std::os::unix::fs::symlink(&outside, case.out().join("additional_chat_templates")).unwrap();
-    assert!(case.pull().unwrap_err().to_string().contains("leaves the folder"));
+    assert!(
+        case.pull()
+            .unwrap_err()
+            .to_string()
+            .contains("leaves the folder")
+    );
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
 }
 
@@ -363,8 +449,17 @@ fn a_mirror_that_lists_only_names_is_asked_for_sums() {
     case.server.list_nothing_but_names();
     assert_eq!(case.pull().unwrap().files, 4);
     assert_eq!(fs::read(case.weights()).unwrap(), noise(WEIGHTS));
-    assert_eq!(case.requests("me/tiny/model.safetensors?"), ["store GET all"]);
-    assert_eq!(case.requests("resolve").iter().filter(|a| a.contains("HEAD")).count(), 4);
+    assert_eq!(
+        case.requests("me/tiny/model.safetensors?"),
+        ["store GET all"]
+    );
+    assert_eq!(
+        case.requests("resolve")
+            .iter()
+            .filter(|a| a.contains("HEAD"))
+            .count(),
+        4
+    );
 }
 
 #[test]
@@ -384,7 +479,11 @@ fn answers_that_are_no_hubs_are_refused() {
         assert!(error.to_string().contains(why), "{error}");
     }
     let case = Case::new();
-    case.server.fault("/api/", elsewhere(&format!("{}/api/", case.server.endpoint)), 100);
+    case.server.fault(
+        "/api/",
+        elsewhere(&format!("{}/api/", case.server.endpoint)),
+        100,
+    );
     let error = case.pull().unwrap_err().to_string();
     assert!(error.contains("redirects on and on"), "{error}");
 }
@@ -394,7 +493,8 @@ fn a_renamed_repository_is_followed_with_the_token() {
     let case = Case::new();
     case.server.require_token("hf_secret");
     let new = "/api/models/me/tiny/revision/main?blobs=true";
-    case.server.fault("/api/models/me/old", Fault::Redirect(new.into()), 1);
+    case.server
+        .fault("/api/models/me/old", Fault::Redirect(new.into()), 1);
     let mut wanted = case.wanted(Destination::Cache);
     wanted.repository = Repository::new(RepoKind::Model, "me/old", "main").unwrap();
     let plan = plan(&case.settings, &wanted).unwrap();
@@ -407,8 +507,15 @@ fn a_data_set_and_a_commit_are_named_as_such() {
     let mut wanted = case.wanted(Destination::Cache);
     wanted.repository = Repository::new(RepoKind::Dataset, "me/rows", "main").unwrap();
     let pulled = fetch(&plan(&case.settings, &wanted).unwrap()).unwrap();
-    assert_eq!(fs::read(pulled.folder.join("data/train.parquet")).unwrap(), noise(5000));
-    assert!(pulled.folder.starts_with(case.settings.cache.join("datasets--me--rows")));
+    assert_eq!(
+        fs::read(pulled.folder.join("data/train.parquet")).unwrap(),
+        noise(5000)
+    );
+    assert!(
+        pulled
+            .folder
+            .starts_with(case.settings.cache.join("datasets--me--rows"))
+    );
     let commit = pulled.folder.file_name().unwrap().to_str().unwrap();
     wanted.repository = Repository::new(RepoKind::Dataset, "me/rows", commit).unwrap();
     let again = fetch(&plan(&case.settings, &wanted).unwrap()).unwrap();
@@ -418,7 +525,13 @@ fn a_data_set_and_a_commit_are_named_as_such() {
 #[test]
 fn endpoints_that_are_no_servers_are_refused() {
     let mut case = Case::new();
-    for endpoint in ["", "huggingface.co", "ftp://a.b", "https://me:word@a.b", "https://a.b/?c"] {
+    for endpoint in [
+        "",
+        "huggingface.co",
+        "ftp://a.b",
+        "https://me:word@a.b",
+        "https://a.b/?c",
+    ] {
         endpoint.clone_into(&mut case.settings.endpoint);
         let error = case.pull().unwrap_err();
         assert!(matches!(error, Error::Asked(_)), "{endpoint}: {error:?}");
@@ -432,7 +545,10 @@ fn nothing_chosen_shows_what_there_is() {
     let mut wanted = case.wanted(Destination::Cache);
     wanted.include = vec!["*.gguf".into()];
     let error = plan(&case.settings, &wanted).err().unwrap().to_string();
-    assert!(error.contains("config.json") && error.contains("--include '*'"), "{error}");
+    assert!(
+        error.contains("config.json") && error.contains("--include '*'"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -444,10 +560,16 @@ fn two_at_once_fetch_each_byte_once() {
         .map(|_| plan(&case.settings, &case.wanted(Destination::Cache)).unwrap())
         .collect();
     std::thread::scope(|scope| {
-        let both: Vec<_> = plans.iter().map(|plan| scope.spawn(move || fetch(plan))).collect();
+        let both: Vec<_> = plans
+            .iter()
+            .map(|plan| scope.spawn(move || fetch(plan)))
+            .collect();
         for one in both {
             let folder = one.join().unwrap().unwrap().folder;
-            assert_eq!(fs::read(folder.join("model.safetensors")).unwrap(), noise(WEIGHTS));
+            assert_eq!(
+                fs::read(folder.join("model.safetensors")).unwrap(),
+                noise(WEIGHTS)
+            );
         }
     });
     assert_eq!(case.requests("me/tiny/model.safetensors?").len(), 1);
@@ -503,11 +625,17 @@ fn a_killed_pull_goes_on_from_its_last_byte() {
     child.kill().unwrap();
     child.wait().unwrap();
     let there = half(&case);
-    assert!((500_000..WEIGHTS as u64).contains(&there), "{there} bytes when killed");
+    assert!(
+        (500_000..WEIGHTS as u64).contains(&there),
+        "{there} bytes when killed"
+    );
 
     let wanted = case.wanted(Destination::Folder(case.out()));
     let again = plan(&case.settings, &wanted).unwrap();
-    let weights = again.entries.iter().find(|e| e.file.path == "model.safetensors");
+    let weights = again
+        .entries
+        .iter()
+        .find(|e| e.file.path == "model.safetensors");
     assert_eq!(weights.unwrap().presence, Presence::Partial(there));
     case.server.forget();
     assert_eq!(fetch(&again).unwrap().received, WEIGHTS as u64 - there);

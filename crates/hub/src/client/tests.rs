@@ -24,7 +24,9 @@ fn server(reply: impl Fn(u16) -> String + Send + 'static) -> (u16, mpsc::Receive
 }
 
 fn redirect(to: &str) -> String {
-    format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    format!(
+        "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
 }
 
 fn client(port: u16, private: bool) -> Client {
@@ -72,7 +74,11 @@ fn a_redirect_never_leaves_encryption() {
     let http = Url::parse("http://hub.example/x").unwrap();
     let said = client.allowed(&http).unwrap_err().to_string();
     assert!(said.contains("which is not https"), "{said}");
-    assert!(client.allowed(&Url::parse("https://store.example/x").unwrap()).is_ok());
+    assert!(
+        client
+            .allowed(&Url::parse("https://store.example/x").unwrap())
+            .is_ok()
+    );
     // Another port or scheme of the same host is another origin, and is not told the token.
     assert!(!client.is_endpoint(&http));
     assert!(!client.is_endpoint(&Url::parse("https://hub.example:8443/").unwrap()));
@@ -87,7 +93,10 @@ fn addresses_of_files_are_built_of_whole_segments() {
         url.as_str(),
         "http://127.0.0.1:1/datasets/a/b/resolve/c0/d%20e/f%23g%3Fh%252e.json"
     );
-    assert_eq!(shown(&Url::parse("https://a.b/c?sig=1").unwrap()), "https://a.b/c");
+    assert_eq!(
+        shown(&Url::parse("https://a.b/c?sig=1").unwrap()),
+        "https://a.b/c"
+    );
 }
 
 #[test]

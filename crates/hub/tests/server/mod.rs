@@ -311,7 +311,9 @@ fn send(
                 Some((mut first, last)) if !matches!(fault, Some(Fault::IgnoreRange)) => {
                     if first >= size {
                         reply.status = 416;
-                        reply.headers.push(("Content-Range".into(), format!("bytes */{size}")));
+                        reply
+                            .headers
+                            .push(("Content-Range".into(), format!("bytes */{size}")));
                         (Box::new(std::io::empty()), 0)
                     } else {
                         if matches!(fault, Some(Fault::WrongRange)) {
@@ -418,7 +420,11 @@ fn listing(state: &State, folder: &Path, commit: &str) -> Value {
     for name in state.ghosts.lock().unwrap().iter() {
         siblings.push(json!({"rfilename": name, "size": 1, "blobId": "1".repeat(40)}));
     }
-    let id = folder.strip_prefix(&state.root).unwrap().display().to_string();
+    let id = folder
+        .strip_prefix(&state.root)
+        .unwrap()
+        .display()
+        .to_string();
     json!({"id": id, "sha": commit, "private": false, "siblings": siblings})
 }
 
