@@ -363,7 +363,7 @@ fn refusals_say_what_to_do() {
             false,
             "has no revision \"main\"",
         ),
-        (403, "X-Error-Message: no\u{7}", false, "may not be read"),
+        (403, "X-Error-Message: not\there", false, "may not be read"),
         (404, "", false, "check the name"),
         (418, "", false, "no answer of a hub"),
     ];
@@ -486,6 +486,30 @@ fn answers_that_are_no_hubs_are_refused() {
     );
     let error = case.pull().unwrap_err().to_string();
     assert!(error.contains("redirects on and on"), "{error}");
+}
+
+#[test]
+fn sizes_that_no_disk_holds_are_refused_before_anything_is_asked_for() {
+    for (sizes, why) in [
+        (&[1_u64 << 60][..], "1152.9 PB are needed"),
+        (&[u64::MAX, 1][..], "longer together than any disk"),
+    ] {
+        let case = Case::new();
+        let named = sizes.iter().enumerate();
+        let siblings: Vec<String> = named
+            .map(|(at, size)| {
+                let sum = "0".repeat(40);
+                format!(r#"{{"rfilename":"{at}.json","size":{size},"blobId":"{sum}"}}"#)
+            })
+            .collect();
+        let (commit, siblings) = ("1".repeat(40), siblings.join(","));
+        let listing = format!(r#"{{"sha":"{commit}","siblings":[{siblings}]}}"#);
+        case.server.fault("/api/", Fault::Body(listing), 1);
+        let error = case.pull().unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+        assert_eq!(case.server.asked().len(), 1);
+        assert!(!case.out().exists());
+    }
 }
 
 #[test]
