@@ -138,7 +138,10 @@ pub fn conversation_tokens(
     let mut ids: Vec<i64> = tokenizer.bos.into_iter().collect();
     ids.extend(tokenizer.encode(template.opening())?);
     if image_tokens > 0 {
-        ids.extend(std::iter::repeat_n(tokenizer.image, image_tokens));
+        let image = tokenizer.image.ok_or_else(|| {
+            Error::Tokenizer("has no <image> token: this model reads text only".into())
+        })?;
+        ids.extend(std::iter::repeat_n(image, image_tokens));
         ids.extend(tokenizer.encode("\n")?);
     }
     ids.extend(tokenizer.encode(query)?);

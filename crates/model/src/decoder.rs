@@ -1,27 +1,30 @@
-//! The decoder: LLaMA, with rotary positions given per token and any attention mask.
+//! The decoder: LLaMA and those built as it is (Mistral, Qwen2), with rotary positions given per
+//! token and any attention mask.
 //!
 //! Positions and mask are arguments because a packed row of a training batch is a tree, not a
-//! line: a token's position is its depth, and it sees its ancestors only.
+//! line: a token's position is its depth, and it sees its ancestors only. The families differ in
+//! biases and in how far back a token sees; [`crate::TextConfig`] says which.
 
 use tch::{Device, Kind, Tensor};
 
-use crate::layers::{Linear, Named, RmsNorm, attend, split_heads};
-use crate::{Error, KvCache, LlavaConfig};
+use crate::cpu::{Activation, Join};
+use crate::layers::{Linear, Named, Projections, RmsNorm, attend, split_heads};
+use crate::rope::Rope;
+use crate::{Error, KvCache, LlavaConfig, Quantisation};
 
 pub(crate) struct Decoder {
     pub embedding: Tensor,
     layers: Vec<Layer>,
     norm: RmsNorm,
     pub head: Linear,
-    /// [head_dim / 2], f32
-    inverse_frequencies: Tensor,
+    rope: Rope,
+    /// How many positions a token of a windowed layer sees, its own included.
+    window: Option<i64>,
 }
 
 struct Layer {
     input_norm: RmsNorm,
-    q: Linear,
-    k: Linear,
-    v: Linear,
+    attention: Projections,
     o: Linear,
     mlp_norm: RmsNorm,
     gate: Linear,
@@ -30,6 +33,8 @@ struct Layer {
     heads: i64,
     kv_heads: i64,
     head_dim: i64,
+    /// Whether its tokens see the decoder's window only.
+    windowed: bool,
 }
 
 impl Decoder {
@@ -39,46 +44,56 @@ impl Decoder {
         let layers = (0..t.num_hidden_layers)
             .map(|layer| {
                 let root = format!("{root}.layers.{layer}");
-                let linear = |name: &str| named.linear(&format!("{root}.{name}"), false);
+                let linear = |name: &str, bias| named.linear(&format!("{root}.{name}"), bias);
+                let bias = t.biases();
                 let norm = |name: &str| named.rms_norm(&format!("{root}.{name}"), t.rms_norm_eps);
                 Ok(Layer {
                     input_norm: norm("input_layernorm")?,
-                    q: linear("self_attn.q_proj")?,
-                    k: linear("self_attn.k_proj")?,
-                    v: linear("self_attn.v_proj")?,
-                    o: linear("self_attn.o_proj")?,
+                    attention: Projections::Apart {
+                        q: linear("self_attn.q_proj", bias.qkv)?,
+                        k: linear("self_attn.k_proj", bias.qkv)?,
+                        v: linear("self_attn.v_proj", bias.qkv)?,
+                    },
+                    o: linear("self_attn.o_proj", bias.out)?,
                     mlp_norm: norm("post_attention_layernorm")?,
-                    gate: linear("mlp.gate_proj")?,
-                    up: linear("mlp.up_proj")?,
-                    down: linear("mlp.down_proj")?,
+                    gate: linear("mlp.gate_proj", bias.mlp)?,
+                    up: linear("mlp.up_proj", bias.mlp)?,
+                    down: linear("mlp.down_proj", bias.mlp)?,
                     heads: t.num_attention_heads,
                     kv_heads: t.kv_heads(),
                     head_dim: t.head_dim(),
+                    windowed: t.windowed(layer),
                 })
             })
             .collect::<Result<_, Error>>()?;
         let embedding = named.get(&format!("{root}.embed_tokens.weight"))?;
         let head = if t.tie_word_embeddings {
-            Linear {
-                weight: embedding.shallow_clone(),
-                bias: None,
-                low_rank: Vec::new(),
-            }
+            Linear::plain(embedding.shallow_clone(), None)
         } else {
             named.linear("language_model.lm_head", false)?
         };
-        // In f32 throughout, as transformers does: 1 / theta^(2i / head_dim).
-        let exponents = Tensor::f_arange_start_step(0, t.head_dim(), 2, (Kind::Float, device))?
-            .f_div_scalar(t.head_dim() as f64)?;
-        let inverse_frequencies = Tensor::f_pow_scalar(t.rope_theta, &exponents)?
-            .f_to_kind(Kind::Float)?
-            .f_reciprocal()?;
         Ok(Decoder {
             embedding,
             layers,
             norm: named.rms_norm(&format!("{root}.norm"), t.rms_norm_eps)?,
             head,
-            inverse_frequencies,
+            rope: Rope::new(t, device)?,
+            window: t.window(),
+        })
+    }
+
+    /// The same decoder for answering in `kind`, its products quantised where asked.
+    pub fn packed(self, kind: Kind, how: Quantisation) -> Result<Decoder, Error> {
+        let layers = self.layers.into_iter().map(|layer| {
+            sample::interrupt::check()?;
+            layer.packed(kind, how)
+        });
+        Ok(Decoder {
+            layers: layers.collect::<Result<_, Error>>()?,
+            norm: self.norm.packed(kind)?,
+            head: self.head.packed(kind, how)?,
+            embedding: self.embedding.f_detach()?.f_to_kind(kind)?,
+            ..self
         })
     }
 
@@ -101,13 +116,16 @@ impl Decoder {
             None if before == 0 || tokens == 1 => None,
             None => Some(causal_mask(tokens, before, embeds.device())?),
         };
-        let causal = mask.is_none() && tokens > 1;
-        let rotary = self.rotary(positions, kind)?;
+        let windowed = self.windowed(positions, mask.as_ref(), cache.as_deref_mut())?;
+        let rotary = self.rope.turns(positions, kind)?;
         let mut hidden = embeds.shallow_clone();
         for (index, layer) in self.layers.iter().enumerate() {
             each_layer(&hidden);
             let kv = cache.as_deref_mut().map(|c| (c, index));
-            hidden = layer.forward(&hidden, &rotary, mask.as_ref(), causal, kv)?;
+            let own = windowed.as_ref().filter(|_| layer.windowed);
+            let mask = own.or(mask.as_ref());
+            let causal = mask.is_none() && tokens > 1;
+            hidden = layer.forward(&hidden, &rotary, mask, causal, kv)?;
         }
         if let Some(cache) = cache {
             cache.len += tokens;
@@ -115,17 +133,40 @@ impl Decoder {
         self.norm.forward(&hidden)
     }
 
-    /// Cosines and sines, [batch, 1, tokens, head_dim] each.
-    fn rotary(&self, positions: &Tensor, kind: Kind) -> Result<(Tensor, Tensor), Error> {
-        let angles = positions
-            .f_to_kind(Kind::Float)?
+    /// What tokens of windowed layers see, [batch, 1, tokens, cached + tokens]; `None` where the window
+    /// is wide enough for all of them.
+    fn windowed(
+        &self,
+        positions: &Tensor,
+        mask: Option<&Tensor>,
+        cache: Option<&mut KvCache>,
+    ) -> Result<Option<Tensor>, Error> {
+        let Some(window) = self.window else {
+            return Ok(None);
+        };
+        let keys = match cache {
+            Some(cache) => cache.append_positions(positions)?,
+            None => positions.shallow_clone(),
+        };
+        if i64::try_from(&keys.f_max()?)? < window {
+            return Ok(None);
+        }
+        // [batch, 1, tokens, cached + tokens]: how far back each key lies.
+        let back = positions
             .f_unsqueeze(-1)?
-            .f_mul(&self.inverse_frequencies)?; // [batch, tokens, head_dim / 2]
-        let angles = Tensor::f_cat(&[&angles, &angles], -1)?.f_unsqueeze(1)?;
-        Ok((
-            angles.f_cos()?.f_to_kind(kind)?,
-            angles.f_sin()?.f_to_kind(kind)?,
-        ))
+            .f_sub(&keys.f_unsqueeze(1)?)?
+            .f_unsqueeze(1)?;
+        let beyond = back.f_ge(window)?;
+        let (tokens, seen) = (positions.size()[1], keys.size()[1]);
+        let whole = match mask {
+            Some(mask) => mask.shallow_clone(),
+            None => causal_mask(tokens, seen - tokens, positions.device())?,
+        };
+        Ok(Some(if whole.f_kind()? == Kind::Bool {
+            whole.f_logical_and(&beyond.f_logical_not()?)?
+        } else {
+            whole.f_masked_fill(&beyond, f64::NEG_INFINITY)?
+        }))
     }
 }
 
@@ -139,28 +180,34 @@ impl Layer {
         cache: Option<(&mut KvCache, usize)>,
     ) -> Result<Tensor, Error> {
         let x = self.input_norm.forward(hidden)?;
-        let q = rotate(
-            &split_heads(&self.q.forward(&x)?, self.heads, self.head_dim)?,
-            rotary,
-        )?;
-        let k = rotate(
-            &split_heads(&self.k.forward(&x)?, self.kv_heads, self.head_dim)?,
-            rotary,
-        )?;
-        let v = split_heads(&self.v.forward(&x)?, self.kv_heads, self.head_dim)?;
+        let [q, k, v] = self.attention.forward(&x)?;
+        let q = rotate(&split_heads(&q, self.heads, self.head_dim)?, rotary)?;
+        let k = rotate(&split_heads(&k, self.kv_heads, self.head_dim)?, rotary)?;
+        let v = split_heads(&v, self.kv_heads, self.head_dim)?;
         let (k, v) = match cache {
             Some((cache, layer)) => cache.append(layer, &k, &v)?,
             None => (k, v),
         };
         let attended = attend(&q, &k, &v, mask, causal)?;
-        let hidden = hidden.f_add(&self.o.forward(&attended)?)?;
+        let hidden = self.o.forward_joined(&attended, hidden, Join::Add)?;
         let x = self.mlp_norm.forward(&hidden)?;
-        let x = self
-            .gate
-            .forward(&x)?
-            .f_silu()?
-            .f_mul(&self.up.forward(&x)?)?;
-        Ok(hidden.f_add(&self.down.forward(&x)?)?)
+        let gate = self.gate.forward_active(&x, Activation::Silu)?;
+        let x = self.up.forward_joined(&x, &gate, Join::Multiply)?;
+        self.down.forward_joined(&x, &hidden, Join::Add)
+    }
+
+    fn packed(self, kind: Kind, how: Quantisation) -> Result<Layer, Error> {
+        let linear = |layer: Linear| layer.packed(kind, how);
+        Ok(Layer {
+            input_norm: self.input_norm.packed(kind)?,
+            attention: self.attention.packed(kind, how)?,
+            o: linear(self.o)?,
+            mlp_norm: self.mlp_norm.packed(kind)?,
+            gate: linear(self.gate)?,
+            up: linear(self.up)?,
+            down: linear(self.down)?,
+            ..self
+        })
     }
 }
 

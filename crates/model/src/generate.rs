@@ -321,7 +321,7 @@ impl Generator {
         let mut shared = first.ids.len().saturating_sub(1);
         for other in others {
             let same = first.ids.iter().zip(&other.ids).take_while(|(a, b)| {
-                a == b && (**a != self.tokenizer.image || first.image == other.image)
+                a == b && (Some(**a) != self.tokenizer.image || first.image == other.image)
             });
             shared = shared
                 .min(same.count())
@@ -339,7 +339,7 @@ impl Generator {
     ) -> Option<(&'a Tensor, usize)> {
         let before = row.ids[..start]
             .iter()
-            .filter(|&&id| id == self.tokenizer.image)
+            .filter(|&&id| Some(id) == self.tokenizer.image)
             .count();
         row.image
             .and_then(|image| features.get(&image))
@@ -408,9 +408,12 @@ impl Generator {
             };
             let run = chunk
                 .iter()
-                .filter(|&&id| id == self.tokenizer.image)
+                .filter(|&&id| Some(id) == self.tokenizer.image)
                 .count();
-            let Some(at) = chunk.iter().position(|&id| id == self.tokenizer.image) else {
+            let Some(at) = chunk
+                .iter()
+                .position(|&id| Some(id) == self.tokenizer.image)
+            else {
                 continue;
             };
             debug_assert!(at + run <= width);

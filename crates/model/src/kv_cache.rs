@@ -13,6 +13,8 @@ pub struct KvCache {
     layers: Vec<(Tensor, Tensor)>,
     pub(crate) len: i64,
     room: i64,
+    /// [batch, len]: the keys' positions, kept for decoders whose tokens see a window only.
+    positions: Option<Tensor>,
 }
 
 impl KvCache {
@@ -22,6 +24,7 @@ impl KvCache {
             layers: Vec::new(),
             len: 0,
             room: room.max(0),
+            positions: None,
         }
     }
 
@@ -55,7 +58,37 @@ impl KvCache {
                 *buffer = wider;
             }
         }
+        if let Some(positions) = &mut self.positions {
+            let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+            let rows = Tensor::f_from_slice(&rows)?.f_to_device(positions.device())?;
+            // One row of positions may have served all of a batch.
+            if positions.size()[0] > 1 {
+                *positions = positions.f_index_select(0, &rows)?;
+            }
+        }
         Ok(())
+    }
+
+    /// Notes the positions [batch, tokens] of the tokens to come; gives those of all keys,
+    /// [batch, len + tokens].
+    pub(crate) fn append_positions(&mut self, new: &Tensor) -> Result<Tensor, Error> {
+        let whole = match &self.positions {
+            None if self.len == 0 => new.shallow_clone(),
+            Some(held) if held.size()[1] >= self.len => {
+                // What an interrupted call noted beyond `len` is dropped.
+                let held = held.f_narrow(1, 0, self.len)?;
+                let batch = held.size()[0].max(new.size()[0]);
+                let whole = |t: &Tensor| t.f_expand([batch, t.size()[1]], false);
+                Tensor::f_cat(&[whole(&held)?, whole(new)?], 1)?
+            }
+            _ => {
+                return Err(Error::Shape(
+                    "the cache belongs to a model without a window".into(),
+                ));
+            }
+        };
+        self.positions = Some(whole.shallow_clone());
+        Ok(whole)
     }
 
     pub(crate) fn append(

@@ -1,5 +1,5 @@
-//! LLaVA: a CLIP vision tower, a GELU projector and a LLaMA decoder, from pixels to text; and the
-//! ViT classifier that grades images.
+//! LLaVA: a vision tower (CLIP, SigLIP, DINOv2), a projector and a decoder (LLaMA, Mistral, Qwen2),
+//! from pixels to text; and the ViT classifier that grades images.
 //!
 //! The numbers are those of Hugging Face's `LlavaForConditionalGeneration`, and so are the
 //! checkpoint folders: what is trained here loads there, and the reverse. Training builds on the
@@ -14,6 +14,7 @@ pub mod adamw;
 mod checkpoint;
 mod config;
 mod conversation;
+mod cpu;
 mod decoder;
 mod encoder;
 mod generate;
@@ -22,8 +23,11 @@ mod layers;
 mod llava;
 mod logits;
 mod parameters;
+mod placement;
 mod precision;
 mod preprocess;
+mod quantise;
+mod rope;
 pub mod schedule;
 mod tokenizer;
 pub mod training_state;
@@ -32,7 +36,7 @@ mod vit;
 mod vit_config;
 mod weights;
 
-pub use checkpoint::WeightKind;
+pub use checkpoint::{Checkpoint, LoadOptions, WeightKind};
 pub use config::{FeatureSelect, LlavaConfig, TextConfig, TokenIds, VisionConfig};
 pub use conversation::{
     ConversationTokens, Part, PromptForm, Speaker, Template, Turn, conversation_tokens,
@@ -41,9 +45,13 @@ pub use generate::{Finish, Generated, Generator, Question};
 pub use kv_cache::KvCache;
 pub use llava::{Llava, merge_image_features};
 pub use logits::write_logits;
+pub use placement::Placement;
 pub use precision::{Precision, cpu_has_bf16};
 pub use preprocess::{CLIP_MEAN, CLIP_STD, Fit, Pixels, Preprocessor, Resample};
-pub use tokenizer::{SPECIAL_TOKENS, Tokenizer, train_bpe};
+pub use quantise::Quantisation;
+pub use tokenizer::{
+    IMAGE_PLACEHOLDER, SPECIAL_TOKENS, SpecialTokens, Tokenizer, sentencepiece, train_bpe,
+};
 pub use vit::Vit;
 pub use vit_config::VitConfig;
 pub use weights::LoadReport;

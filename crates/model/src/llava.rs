@@ -8,9 +8,9 @@ use crate::decoder::Decoder;
 use crate::layers::Named;
 use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
-use crate::{Error, KvCache, LlavaConfig};
+use crate::{Error, KvCache, LlavaConfig, Quantisation};
 
-/// LLaVA-1.5: tower, projector, decoder.
+/// LLaVA: tower, projector, decoder.
 pub struct Llava {
     config: LlavaConfig,
     parameters: Vec<(String, Tensor)>,
@@ -81,6 +81,28 @@ impl Llava {
         Ok(model)
     }
 
+    /// The same model made ready to answer in `kind`: products that begin alike in one, weights
+    /// packed for the processor, the decoder's quantised where asked (on a CPU). It has no gradients
+    /// and no [`Llava::parameters`]; the weights it was made of are given up one by one.
+    pub fn into_answering(self, kind: Kind, how: Quantisation) -> Result<Llava, Error> {
+        drop(self.parameters);
+        Ok(Llava {
+            vision: match self.vision {
+                Some((tower, projector)) => Some((tower.packed(kind)?, projector.packed(kind)?)),
+                None => None,
+            },
+            decoder: self.decoder.packed(kind, how)?,
+            parameters: Vec::new(),
+            compute: kind,
+            ..self
+        })
+    }
+
+    /// [`Llava::into_answering`] of a model that is needed further on.
+    pub fn answering(&self, kind: Kind, how: Quantisation) -> Result<Llava, Error> {
+        self.frozen(self.compute)?.into_answering(kind, how)
+    }
+
     /// Shapes and token ids.
     pub fn config(&self) -> &LlavaConfig {
         &self.config
@@ -102,13 +124,12 @@ impl Llava {
     /// Tower and projector: normalised pixels [images, 3, side, side] to
     /// [images, image tokens, hidden].
     pub fn image_features(&self, pixel_values: &Tensor) -> Result<Tensor, Error> {
-        let (Some((tower, projector)), Some(vision)) = (&self.vision, &self.config.vision_config)
-        else {
+        let Some((tower, projector)) = &self.vision else {
             return Err(Error::Shape(
                 "this model reads text only: it has no vision tower".into(),
             ));
         };
-        let side = vision.image_size;
+        let side = self.config.image_side();
         let size = pixel_values.size();
         if size.len() != 4 || size[1..] != [3, side, side] {
             return Err(Error::Shape(format!(
@@ -124,7 +145,13 @@ impl Llava {
     /// Token ids [batch, tokens] to embeddings [batch, tokens, hidden]. Ids outside the vocabulary
     /// are an error.
     pub fn embed(&self, ids: &Tensor) -> Result<Tensor, Error> {
-        let rows = Tensor::f_embedding(&self.decoder.embedding, ids, -1, false, false)?;
+        // The original LLaVA's placeholder has no row; image features replace whatever stands there.
+        let ids = if self.config.image_token_index == crate::IMAGE_PLACEHOLDER {
+            ids.f_masked_fill(&ids.f_eq(crate::IMAGE_PLACEHOLDER)?, 0)?
+        } else {
+            ids.shallow_clone()
+        };
+        let rows = Tensor::f_embedding(&self.decoder.embedding, &ids, -1, false, false)?;
         Ok(rows.f_to_kind(self.compute)?)
     }
 

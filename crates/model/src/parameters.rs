@@ -8,7 +8,8 @@ use rand::RngCore;
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
-use crate::{Error, LlavaConfig, VisionConfig};
+use crate::vision::{projector_parameters, tower_parameters};
+use crate::{Error, LlavaConfig};
 
 /// One tensor of the model.
 pub(crate) struct Parameter {
@@ -18,105 +19,49 @@ pub(crate) struct Parameter {
 }
 
 /// Initial values.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Init {
+    /// Normal, of this deviation.
     Normal(f64),
+    /// Normal, without what lies beyond two deviations of this size.
+    Truncated(f64),
+    /// Uniform, from minus to plus this.
+    Uniform(f64),
+    /// All the same.
+    Constant(f64),
     Zeros,
     Ones,
 }
 
-/// All tensors of the model. Initial values are those of transformers' `_init_weights` for
-/// CLIP (`initializer_factor` 1), LLaVA's projector and LLaMA.
+impl Init {
+    /// Glorot's uniform values for a product from `inputs` to `outputs`.
+    pub fn xavier(inputs: i64, outputs: i64) -> Init {
+        Init::Uniform((6.0 / (inputs as f64 + outputs as f64)).sqrt())
+    }
+
+    /// LeCun's normal values, truncated, of deviation `inputs` to the power -1/2 after that.
+    pub fn lecun(inputs: i64) -> Init {
+        // Truncation at two deviations leaves 0.8796 of the deviation.
+        Init::Truncated((inputs as f64).powf(-0.5) / 0.879_625_661_034_239_8)
+    }
+}
+
+/// All tensors of the model. Initial values are those of transformers' `_init_weights` for the
+/// tower, LLaVA's projector and the decoder.
 pub(crate) fn specification(config: &LlavaConfig) -> Vec<Parameter> {
     let mut list = Vec::new();
-    let mut add = |name: String, shape: &[i64], init| {
+    if let Some(vision) = &config.vision_config {
+        list.extend(tower_parameters(vision));
+        list.extend(projector_parameters(config, vision));
+    }
+    decoder(config, &mut |name, shape, init| {
         list.push(Parameter {
             name,
             shape: shape.to_vec(),
             init,
         });
-    };
-    if let Some(vision) = &config.vision_config {
-        tower(vision, &mut add);
-        projector(config, vision, &mut add);
-    }
-    decoder(config, &mut add);
+    });
     list
-}
-
-fn tower(v: &VisionConfig, add: &mut impl FnMut(String, &[i64], Init)) {
-    let (h, m, p) = (v.hidden_size, v.intermediate_size, v.patch_size);
-    let root = "vision_tower.vision_model";
-    let positions = v.grid() * v.grid() + 1;
-    let (h_f, layers_f) = (h as f64, v.num_hidden_layers as f64);
-    let embedding = Init::Normal(v.initializer_range);
-    add(
-        format!("{root}.embeddings.class_embedding"),
-        &[h],
-        Init::Normal(h_f.powf(-0.5)),
-    );
-    add(
-        format!("{root}.embeddings.patch_embedding.weight"),
-        &[h, 3, p, p],
-        embedding,
-    );
-    add(
-        format!("{root}.embeddings.position_embedding.weight"),
-        &[positions, h],
-        embedding,
-    );
-    // The misspelling is CLIP's.
-    norm(&format!("{root}.pre_layrnorm"), h, add);
-    let into = Init::Normal(h_f.powf(-0.5) * (2.0 * layers_f).powf(-0.5));
-    let out = Init::Normal(h_f.powf(-0.5));
-    let first = Init::Normal((2.0 * h_f).powf(-0.5));
-    for layer in 0..v.num_hidden_layers {
-        let root = format!("{root}.encoder.layers.{layer}");
-        for (name, init) in [
-            ("q_proj", into),
-            ("k_proj", into),
-            ("v_proj", into),
-            ("out_proj", out),
-        ] {
-            add(format!("{root}.self_attn.{name}.weight"), &[h, h], init);
-            add(format!("{root}.self_attn.{name}.bias"), &[h], Init::Zeros);
-        }
-        norm(&format!("{root}.layer_norm1"), h, add);
-        add(format!("{root}.mlp.fc1.weight"), &[m, h], first);
-        add(format!("{root}.mlp.fc1.bias"), &[m], Init::Zeros);
-        add(format!("{root}.mlp.fc2.weight"), &[h, m], into);
-        add(format!("{root}.mlp.fc2.bias"), &[h], Init::Zeros);
-        norm(&format!("{root}.layer_norm2"), h, add);
-    }
-    norm(&format!("{root}.post_layernorm"), h, add);
-}
-
-fn norm(root: &str, width: i64, add: &mut impl FnMut(String, &[i64], Init)) {
-    add(format!("{root}.weight"), &[width], Init::Ones);
-    add(format!("{root}.bias"), &[width], Init::Zeros);
-}
-
-fn projector(
-    config: &LlavaConfig,
-    vision: &VisionConfig,
-    add: &mut impl FnMut(String, &[i64], Init),
-) {
-    let h = config.text_config.hidden_size;
-    let init = Init::Normal(config.text_config.initializer_range);
-    for (name, from) in [("linear_1", vision.hidden_size), ("linear_2", h)] {
-        add(
-            format!("multi_modal_projector.{name}.weight"),
-            &[h, from],
-            init,
-        );
-        if config.multimodal_projector_bias {
-            add(
-                format!("multi_modal_projector.{name}.bias"),
-                &[h],
-                Init::Zeros,
-            );
-        }
-    }
 }
 
 fn decoder(config: &LlavaConfig, add: &mut impl FnMut(String, &[i64], Init)) {
@@ -127,6 +72,7 @@ fn decoder(config: &LlavaConfig, add: &mut impl FnMut(String, &[i64], Init)) {
         t.kv_heads() * t.head_dim(),
     );
     let init = Init::Normal(t.initializer_range);
+    let bias = t.biases();
     let root = "language_model.model";
     add(
         format!("{root}.embed_tokens.weight"),
@@ -135,16 +81,19 @@ fn decoder(config: &LlavaConfig, add: &mut impl FnMut(String, &[i64], Init)) {
     );
     for layer in 0..t.num_hidden_layers {
         let root = format!("{root}.layers.{layer}");
-        for (name, shape) in [
-            ("self_attn.q_proj", [heads, h]),
-            ("self_attn.k_proj", [kv, h]),
-            ("self_attn.v_proj", [kv, h]),
-            ("self_attn.o_proj", [h, heads]),
-            ("mlp.gate_proj", [m, h]),
-            ("mlp.up_proj", [m, h]),
-            ("mlp.down_proj", [h, m]),
+        for (name, shape, bias) in [
+            ("self_attn.q_proj", [heads, h], bias.qkv),
+            ("self_attn.k_proj", [kv, h], bias.qkv),
+            ("self_attn.v_proj", [kv, h], bias.qkv),
+            ("self_attn.o_proj", [h, heads], bias.out),
+            ("mlp.gate_proj", [m, h], bias.mlp),
+            ("mlp.up_proj", [m, h], bias.mlp),
+            ("mlp.down_proj", [h, m], bias.mlp),
         ] {
             add(format!("{root}.{name}.weight"), &shape, init);
+            if bias {
+                add(format!("{root}.{name}.bias"), &shape[..1], Init::Zeros);
+            }
         }
         add(format!("{root}.input_layernorm.weight"), &[h], Init::Ones);
         add(
@@ -176,7 +125,10 @@ pub(crate) fn initialise(
             match parameter.init {
                 Init::Zeros => vec![0.0; count],
                 Init::Ones => vec![1.0; count],
-                Init::Normal(std) => normal(seed, &parameter.name, count, std),
+                Init::Constant(value) => vec![value as f32; count],
+                Init::Normal(std) => normal(seed, &parameter.name, count, std, f64::INFINITY),
+                Init::Truncated(std) => normal(seed, &parameter.name, count, std, 2.0 * std),
+                Init::Uniform(most) => uniform(seed, &parameter.name, count, most),
             }
         })
         .collect();
@@ -192,18 +144,28 @@ pub(crate) fn initialise(
         .collect()
 }
 
-/// Normal values by the Box-Muller transform.
-fn normal(seed: u64, name: &str, count: usize, std: f64) -> Vec<f32> {
+/// Normal values by the Box-Muller transform, none beyond `most`.
+fn normal(seed: u64, name: &str, count: usize, std: f64, most: f64) -> Vec<f32> {
     let mut rng = sample::seed::rng(seed, &["weights", name]);
-    // 53 random bits, in (0, 1].
-    let mut uniform = || ((rng.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {
-        let radius = std * (-2.0 * uniform().ln()).sqrt();
-        let (sin, cos) = (std::f64::consts::TAU * uniform()).sin_cos();
-        values.push((radius * cos) as f32);
-        values.push((radius * sin) as f32);
+        let radius = std * (-2.0 * unit(&mut rng).ln()).sqrt();
+        let (sin, cos) = (std::f64::consts::TAU * unit(&mut rng)).sin_cos();
+        let pair = [radius * cos, radius * sin];
+        values.extend(pair.iter().filter(|v| v.abs() <= most).map(|&v| v as f32));
     }
     values.truncate(count);
     values
+}
+
+fn uniform(seed: u64, name: &str, count: usize, most: f64) -> Vec<f32> {
+    let mut rng = sample::seed::rng(seed, &["weights", name]);
+    (0..count)
+        .map(|_| (most * (2.0 * unit(&mut rng) - 1.0)) as f32)
+        .collect()
+}
+
+/// 53 random bits, in (0, 1].
+fn unit(rng: &mut impl RngCore) -> f64 {
+    ((rng.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64
 }

@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{pretty, write_safetensors};
 use crate::encoder::{
-    EncoderLayer, Gelu, LayerNames, LayerShape, add_class_and_positions, embed_patches,
+    Activation, EncoderLayer, LayerNames, LayerShape, add_class_and_positions, embed_patches,
 };
 use crate::layers::{LayerNorm, Linear, Named};
 use crate::llava::fits_in_memory;
@@ -29,6 +29,7 @@ const NAMES: LayerNames = LayerNames {
     norm2: "layernorm_after",
     fc1: "intermediate.dense",
     fc2: "output.dense",
+    scales: None,
 };
 const HEAD: &str = "classifier";
 
@@ -188,7 +189,7 @@ impl Vit {
             heads: config.num_attention_heads,
             head_dim: config.head_dim(),
             eps: config.layer_norm_eps,
-            gelu: Gelu::Erf,
+            activation: Activation::Gelu,
             qkv_bias: config.qkv_bias,
         };
         let layers = (0..config.num_hidden_layers)
@@ -250,7 +251,7 @@ impl Vit {
             .f_to_device(self.device)?
             .f_to_kind(self.compute)?;
         let patches = embed_patches(&pixels, &self.patch, Some(&self.patch_bias))?;
-        let mut hidden = add_class_and_positions(&patches, &self.class, &self.position)?;
+        let mut hidden = add_class_and_positions(&patches, Some(&self.class), &self.position)?;
         let last = self.layers.len().saturating_sub(1);
         for (i, layer) in self.layers.iter().enumerate() {
             hidden = if i == last {

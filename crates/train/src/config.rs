@@ -142,7 +142,7 @@ impl ModelConfig {
                 hidden_act: "gelu".to_owned(),
                 ..Default::default()
             }),
-            image_token_index: tokenizer.image,
+            image_token_index: tokenizer.image.unwrap_or(model::IMAGE_PLACEHOLDER),
             // All of a tower that is trained with the rest; -2, which LLaVA takes of CLIP, would
             // leave its last layer unused.
             vision_feature_layer: -1,

@@ -244,7 +244,7 @@ fn one_image(
     }
     let trees = pack(
         &sequences,
-        tokenizer.image,
+        tokenizer.image.unwrap_or(model::IMAGE_PLACEHOLDER),
         config.weighting,
         config.tree_tokens,
     );

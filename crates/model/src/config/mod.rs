@@ -1,37 +1,60 @@
 //! `config.json` of a LLaVA checkpoint, with Hugging Face's names and defaults.
 //!
+//! Three kinds are read: `llava-hf` folders, text-only folders of the decoder's families
+//! ([`LlavaConfig::parse`] takes both), and the original LLaVA's ([`LlavaConfig::from_original`]).
 //! Fields that this model has no use for are ignored, because published files carry many; fields
-//! that would change the numbers in a way this model does not compute are refused by
-//! [`LlavaConfig::validate`], as are sizes that no honest checkpoint has, before any memory is
-//! asked for.
+//! that would change the numbers in a way this model does not compute are refused by their names,
+//! as are sizes that no honest checkpoint has, before any memory is asked for.
+
+mod original;
+mod text;
+mod vision;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+pub use text::{TextConfig, TokenIds};
+pub(crate) use vision::Tower;
+pub use vision::VisionConfig;
+
+use crate::parameters::specification;
 use crate::{Error, Template};
 
 /// No checkpoint here has more parameters; a larger claim is a broken file.
 const MAX_PARAMETERS: i64 = 1 << 40;
 /// `config.json` files are a few kilobytes.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
+/// Layers of a projector; published ones have up to four.
+const MAX_PROJECTOR_LAYERS: i64 = 32;
 
 /// A whole LLaVA model. Defaults are those of `transformers.LlavaConfig` 4.57.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LlavaConfig {
-    /// Always `["LlavaForConditionalGeneration"]`.
+    /// `["LlavaForConditionalGeneration"]`, or the decoder's in a model that reads text only.
     pub architectures: Vec<String>,
-    /// Always `llava`.
+    /// `llava`, or the decoder's family in a model that reads text only.
     pub model_type: String,
     /// The decoder.
     pub text_config: TextConfig,
     /// The vision tower; `None` in a model that reads text only.
     pub vision_config: Option<VisionConfig>,
-    /// Id of the `<image>` token, whose embeddings the image features replace.
+    /// Side of the images that the tower is shown, in pixels, where that is not its `image_size`:
+    /// DINOv2 interpolates its positions. In Hugging Face's folders it stands in
+    /// `preprocessor_config.json`; transformers keeps this copy unread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_side: Option<i64>,
+    /// Id of the `<image>` token, whose embeddings the image features replace; the vocabulary's size
+    /// where it has no row of its own.
     pub image_token_index: i64,
-    /// Activation between the projector's two layers: `gelu` (the exact, erf form).
+    /// Activation between the projector's layers: `gelu` (the exact, erf form).
     pub projector_hidden_act: String,
+    /// The projector: `linear`, or `mlpNx_gelu` for N layers with GELUs between them. The original
+    /// LLaVA's field; transformers knows the default only.
+    #[serde(skip_serializing_if = "is_two_layers")]
+    pub mm_projector_type: String,
     /// Whether the projector's layers have biases.
     pub multimodal_projector_bias: bool,
     /// Which of the tower's hidden states feeds the projector: 0 is the embedding output, -1 the
@@ -59,6 +82,12 @@ pub struct LlavaConfig {
     pub torch_dtype: String,
 }
 
+const TWO_LAYERS: &str = "mlp2x_gelu";
+
+fn is_two_layers(projector: &String) -> bool {
+    projector == TWO_LAYERS
+}
+
 impl Default for LlavaConfig {
     fn default() -> Self {
         LlavaConfig {
@@ -66,8 +95,10 @@ impl Default for LlavaConfig {
             model_type: "llava".to_owned(),
             text_config: TextConfig::default(),
             vision_config: Some(VisionConfig::default()),
+            input_side: None,
             image_token_index: 32_000,
             projector_hidden_act: "gelu".to_owned(),
+            mm_projector_type: TWO_LAYERS.to_owned(),
             multimodal_projector_bias: true,
             vision_feature_layer: -2,
             vision_feature_select_strategy: FeatureSelect::Default,
@@ -93,200 +124,109 @@ pub enum FeatureSelect {
     Full,
 }
 
-/// The decoder. Defaults are those of `transformers.LlamaConfig`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TextConfig {
-    /// `llama`.
-    pub model_type: String,
-    /// Width.
-    pub hidden_size: i64,
-    /// Width inside the MLP.
-    pub intermediate_size: i64,
-    /// Layers.
-    pub num_hidden_layers: i64,
-    /// Query heads.
-    pub num_attention_heads: i64,
-    /// Key and value heads; as many as query heads where absent.
-    pub num_key_value_heads: Option<i64>,
-    /// Width of one head; width divided by heads where absent.
-    pub head_dim: Option<i64>,
-    /// Rows of the embedding.
-    pub vocab_size: i64,
-    /// Added under the root of every norm.
-    pub rms_norm_eps: f64,
-    /// Base of the rotary angles.
-    pub rope_theta: f64,
-    /// Other than the plain rotary form; only `null` or `default` is computed here.
-    pub rope_scaling: Option<serde_json::Value>,
-    /// Longest sequence.
-    pub max_position_embeddings: i64,
-    /// `silu`.
-    pub hidden_act: String,
-    /// Biases in attention; not computed here.
-    pub attention_bias: bool,
-    /// Biases in the MLP; not computed here.
-    pub mlp_bias: bool,
-    /// Whether the output layer is the embedding.
-    pub tie_word_embeddings: bool,
-    /// Standard deviation of random weights.
-    pub initializer_range: f64,
-    /// First token of every conversation.
-    pub bos_token_id: Option<TokenIds>,
-    /// Tokens that end a reply.
-    pub eos_token_id: Option<TokenIds>,
-    /// Padding token, where there is one.
-    pub pad_token_id: Option<i64>,
-}
-
-impl Default for TextConfig {
-    fn default() -> Self {
-        TextConfig {
-            model_type: "llama".to_owned(),
-            hidden_size: 4096,
-            intermediate_size: 11_008,
-            num_hidden_layers: 32,
-            num_attention_heads: 32,
-            num_key_value_heads: None,
-            head_dim: None,
-            vocab_size: 32_000,
-            rms_norm_eps: 1e-6,
-            rope_theta: 10_000.0,
-            rope_scaling: None,
-            max_position_embeddings: 2048,
-            hidden_act: "silu".to_owned(),
-            attention_bias: false,
-            mlp_bias: false,
-            tie_word_embeddings: false,
-            initializer_range: 0.02,
-            bos_token_id: Some(TokenIds::One(1)),
-            eos_token_id: Some(TokenIds::One(2)),
-            pad_token_id: None,
-        }
-    }
-}
-
-/// One token id or several, as Hugging Face writes them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum TokenIds {
-    /// One.
-    One(i64),
-    /// Any of these.
-    Many(Vec<i64>),
-}
-
-impl TokenIds {
-    /// The ids as a slice.
-    pub fn as_slice(&self) -> &[i64] {
-        match self {
-            TokenIds::One(id) => std::slice::from_ref(id),
-            TokenIds::Many(ids) => ids,
-        }
-    }
-}
-
-/// The vision tower. Defaults are those of `transformers.CLIPVisionConfig`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct VisionConfig {
-    /// `clip_vision_model`.
-    pub model_type: String,
-    /// Width.
-    pub hidden_size: i64,
-    /// Width inside the MLP.
-    pub intermediate_size: i64,
-    /// Layers.
-    pub num_hidden_layers: i64,
-    /// Heads.
-    pub num_attention_heads: i64,
-    /// Colour channels: 3.
-    pub num_channels: i64,
-    /// Side of the square input, in pixels.
-    pub image_size: i64,
-    /// Side of one square patch, in pixels.
-    pub patch_size: i64,
-    /// `quick_gelu` (CLIP's) or `gelu`.
-    pub hidden_act: String,
-    /// Added to the variance in every norm.
-    pub layer_norm_eps: f64,
-    /// Standard deviation of random patch and position embeddings.
-    pub initializer_range: f64,
-    /// Width of CLIP's joint space; not used by LLaVA, kept for readers that expect it.
-    pub projection_dim: i64,
-}
-
-impl Default for VisionConfig {
-    fn default() -> Self {
-        VisionConfig {
-            model_type: "clip_vision_model".to_owned(),
-            hidden_size: 768,
-            intermediate_size: 3072,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            num_channels: 3,
-            image_size: 224,
-            patch_size: 32,
-            hidden_act: "quick_gelu".to_owned(),
-            layer_norm_eps: 1e-5,
-            initializer_range: 0.02,
-            projection_dim: 512,
-        }
-    }
-}
-
-impl TextConfig {
-    /// Key and value heads.
-    pub fn kv_heads(&self) -> i64 {
-        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
-    }
-
-    /// Width of one head.
-    pub fn head_dim(&self) -> i64 {
-        self.head_dim
-            .unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
-    }
-}
-
-impl VisionConfig {
-    /// Patches along one side.
-    pub fn grid(&self) -> i64 {
-        self.image_size / self.patch_size.max(1)
-    }
-
-    /// Width of one head.
-    pub fn head_dim(&self) -> i64 {
-        self.hidden_size / self.num_attention_heads.max(1)
-    }
-}
-
 impl LlavaConfig {
-    /// Reads and validates a folder's `config.json`.
+    /// Reads and validates a folder's `config.json`, and from `preprocessor_config.json` the side
+    /// of its images where the tower takes any.
     pub fn read(dir: &Path) -> Result<LlavaConfig, Error> {
-        read(dir, LlavaConfig::parse)
+        let mut config = read(dir, LlavaConfig::parse)?;
+        if let Some(vision) = &config.vision_config
+            && vision.interpolates()
+            && config.input_side.is_none()
+            && let Some(side) = input_side(dir)?
+        {
+            config.input_side = Some(side).filter(|&side| side != vision.image_size);
+            config.validate()?;
+            config.image_seq_length = config.image_tokens();
+        }
+        Ok(config)
     }
 
-    /// Parses and validates the text of a `config.json`.
+    /// Parses and validates the text of a `config.json`, of a `llava-hf` or a text-only folder.
     pub fn parse(text: &str) -> Result<LlavaConfig, Error> {
-        let mut value: serde_json::Value =
-            serde_json::from_str(text).map_err(|e| Error::Config(e.to_string()))?;
-        let model_type = value["model_type"].as_str().unwrap_or("(absent)");
-        if model_type != "llava" {
-            return Err(Error::Config(format!(
-                "model_type is {model_type}: only llava checkpoints can be loaded"
-            )));
+        let value: Value = serde_json::from_str(text).map_err(|e| Error::Config(e.to_string()))?;
+        for part in [&value, &value["text_config"]] {
+            if !part["quantization_config"].is_null() {
+                return Err(Error::Config(
+                    "quantization_config: weights packed by another tool are not read; use the \
+                     folder they were made from"
+                        .into(),
+                ));
+            }
         }
-        // Newer files use the newer name of the same field.
-        if value["image_token_index"].is_null() && value["image_token_id"].is_i64() {
-            value["image_token_index"] = value["image_token_id"].clone();
-        }
-        // A null means the default, as in transformers.
-        drop_nulls(&mut value);
-        let mut config: LlavaConfig =
-            serde_json::from_value(value).map_err(|e| Error::Config(e.to_string()))?;
+        let mut config = match value["model_type"].as_str().unwrap_or("(absent)") {
+            _ if LlavaConfig::is_original(&value) => {
+                return Err(Error::Config(
+                    "an original LLaVA folder: the shape of its vision tower is in the tower's own \
+                     folder"
+                        .into(),
+                ));
+            }
+            "llava" => parse_llava(value)?,
+            decoder if text::is_decoder(decoder) => parse_text_only(&value)?,
+            other => {
+                return Err(Error::Config(format!(
+                    "model_type is {other}: llava checkpoints can be loaded, and text-only ones of \
+                     llama, mistral and qwen2"
+                )));
+            }
+        };
         config.validate()?;
         config.image_seq_length = config.image_tokens();
         Ok(config)
+    }
+
+    /// A model that reads text only, from its decoder.
+    pub fn text_only(text: TextConfig) -> LlavaConfig {
+        let class = match text.model_type.as_str() {
+            "mistral" => "MistralForCausalLM",
+            "qwen2" => "Qwen2ForCausalLM",
+            _ => "LlamaForCausalLM",
+        };
+        LlavaConfig {
+            architectures: vec![class.to_owned()],
+            model_type: text.model_type.clone(),
+            vision_config: None,
+            image_seq_length: 0,
+            tie_word_embeddings: text.tie_word_embeddings,
+            pad_token_id: text.pad_token_id,
+            text_config: text,
+            ..LlavaConfig::default()
+        }
+    }
+
+    /// The content of `config.json`: what [`LlavaConfig::parse`] reads back, and transformers.
+    pub fn to_json(&self) -> Result<Value, Error> {
+        let wrong = |e: serde_json::Error| Error::Config(e.to_string());
+        if self.vision_config.is_some() {
+            return serde_json::to_value(self).map_err(wrong);
+        }
+        let mut value = serde_json::to_value(&self.text_config).map_err(wrong)?;
+        value["architectures"] = serde_json::json!(self.architectures);
+        value["torch_dtype"] = serde_json::json!(self.torch_dtype);
+        value["conversation_template"] =
+            serde_json::to_value(&self.conversation_template).map_err(wrong)?;
+        Ok(value)
+    }
+
+    /// Side of the images that the tower is shown, in pixels; 0 in a model that reads text only.
+    pub fn image_side(&self) -> i64 {
+        let own = self.vision_config.as_ref().map(|vision| vision.image_size);
+        self.input_side.or(own).unwrap_or(0)
+    }
+
+    /// Layers of the projector; `None` where its type is not known.
+    pub fn projector_layers(&self) -> Option<i64> {
+        match self.mm_projector_type.as_str() {
+            "linear" => Some(1),
+            other => {
+                let count = other.strip_prefix("mlp")?.strip_suffix("x_gelu")?;
+                let digits = count.bytes().all(|byte| byte.is_ascii_digit());
+                let layers: i64 = count.parse().ok().filter(|_| digits)?;
+                (1..=MAX_PROJECTOR_LAYERS)
+                    .contains(&layers)
+                    .then_some(layers)
+            }
+        }
     }
 
     /// Tokens that one image takes in a sequence.
@@ -294,10 +234,13 @@ impl LlavaConfig {
         let Some(vision) = &self.vision_config else {
             return 0;
         };
-        let patches = vision.grid().saturating_mul(vision.grid());
+        let grid = self.image_side() / vision.patch_size.max(1);
+        let tokens = grid
+            .saturating_mul(grid)
+            .saturating_add(vision.class_tokens());
         match self.vision_feature_select_strategy {
-            FeatureSelect::Default => patches,
-            FeatureSelect::Full => patches.saturating_add(1),
+            FeatureSelect::Default => tokens.saturating_sub(1),
+            FeatureSelect::Full => tokens,
         }
     }
 
@@ -322,191 +265,126 @@ impl LlavaConfig {
             .map_or(&[], TokenIds::as_slice)
     }
 
-    /// Parameters in all.
+    /// Parameters in all, of a configuration that [`LlavaConfig::validate`] passes.
     pub fn parameter_count(&self) -> i64 {
-        let t = &self.text_config;
-        let mul = i64::saturating_mul;
-        let add = i64::saturating_add;
-        let sum = |terms: &[i64]| terms.iter().copied().fold(0, add);
-        let heads = mul(t.num_attention_heads, t.head_dim());
-        let kv = mul(t.kv_heads(), t.head_dim());
-        let layer = sum(&[
-            mul(2, mul(t.hidden_size, heads)),
-            mul(2, mul(t.hidden_size, kv)),
-            mul(3, mul(t.hidden_size, t.intermediate_size)),
-            mul(2, t.hidden_size),
-        ]);
-        let embedding = mul(t.vocab_size, t.hidden_size);
-        let text = sum(&[
-            mul(layer, t.num_hidden_layers),
-            mul(embedding, if t.tie_word_embeddings { 1 } else { 2 }),
-            t.hidden_size,
-        ]);
-        let Some(v) = &self.vision_config else {
-            return text;
-        };
-        let tower_layer = sum(&[
-            mul(4, mul(v.hidden_size, v.hidden_size)),
-            mul(2, mul(v.hidden_size, v.intermediate_size)),
-            mul(9, v.hidden_size),
-            v.intermediate_size,
-        ]);
-        let positions = add(mul(v.grid(), v.grid()), 1);
-        let tower = sum(&[
-            mul(tower_layer, v.num_hidden_layers),
-            mul(
-                v.hidden_size,
-                mul(v.num_channels, mul(v.patch_size, v.patch_size)),
-            ),
-            mul(v.hidden_size, add(positions, 5)),
-        ]);
-        let bias = if self.multimodal_projector_bias {
-            mul(2, t.hidden_size)
-        } else {
-            0
-        };
-        let projector = sum(&[
-            mul(v.hidden_size, t.hidden_size),
-            mul(t.hidden_size, t.hidden_size),
-            bias,
-        ]);
-        sum(&[text, tower, projector])
+        specification(self)
+            .iter()
+            .map(|parameter| parameter.shape.iter().copied().fold(1, i64::saturating_mul))
+            .fold(0, i64::saturating_add)
     }
 
     /// Refuses what cannot be built or would be computed wrongly.
     pub fn validate(&self) -> Result<(), Error> {
-        let t = &self.text_config;
-        check_sizes(&[
-            ("text_config.hidden_size", t.hidden_size, 1 << 17),
-            (
-                "text_config.intermediate_size",
-                t.intermediate_size,
-                1 << 20,
-            ),
-            (
-                "text_config.num_hidden_layers",
-                t.num_hidden_layers,
-                1 << 12,
-            ),
-            (
-                "text_config.num_attention_heads",
-                t.num_attention_heads,
-                1 << 12,
-            ),
-            ("text_config.num_key_value_heads", t.kv_heads(), 1 << 12),
-            ("text_config.head_dim", t.head_dim(), 1 << 12),
-            ("text_config.vocab_size", t.vocab_size, 1 << 23),
-            (
-                "text_config.max_position_embeddings",
-                t.max_position_embeddings,
-                1 << 30,
-            ),
-        ])?;
-        check_rules(&[
-            (
-                t.model_type == "llama",
-                "text_config.model_type must be llama",
-            ),
-            (
-                t.hidden_act == "silu",
-                "text_config.hidden_act must be silu",
-            ),
-            (
-                !t.attention_bias,
-                "text_config.attention_bias: a decoder with biases is not LLaMA's",
-            ),
-            (
-                !t.mlp_bias,
-                "text_config.mlp_bias: a decoder with biases is not LLaMA's",
-            ),
-            (
-                plain_rope(t.rope_scaling.as_ref()),
-                "text_config.rope_scaling: only plain rotary positions are computed",
-            ),
-            (
-                t.head_dim.is_some() || t.hidden_size % t.num_attention_heads == 0,
-                "text_config.hidden_size must be a multiple of num_attention_heads",
-            ),
-            (
-                t.head_dim() % 2 == 0,
-                "text_config.head_dim must be even for rotary positions",
-            ),
-            (
-                t.num_attention_heads % t.kv_heads() == 0,
-                "text_config.num_attention_heads must be a multiple of num_key_value_heads",
-            ),
-            (
-                t.rms_norm_eps.is_finite() && t.rms_norm_eps >= 0.0,
-                "text_config.rms_norm_eps must not be negative",
-            ),
-            (
-                t.rope_theta.is_finite() && t.rope_theta > 0.0,
-                "text_config.rope_theta must be positive",
-            ),
-        ])?;
+        self.text_config.validate()?;
         if let Some(vision) = &self.vision_config {
-            self.validate_vision(vision)?;
+            vision.validate()?;
+            self.validate_join(vision)?;
         }
         check_count(self.parameter_count())
     }
 
-    fn validate_vision(&self, v: &VisionConfig) -> Result<(), Error> {
-        let t = &self.text_config;
-        check_sizes(&[
-            ("vision_config.hidden_size", v.hidden_size, 1 << 17),
-            (
-                "vision_config.intermediate_size",
-                v.intermediate_size,
-                1 << 20,
-            ),
-            (
-                "vision_config.num_hidden_layers",
-                v.num_hidden_layers,
-                1 << 12,
-            ),
-            (
-                "vision_config.num_attention_heads",
-                v.num_attention_heads,
-                1 << 12,
-            ),
-            ("vision_config.image_size", v.image_size, 1 << 14),
-            ("vision_config.patch_size", v.patch_size, 1 << 12),
-        ])?;
+    /// What lies between tower and decoder.
+    fn validate_join(&self, vision: &VisionConfig) -> Result<(), Error> {
+        check_sizes(&[("input_side", self.image_side(), 1 << 14)])?;
         check_rules(&[
-            (
-                v.model_type == "clip_vision_model",
-                "vision_config.model_type must be clip_vision_model",
-            ),
-            (
-                ["quick_gelu", "gelu"].contains(&v.hidden_act.as_str()),
-                "vision_config.hidden_act must be quick_gelu or gelu",
-            ),
             (
                 self.projector_hidden_act == "gelu",
                 "projector_hidden_act must be gelu",
             ),
-            (v.num_channels == 3, "vision_config.num_channels must be 3"),
             (
-                v.hidden_size % v.num_attention_heads == 0,
-                "vision_config.hidden_size must be a multiple of num_attention_heads",
+                self.projector_layers().is_some(),
+                "mm_projector_type must be linear or mlpNx_gelu, N from 1 to 32",
             ),
             (
-                v.patch_size <= v.image_size && v.image_size % v.patch_size == 0,
-                "vision_config.image_size must be a multiple of patch_size",
-            ),
-            (
-                (0..=v.num_hidden_layers).contains(&self.vision_layers_used()),
+                (0..=vision.num_hidden_layers).contains(&self.vision_layers_used()),
                 "vision_feature_layer names a layer the tower does not have",
             ),
             (
-                (0..t.vocab_size).contains(&self.image_token_index),
+                (0..self.text_config.vocab_size).contains(&self.image_token_index)
+                    || self.image_token_index == crate::IMAGE_PLACEHOLDER,
                 "image_token_index is not a row of the embedding",
             ),
             (
-                v.layer_norm_eps.is_finite() && v.layer_norm_eps >= 0.0,
-                "vision_config.layer_norm_eps must not be negative",
+                vision.interpolates() || self.image_side() == vision.image_size,
+                "input_side: this tower has positions for its image_size only",
+            ),
+            (
+                self.image_side() >= vision.patch_size,
+                "input_side is smaller than a patch",
+            ),
+            (
+                self.image_tokens() > 0,
+                "vision_feature_select_strategy default leaves no token of this tower",
             ),
         ])
+    }
+}
+
+/// The content of a `llava-hf` folder's file.
+fn parse_llava(mut value: Value) -> Result<LlavaConfig, Error> {
+    let wrong = |e: serde_json::Error| Error::Config(e.to_string());
+    // Newer files use the newer name of the same field.
+    if value["image_token_index"].is_null() && value["image_token_id"].is_i64() {
+        value["image_token_index"] = value["image_token_id"].clone();
+    }
+    if value["vision_feature_layer"].is_array() {
+        return Err(Error::Config(
+            "vision_feature_layer is a list: features of several layers side by side are not \
+             computed here"
+                .into(),
+        ));
+    }
+    let mut part = |name: &str, absent: Value| match value[name].take() {
+        Value::Null => absent,
+        given => given,
+    };
+    let text = TextConfig::parse(&part("text_config", serde_json::json!({})))?;
+    let vision = VisionConfig::parse(&part("vision_config", vision::clip_large()))?;
+    // A null means the default, as in transformers.
+    drop_nulls(&mut value);
+    let rest: LlavaConfig = serde_json::from_value(value).map_err(wrong)?;
+    Ok(LlavaConfig {
+        text_config: text,
+        vision_config: Some(vision),
+        ..rest
+    })
+}
+
+fn parse_text_only(value: &Value) -> Result<LlavaConfig, Error> {
+    let mut config = LlavaConfig::text_only(TextConfig::parse(value)?);
+    if !value["conversation_template"].is_null() {
+        config.conversation_template =
+            serde_json::from_value(value["conversation_template"].clone())
+                .map_err(|e| Error::Config(format!("conversation_template: {e}")))?;
+    }
+    Ok(config)
+}
+
+/// The side of a folder's images, from its `preprocessor_config.json`.
+fn input_side(dir: &Path) -> Result<Option<i64>, Error> {
+    let path = dir.join("preprocessor_config.json");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(sample::Error::io(path, e).into()),
+    };
+    let value: Value = serde_json::from_str(&text).map_err(|e| sample::Error::format(&path, e))?;
+    let cropped =
+        value["do_center_crop"].as_bool().unwrap_or(true) && !value["crop_size"].is_null();
+    let size = &value[if cropped { "crop_size" } else { "size" }];
+    let sides = match size {
+        Value::Null => return Ok(None),
+        Value::Number(_) => [size, size],
+        _ if !size["height"].is_null() => [&size["height"], &size["width"]],
+        _ => [&size["shortest_edge"], &size["shortest_edge"]],
+    };
+    match sides.map(Value::as_i64) {
+        [Some(height), Some(width)] if height == width => Ok(Some(height)),
+        _ => Err(sample::Error::format(
+            &path,
+            format!("images become {size}: the tower is shown squares"),
+        )
+        .into()),
     }
 }
 
@@ -555,15 +433,30 @@ pub(crate) fn check_count(parameters: i64) -> Result<(), Error> {
     Ok(())
 }
 
-fn plain_rope(scaling: Option<&serde_json::Value>) -> bool {
-    let Some(scaling) = scaling else { return true };
-    let kind = scaling.get("rope_type").or_else(|| scaling.get("type"));
-    kind.and_then(|k| k.as_str()) == Some("default")
+/// Gives an object fields that it lacks; a null is there, and stays.
+fn fill(value: &mut Value, defaults: Value) {
+    if let (Value::Object(fields), Value::Object(defaults)) = (value, defaults) {
+        for (name, default) in defaults {
+            fields.entry(name).or_insert(default);
+        }
+    }
 }
 
-pub(crate) fn drop_nulls(value: &mut serde_json::Value) {
-    if let serde_json::Value::Object(fields) = value {
-        fields.retain(|_, field| !field.is_null());
+/// Fields of which a null says that there is none.
+const OPTIONAL: [&str; 7] = [
+    "bos_token_id",
+    "eos_token_id",
+    "head_dim",
+    "num_key_value_heads",
+    "pad_token_id",
+    "rope_scaling",
+    "sliding_window",
+];
+
+/// Drops fields that are null, which in transformers' files stands for the default.
+pub(crate) fn drop_nulls(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|name, field| !field.is_null() || OPTIONAL.contains(&name.as_str()));
         fields.values_mut().for_each(drop_nulls);
     }
 }

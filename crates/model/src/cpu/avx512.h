@@ -1,0 +1,173 @@
+// The inner loops for processors with AVX-512: 16 numbers a step.
+//
+// Compilers do not find these by themselves: sums must keep several accumulators, and the exponential
+// is a library call. Each is a drop-in for the loop of the same name in kernels.cpp.
+#pragma once
+#if defined(__x86_64__) && defined(__GNUC__)
+#define HAS_AVX512
+#include <immintrin.h>
+
+#include <cstdint>
+
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")))
+
+namespace avx512 {
+
+AVX512 inline __m512 load(const float* from) { return _mm512_loadu_ps(from); }
+AVX512 inline __m512 load(const uint16_t* from) {
+  const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+AVX512 inline void store(float* to, __m512 x) { _mm512_storeu_ps(to, x); }
+// Rounded to nearest, ties to even. NaN may lose its payload but not its nature: its upper bits stay.
+AVX512 inline void store(uint16_t* to, __m512 x) {
+  const __m512i wide = _mm512_castps_si512(x);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(wide, 16), _mm512_set1_epi32(1));
+  __m512i rounded = _mm512_add_epi32(wide, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+  rounded = _mm512_mask_mov_epi32(rounded, nan, _mm512_set1_epi32(0x7fc00000));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+}
+
+// e^x for x <= 88, to 2 units in the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]
+// (coefficients of the Cephes library's expf).
+AVX512 inline __m512 exp(__m512 x) {
+  x = _mm512_max_ps(x, _mm512_set1_ps(-87.0f));
+  const __m512 n = _mm512_roundscale_ps(
+      _mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+  __m512 p = _mm512_set1_ps(1.9875691500e-4f);
+  for (const float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(c));
+  p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, _mm512_set1_ps(1.0f)));
+  return _mm512_scalef_ps(p, n);
+}
+
+template <typename T>
+AVX512 void rms_norm_row(const T* x, const T* weight, T* out, int64_t width, float eps) {
+  __m512 a = _mm512_setzero_ps(), b = a, c = a, d = a;
+  int64_t i = 0;
+  for (; i + 64 <= width; i += 64) {
+    const __m512 p = load(x + i), q = load(x + i + 16), r = load(x + i + 32), s = load(x + i + 48);
+    a = _mm512_fmadd_ps(p, p, a);
+    b = _mm512_fmadd_ps(q, q, b);
+    c = _mm512_fmadd_ps(r, r, c);
+    d = _mm512_fmadd_ps(s, s, d);
+  }
+  for (; i < width; i += 16) a = _mm512_fmadd_ps(load(x + i), load(x + i), a);
+  const float sum = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)));
+  const __m512 scale = _mm512_set1_ps(1.0f / std::sqrt(sum / static_cast<float>(width) + eps));
+  for (i = 0; i < width; i += 16) store(out + i, _mm512_mul_ps(_mm512_mul_ps(load(x + i), scale), load(weight + i)));
+}
+
+// As many of the numbers as whole vectors hold; gives how many those were.
+template <typename T>
+AVX512 int64_t quick_gelu(const T* x, T* out, int64_t count) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const __m512 value = load(x + i);
+    const __m512 power = _mm512_min_ps(_mm512_mul_ps(value, _mm512_set1_ps(-1.702f)), _mm512_set1_ps(88.0f));
+    store(out + i, _mm512_div_ps(value, _mm512_add_ps(_mm512_set1_ps(1.0f), exp(power))));
+  }
+  return i;
+}
+
+// `dim` is a multiple of 16, at most 256.
+template <typename T>
+AVX512 void attend_keys(
+    const float* q, int64_t group, int64_t dim, const T* k, const T* v, int64_t keys, float* scores,
+    float* most, float* total, float* out) {
+  const int64_t steps = dim / 16;
+  for (int64_t g = 0; g < group; g++) {
+    __m512 query[16], sum[16];
+    for (int64_t s = 0; s < steps; s++) query[s] = load(q + g * dim + 16 * s);
+    float highest = -INFINITY;
+    for (int64_t j = 0; j < keys; j++) {
+      const T* key = k + j * dim;
+      __m512 a = _mm512_setzero_ps(), b = a;
+      for (int64_t s = 0; s + 1 < steps; s += 2) {
+        a = _mm512_fmadd_ps(query[s], load(key + 16 * s), a);
+        b = _mm512_fmadd_ps(query[s + 1], load(key + 16 * s + 16), b);
+      }
+      if (steps % 2) a = _mm512_fmadd_ps(query[steps - 1], load(key + dim - 16), a);
+      scores[j] = _mm512_reduce_add_ps(_mm512_add_ps(a, b));
+      highest = std::max(highest, scores[j]);
+    }
+    __m512 sums = _mm512_setzero_ps();
+    const __m512 top = _mm512_set1_ps(highest);
+    for (int64_t j = 0; j < keys; j += 16) {
+      const int64_t left = keys - j;
+      const __mmask16 in = left >= 16 ? 0xffff : static_cast<__mmask16>((1 << left) - 1);
+      const __m512 e = exp(_mm512_sub_ps(_mm512_maskz_loadu_ps(in, scores + j), top));
+      _mm512_mask_storeu_ps(scores + j, in, e);
+      sums = _mm512_mask_add_ps(sums, in, sums, e);
+    }
+    for (int64_t s = 0; s < steps; s++) sum[s] = _mm512_setzero_ps();
+    for (int64_t j = 0; j < keys; j++) {
+      const __m512 share = _mm512_set1_ps(scores[j]);
+      for (int64_t s = 0; s < steps; s++) sum[s] = _mm512_fmadd_ps(share, load(v + j * dim + 16 * s), sum[s]);
+    }
+    for (int64_t s = 0; s < steps; s++) store(out + g * dim + 16 * s, sum[s]);
+    most[g] = highest;
+    total[g] = _mm512_reduce_add_ps(sums);
+  }
+}
+
+// Bytes ahead that are asked for: a few thousand cover the way to memory.
+constexpr int64_t AHEAD = 4096;
+
+// Eight rows of steps of 64 inputs, laid out as in kernels.cpp.
+AVX512 inline void dot_int8(const float* x, const int8_t* w, int64_t in, float* out) {
+  __m512 sum[8];
+  for (auto& s : sum) s = _mm512_setzero_ps();
+  for (int64_t i = 0; i < in; i += 64, w += 512) {
+    const __m512 a = load(x + i), b = load(x + i + 16), c = load(x + i + 32), d = load(x + i + 48);
+#pragma GCC unroll 8
+    for (int64_t r = 0; r < 8; r++) {
+      const __m128i* q = reinterpret_cast<const __m128i*>(w + r * 64);
+      _mm_prefetch(reinterpret_cast<const char*>(q) + AHEAD, _MM_HINT_T0);
+      sum[r] = _mm512_fmadd_ps(a, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(q))), sum[r]);
+      sum[r] = _mm512_fmadd_ps(b, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(q + 1))), sum[r]);
+      sum[r] = _mm512_fmadd_ps(c, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(q + 2))), sum[r]);
+      sum[r] = _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(q + 3))), sum[r]);
+    }
+  }
+  for (int64_t r = 0; r < 8; r++) out[r] = _mm512_reduce_add_ps(sum[r]);
+}
+
+AVX512 inline void dot_int4(
+    const float* x, const float* sums, const uint8_t* w, const uint16_t* scales, int64_t in, float* out) {
+  // The numbers 0 to 15, so that a lookup turns four bits into an f32.
+  const __m512 table = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  __m512 total[8];
+  for (auto& t : total) t = _mm512_setzero_ps();
+  __m256 least = _mm256_setzero_ps();
+  for (int64_t g = 0; g < in / 64; g++, w += 256, scales += 16) {
+    const float* at = x + g * 64;
+    const __m512 a = load(at), b = load(at + 16), c = load(at + 32), d = load(at + 48);
+    const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales));
+    // The least values lie in the upper halves of the pairs.
+    const __m256 lowest = _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
+    least = _mm256_fmadd_ps(lowest, _mm256_set1_ps(sums[g]), least);
+    const __m512i scale = _mm512_castsi256_si512(_mm256_slli_epi32(pairs, 16));
+#pragma GCC unroll 8
+    for (int64_t r = 0; r < 8; r++) {
+      const __m128i* q = reinterpret_cast<const __m128i*>(w + r * 32);
+      if (r % 2 == 0) _mm_prefetch(reinterpret_cast<const char*>(q) + AHEAD, _MM_HINT_T0);
+      const __m512i first = _mm512_cvtepu8_epi32(_mm_loadu_si128(q)), second = _mm512_cvtepu8_epi32(_mm_loadu_si128(q + 1));
+      __m512 p = _mm512_mul_ps(a, _mm512_permutexvar_ps(first, table));
+      __m512 s = _mm512_mul_ps(b, _mm512_permutexvar_ps(second, table));
+      p = _mm512_fmadd_ps(c, _mm512_permutexvar_ps(_mm512_srli_epi32(first, 4), table), p);
+      s = _mm512_fmadd_ps(d, _mm512_permutexvar_ps(_mm512_srli_epi32(second, 4), table), s);
+      const __m512 own = _mm512_castsi512_ps(_mm512_permutexvar_epi32(_mm512_set1_epi32(static_cast<int>(r)), scale));
+      total[r] = _mm512_fmadd_ps(own, _mm512_add_ps(p, s), total[r]);
+    }
+  }
+  alignas(32) float lowest[8];
+  _mm256_store_ps(lowest, least);
+  for (int64_t r = 0; r < 8; r++) out[r] = _mm512_reduce_add_ps(total[r]) + lowest[r];
+}
+
+}  // namespace avx512
+#endif

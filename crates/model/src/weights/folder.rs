@@ -1,0 +1,78 @@
+//! Which files hold a folder's weights.
+//!
+//! One file, or shards that an index names; safetensors where they are, else PyTorch's pickles.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::TensorFile;
+use super::safetensors::SafetensorsFile;
+use crate::Error;
+
+/// An index of a model with a hundred thousand tensors is 10 MB.
+const MAX_INDEX_BYTES: u64 = 256 << 20;
+
+/// The names under which Hugging Face's code keeps weights, the preferred first.
+const NAMES: [&str; 1] = ["model.safetensors"];
+
+/// The files of a folder's weights, in order.
+///
+/// # Errors
+/// A folder without weights; an index that names files that are not there or lie elsewhere.
+pub(crate) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    for name in NAMES {
+        let single = dir.join(name);
+        if single.is_file() {
+            return Ok(vec![single]);
+        }
+        let index = dir.join(format!("{name}.index.json"));
+        if index.is_file() {
+            return shards(dir, &index);
+        }
+    }
+    Err(Error::Weights {
+        path: dir.to_owned(),
+        detail: "has neither model.safetensors nor model.safetensors.index.json".into(),
+    })
+}
+
+/// Opens one file, by what its name says it is.
+pub(crate) fn open(path: &Path) -> Result<Box<dyn TensorFile>, Error> {
+    Ok(Box::new(SafetensorsFile::open(path)?))
+}
+
+fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, Error> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let io = |e| sample::Error::io(index, e);
+    let bytes = std::fs::metadata(index).map_err(io)?.len();
+    if bytes > MAX_INDEX_BYTES {
+        let detail = format!("{bytes} bytes: not an index of weights");
+        return Err(sample::Error::format(index, detail).into());
+    }
+    let text = std::fs::read_to_string(index).map_err(io)?;
+    let parsed: Index = serde_json::from_str(&text).map_err(|e| sample::Error::format(index, e))?;
+    let shards: BTreeSet<&String> = parsed.weight_map.values().collect();
+    if shards.is_empty() {
+        return Err(Error::Weights {
+            path: index.to_owned(),
+            detail: "names no shard: fetch or write it again".into(),
+        });
+    }
+    shards
+        .into_iter()
+        .map(|name| {
+            let path = sample::safe_join(dir, name)?;
+            if path.is_file() {
+                Ok(path)
+            } else {
+                Err(Error::Weights {
+                    path: index.to_owned(),
+                    detail: format!("names the shard {name}, which is not in the folder"),
+                })
+            }
+        })
+        .collect()
+}
