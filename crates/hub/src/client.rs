@@ -14,7 +14,7 @@ use ureq::config::Config;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use ureq::unversioned::transport::DefaultConnector;
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Proxy};
 use url::Url;
 
 use crate::address::{PublicOnly, is_loopback, is_private_host};
@@ -31,9 +31,10 @@ const AGENT: &str = concat!("math-llava/", env!("CARGO_PKG_VERSION"));
 /// What both clients are held to: no hops of their own, statuses as answers, limits on waiting. A
 /// macro, since the bound that an agent's and a request's builders share is private.
 macro_rules! careful {
-    ($builder:expr, $tls:expr, $patience:expr) => {
+    ($builder:expr, $tls:expr, $proxy:expr, $patience:expr) => {
         $builder
             .tls_config($tls.clone())
+            .proxy($proxy.clone())
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -51,6 +52,7 @@ pub(crate) struct Client {
     token: Option<Token>,
     patience: Patience,
     tls: TlsConfig,
+    proxy: Option<Proxy>,
     /// Reaches any address: the user named the endpoint.
     to_endpoint: Agent,
     /// Reaches public addresses only.
@@ -105,9 +107,11 @@ impl Client {
             .unversioned_rustls_crypto_provider(provider)
             .root_certs(RootCerts::PlatformVerifier)
             .build();
+        // No proxy reaches a server of this machine.
+        let proxy = Proxy::try_from_env().filter(|_| !is_loopback(&endpoint));
         let patience = settings.patience.clone();
         let config = || -> Config {
-            careful!(Agent::config_builder(), tls, patience)
+            careful!(Agent::config_builder(), tls, proxy, patience)
                 .user_agent(AGENT)
                 .build()
         };
@@ -126,6 +130,7 @@ impl Client {
             token: settings.token.clone(),
             patience,
             tls,
+            proxy,
             endpoint_is_private: OnceLock::new(),
             listing,
         })
@@ -142,7 +147,7 @@ impl Client {
         let url = request.uri_ref().map(ToString::to_string);
         let url = url.and_then(|url| Url::parse(&url).ok());
         let url = url.ok_or_else(|| Error::Asked(format!("{repository} makes no address")))?;
-        let first = careful!(request.config(), self.tls, self.patience)
+        let first = careful!(request.config(), self.tls, self.proxy, self.patience)
             .build()
             .call()
             .map_err(|e| self.broken(&url, &e))?;

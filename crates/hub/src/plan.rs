@@ -89,7 +89,7 @@ pub fn plan(settings: &Settings, wanted: &Wanted) -> Result<Plan, Error> {
     )?;
     let left_out: Vec<(String, Option<u64>)> = left
         .iter()
-        .map(|&at| (listing.files[at].path.clone(), listing.files[at].size))
+        .map(|&at| (printable(&listing.files[at].path), listing.files[at].size))
         .collect();
     if taken.is_empty() {
         return Err(nothing_chosen(repository, &left_out));
@@ -122,6 +122,13 @@ pub fn plan(settings: &Settings, wanted: &Wanted) -> Result<Plan, Error> {
         client,
         by_default: wanted.include.is_empty(),
     })
+}
+
+/// A name that nobody checked, without what a terminal would obey.
+fn printable(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
 }
 
 fn nothing_chosen(repository: &Repository, there: &[(String, Option<u64>)]) -> Error {

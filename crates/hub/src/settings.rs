@@ -31,6 +31,11 @@ impl Token {
         format!("Bearer {}", self.0)
     }
 
+    /// Whether it can stand in a header.
+    fn is_plain(&self) -> bool {
+        self.0.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.0
     }
@@ -103,6 +108,12 @@ impl Settings {
                 None => None,
             },
         };
+        if token.as_ref().is_some_and(|token| !token.is_plain()) {
+            return Err(Error::Asked(
+                "the token (HF_TOKEN or its file) has characters that no token has: copy it again"
+                    .into(),
+            ));
+        }
         let implicit = !truth("HF_HUB_DISABLE_IMPLICIT_TOKEN");
         let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
         Ok(Settings {
@@ -194,6 +205,16 @@ mod tests {
                 "a token is never printed"
             );
         }
+    }
+
+    #[test]
+    fn a_token_that_is_none_is_refused_and_not_repeated() {
+        let said = settings(&[("HF_HOME", "/x"), ("HF_TOKEN", "hf_a\nb")]).unwrap_err();
+        let said = said.to_string();
+        assert!(
+            said.contains("HF_TOKEN") && !said.contains("hf_a"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod server;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hub::{
@@ -568,6 +568,7 @@ fn nothing_chosen_shows_what_there_is() {
     let case = Case::new();
     let mut wanted = case.wanted(Destination::Cache);
     wanted.include = vec!["*.gguf".into()];
+    case.server.list_also("\u{1b}[2Jx");
     let error = plan(&case.settings, &wanted).err().unwrap().to_string();
     assert!(
         error.contains("config.json") && error.contains("--include '*'"),
@@ -601,6 +602,7 @@ fn two_at_once_fetch_each_byte_once() {
 
 const ENDPOINT: &str = "MATH_LLAVA_PULL_TEST_ENDPOINT";
 const OUT: &str = "MATH_LLAVA_PULL_TEST_OUT";
+const STOP: &str = "MATH_LLAVA_PULL_TEST_STOP";
 
 /// What the killed process does; a test of its own only where it was started for that.
 #[test]
@@ -620,40 +622,66 @@ fn a_pull_that_the_other_test_kills() {
         include: Vec::new(),
         exclude: Vec::new(),
     };
-    fetch(&plan(&settings, &wanted).unwrap()).unwrap();
+    let plan = plan(&settings, &wanted).unwrap();
+    if std::env::var_os(STOP).is_none() {
+        fetch(&plan).unwrap();
+        return;
+    }
+    // As the signal's handler does.
+    let out = PathBuf::from(std::env::var_os(OUT).unwrap());
+    std::thread::spawn(move || {
+        half_way(&out);
+        sample::interrupt::request();
+    });
+    let stopped = fetch(&plan);
+    assert!(
+        matches!(stopped, Err(Error::Sample(sample::Error::Interrupted))),
+        "{stopped:?}"
+    );
 }
 
-#[test]
-fn a_killed_pull_goes_on_from_its_last_byte() {
-    let case = Case::new();
+/// Bytes of the file that is not finished below `out`.
+fn unfinished(out: &Path) -> u64 {
+    let found = fs::read_dir(out.join(".math-llava-pull"));
+    let files = found.into_iter().flatten().flatten();
+    let partial = files.filter(|f| f.file_name().to_string_lossy().ends_with(".incomplete"));
+    partial
+        .map(|f| f.metadata().map_or(0, |data| data.len()))
+        .sum()
+}
+
+/// Waits until a good part of the weights is there.
+fn half_way(out: &Path) {
+    let patience = Instant::now();
+    while unfinished(out) < 500_000 && patience.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Starts a pull in a process of its own, from a server that takes its time.
+fn child(case: &Case, stops: bool) -> Child {
     let slow = Fault::Slow(50_000, Duration::from_millis(20));
     case.server.fault("signature", slow, 1);
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "a_pull_that_the_other_test_kills"])
         .env(ENDPOINT, &case.server.endpoint)
         .env(OUT, case.out())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let half = |case: &Case| -> u64 {
-        let found = fs::read_dir(case.out().join(".math-llava-pull"));
-        let files = found.into_iter().flatten().flatten();
-        let partial = files.filter(|f| f.file_name().to_string_lossy().ends_with(".incomplete"));
-        partial.map(|f| f.metadata().unwrap().len()).sum()
-    };
-    let patience = Instant::now();
-    while half(&case) < 500_000 && patience.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(5));
+        .stderr(Stdio::null());
+    if stops {
+        command.env(STOP, "1");
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let there = half(&case);
+    command.spawn().unwrap()
+}
+
+/// The same command again fetches what is missing, and no more.
+fn goes_on(case: &Case) {
+    let there = unfinished(&case.out());
     assert!(
         (500_000..WEIGHTS as u64).contains(&there),
-        "{there} bytes when killed"
+        "{there} bytes when it ended"
     );
-
     let wanted = case.wanted(Destination::Folder(case.out()));
     let again = plan(&case.settings, &wanted).unwrap();
     let weights = again
@@ -669,4 +697,21 @@ fn a_killed_pull_goes_on_from_its_last_byte() {
     );
     assert_eq!(fs::read(case.weights()).unwrap(), noise(WEIGHTS));
     assert_eq!(tree(&case.out()).len(), 4);
+}
+
+#[test]
+fn a_killed_pull_goes_on_from_its_last_byte() {
+    let case = Case::new();
+    let mut child = child(&case, false);
+    half_way(&case.out());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    goes_on(&case);
+}
+
+#[test]
+fn a_pull_that_is_asked_to_stop_keeps_what_it_has() {
+    let case = Case::new();
+    assert!(child(&case, true).wait().unwrap().success());
+    goes_on(&case);
 }
