@@ -18,6 +18,7 @@ use ureq::{Agent, Body, Proxy};
 use url::Url;
 
 use crate::address::{PublicOnly, is_loopback, is_private_host};
+use crate::refusal::Refusal;
 use crate::retry::{Fault, Patience};
 use crate::{Error, RepoKind, Repository, Settings, Token};
 
@@ -343,86 +344,15 @@ impl Client {
                 gained: false,
             });
         }
-        let code = text(headers, "x-error-code").unwrap_or_default();
-        let said: String = text(headers, "x-error-message")
-            .unwrap_or_default()
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(300)
-            .collect();
-        Err(self
-            .refusal(repository, path, status, code, &said, &detail)
-            .into())
-    }
-
-    /// What a refusal means, and what to do about it.
-    fn refusal(
-        &self,
-        repository: &Repository,
-        path: Option<&str>,
-        status: StatusCode,
-        code: &str,
-        said: &str,
-        detail: &str,
-    ) -> Error {
-        let name = repository.name();
-        let endpoint = self.endpoint.as_str().trim_end_matches('/');
-        let page = match repository.kind() {
-            RepoKind::Model => format!("{endpoint}/{name}"),
-            RepoKind::Dataset => format!("{endpoint}/datasets/{name}"),
+        let refusal = Refusal {
+            endpoint: self.endpoint.as_str().trim_end_matches('/'),
+            has_token: self.token.is_some(),
+            status: status.as_u16(),
+            code: text(headers, "x-error-code").unwrap_or_default(),
+            said: text(headers, "x-error-message").unwrap_or_default(),
+            detail: &detail,
         };
-        let tokens = format!("{endpoint}/settings/tokens");
-        let known = self.token.is_some();
-        let answer = match (status.as_u16(), code) {
-            (_, "GatedRepo") if known => format!(
-                "{name} is gated, and the account of this token has no access: open {page} with that \
-                 account and accept the licence. A fine-grained token must also be allowed to read \
-                 gated repositories ({tokens})"
-            ),
-            (_, "GatedRepo") => format!(
-                "{name} is gated: open {page}, accept the licence, then set HF_TOKEN to a token of \
-                 that account ({tokens})"
-            ),
-            (_, "RevisionNotFound") => format!(
-                "{name} has no revision {:?}; the revisions are listed at {page}/refs",
-                repository.revision()
-            ),
-            (404, "EntryNotFound") => format!(
-                "{name} has no file {} any more, though it lists it; try again",
-                path.unwrap_or_default()
-            ),
-            (401, _) if known => format!(
-                "the token was refused, or does not open {name} ({detail}): make a new one at {tokens} \
-                 and set HF_TOKEN. An expired token is refused for public repositories too; unset \
-                 it to ask as nobody"
-            ),
-            (401, _) | (404, "RepoNotFound") => format!(
-                "{endpoint} has no public {} {name} ({detail}): check the name{}. For a private \
-                 one set HF_TOKEN to a token that may read it ({tokens})",
-                match repository.kind() {
-                    RepoKind::Model => "model",
-                    RepoKind::Dataset => "data set",
-                },
-                match repository.kind() {
-                    RepoKind::Model => ", or is it a data set? (--repo-type dataset)",
-                    RepoKind::Dataset => ", or is it a model? (--repo-type model)",
-                },
-            ),
-            (403, _) => format!(
-                "{name} may not be read ({detail}): open {page} to see whether access must be asked \
-                 for; a fine-grained token must name this repository ({tokens})"
-            ),
-            (404 | 410, _) => match path {
-                Some(path) => format!("{name} has no file {path} ({detail})"),
-                None => format!("{endpoint} has no {repository} ({detail}): check the name"),
-            },
-            _ => format!("{name}: {detail}, which is no answer of a hub"),
-        };
-        Error::Refused(if said.is_empty() {
-            answer
-        } else {
-            format!("{answer}. The server says: {said}")
-        })
+        Err(Error::Refused(refusal.advice(repository, path)).into())
     }
 
     /// An exchange that came to no answer.

@@ -26,6 +26,7 @@ mod client;
 mod listing;
 mod place;
 mod plan;
+mod refusal;
 mod repository;
 mod retry;
 mod selection;
