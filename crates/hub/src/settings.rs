@@ -137,7 +137,9 @@ fn token_file(file: &Path) -> Result<Option<Token>, Error> {
 mod tests {
     use super::*;
 
-    fn settings(variables: &[(&str, &str)]) -> Result<Settings, Error> {
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+
+    fn settings(variables: Variables<'_>) -> Result<Settings, Error> {
         Settings::from_environment(|name| {
             let found = variables.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| (*value).to_owned())
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_where_python_looks_for_it() {
-        let cases: &[(&[(&str, &str)], &str)] = &[
+        let cases: &[(Variables<'_>, &str)] = &[
             (&[("HOME", "/h")], "/h/.cache/huggingface/hub"),
             (
                 &[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")],
@@ -177,7 +179,7 @@ mod tests {
         std::fs::write(folder.path().join("token"), "of-the-file\n").unwrap();
         std::fs::write(folder.path().join("other"), "of-another-file").unwrap();
         let other = format!("{home}/other");
-        let cases: &[(&[(&str, &str)], Option<&str>)] = &[
+        let cases: &[(Variables<'_>, Option<&str>)] = &[
             (
                 &[("HF_TOKEN", " new \n"), ("HUGGING_FACE_HUB_TOKEN", "old")],
                 Some("new"),
