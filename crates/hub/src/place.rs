@@ -10,6 +10,7 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -109,26 +110,41 @@ impl Place {
         let mut blob: PathBuf = std::iter::repeat_n("..", depth).collect();
         blob.push("blobs");
         blob.push(file.sum.hex());
-        if fs::read_link(&link).is_ok_and(|old| old == blob) {
-            return Ok(());
-        }
-        match fs::remove_file(&link) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(link, e)),
-            _ => {}
-        }
         let stored = self.stored(file)?;
-        soft_or_hard_link(&blob, &stored, &link).map_err(|e| Error::io(&link, e))
+        // Another program may be setting the same link.
+        for _ in 0..10 {
+            if fs::read_link(&link).is_ok_and(|old| old == blob) {
+                return Ok(());
+            }
+            match soft_or_hard_link(&blob, &stored, &link) {
+                Ok(()) => return Ok(()),
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io(link, e)),
+            }
+            match fs::remove_file(&link) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io(link, e)),
+                _ => {}
+            }
+        }
+        let taken = "another program keeps writing it";
+        Err(Error::io(link, std::io::Error::other(taken)))
     }
 
     /// Notes which commit the revision meant, and clears away what is no longer needed.
     pub(crate) fn finish(&self, revision: &str) -> Result<(), Error> {
         match self {
             Place::Cache {
-                repository, commit, ..
+                repository,
+                locks,
+                commit,
             } if revision != commit => {
                 let reference = repository.join("refs").join(revision);
                 make_parent(&reference)?;
-                Ok(sample::write_atomic(&reference, commit.as_bytes())?)
+                // Two writers would use the same temporary name.
+                let lock = Lock::acquire(&locks.join("refs.lock"), revision)?;
+                sample::write_atomic(&reference, commit.as_bytes())?;
+                lock.release(self);
+                Ok(())
             }
             Place::Cache { .. } => Ok(()),
             Place::Folder { root } => {
