@@ -62,6 +62,8 @@ pub enum Verb {
     Generate(Generate),
     /// Talk with a model on the terminal
     Chat(Chat),
+    /// Fetch a model or a data set from a Hugging Face hub: resumed, checked, shared with Python
+    Pull(Pull),
     /// Write a checkpoint's logits for an image and a prompt, to compare with other programs
     Logits(Logits),
     /// List the data sets that can be imported
@@ -359,6 +361,43 @@ pub struct Run {
     /// Exit with status 1 if the model's accuracy is below this, in per cent
     #[arg(long, value_name = "PERCENT")]
     pub min_accuracy: Option<f64>,
+}
+
+/// `math-llava pull`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints the folder. What is there with the right checksum is not fetched again, and what was cut goes on.
+By default a model's configuration, tokenizer, templates, licence and one copy of its weights are fetched
+(safetensors, else PyTorch's .bin); a data set is fetched whole. Examples:
+  math-llava pull llava-hf/llava-1.5-7b-hf
+  math-llava pull llava-hf/llava-1.5-7b-hf --revision refs/pr/5 --dry-run
+  math-llava pull bartowski/SmolLM2-135M-Instruct-GGUF --include '*Q8_0.gguf' --out models/smol
+  math-llava pull liuhaotian/LLaVA-Instruct-150K --repo-type dataset --include llava_instruct_150k.json
+
+Read from the environment, as Python's huggingface_hub does: HF_TOKEN (or HF_HOME/token), HF_ENDPOINT,
+HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, and the usual proxy variables.")]
+pub struct Pull {
+    /// The repository, owner/name
+    #[arg(value_name = "REPO")]
+    pub repo: String,
+    /// A branch, a tag, a commit, or refs/pr/N
+    #[arg(long, value_name = "REV", default_value = "main")]
+    pub revision: String,
+    /// The folder to write (default: the cache that Hugging Face's tools share)
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Take files with such names instead of the default choice; `*` also matches `/`
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<String>,
+    /// Leave out files with such names
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Say what would be fetched, how large it is and where to, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// model or dataset
+    #[arg(long, value_name = "TYPE", default_value = "model")]
+    pub repo_type: hub::RepoKind,
 }
 
 /// Which model runs, and where.

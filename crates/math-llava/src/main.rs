@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Run(a) => commands::run::run(&a),
         Verb::Generate(a) => commands::generate::run(&a),
         Verb::Chat(a) => commands::chat::run(&a),
+        Verb::Pull(a) => commands::pull::run(&a),
         Verb::Logits(a) => commands::logits::run(&a),
         Verb::Sources(a) => commands::sources::run(&a),
         Verb::Sql(a) => commands::sql::run(&a),

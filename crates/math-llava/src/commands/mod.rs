@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod ledger;
 pub mod logits;
 pub mod plan;
+pub mod pull;
 pub mod report;
 pub mod run;
 pub mod sources;
