@@ -44,7 +44,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let side = arguments.next().map_or(Ok(336), |side| side.parse())?;
     let repeats: usize = arguments.next().map_or(Ok(60), |n| n.parse())?;
     // One thread, as one core of many would work.
-    rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build_global()?;
     tch::set_num_threads(1);
     let preprocessor = Preprocessor {
         side,

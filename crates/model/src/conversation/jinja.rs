@@ -253,11 +253,27 @@ fn write_json(
 /// Python's `strftime` for the fields that templates use, of seconds since 1970 in UTC.
 pub(super) fn date(format: &str, seconds: u64) -> String {
     const MONTHS: [&str; 12] = [
-        "January", "February", "March", "April", "May", "June", "July", "August", "September",
-        "October", "November", "December",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
     ];
     const DAYS: [&str; 7] = [
-        "Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday",
+        "Thursday",
+        "Friday",
+        "Saturday",
+        "Sunday",
+        "Monday",
+        "Tuesday",
+        "Wednesday",
     ];
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -272,7 +288,20 @@ pub(super) fn date(format: &str, seconds: u64) -> String {
         year += 1;
     }
     let mut month = 0;
-    for length in [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+    for length in [
+        31,
+        if leap(year) { 29 } else { 28 },
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ] {
         if day < length {
             break;
         }

@@ -223,7 +223,8 @@ impl PromptForm {
         };
         match template {
             Template::V1 | Template::Tiny => {
-                let mut found = rounds::encode(tokenizer, template, turns, reply_follows, max_length)?;
+                let mut found =
+                    rounds::encode(tokenizer, template, turns, reply_follows, max_length)?;
                 found.expand(tokenizer, image_tokens, max_length);
                 Ok(found)
             }

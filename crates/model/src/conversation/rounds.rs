@@ -124,7 +124,11 @@ impl Round {
     /// What the model is given of the round, where it has one question and one reply.
     fn instruction(&self) -> Option<Vec<Option<String>>> {
         let texts = || self.pieces.iter().flatten();
-        if texts().map(|text| text.matches(SEPARATOR).count()).sum::<usize>() != 1 {
+        if texts()
+            .map(|text| text.matches(SEPARATOR).count())
+            .sum::<usize>()
+            != 1
+        {
             return None;
         }
         let at = self
@@ -216,7 +220,9 @@ fn rounds(template: Template, turns: &[Turn], reply_follows: bool) -> Result<Vec
             }
         }
     }
-    let open = turns.last().is_some_and(|turn| turn.speaker == Speaker::User);
+    let open = turns
+        .last()
+        .is_some_and(|turn| turn.speaker == Speaker::User);
     if reply_follows && !open {
         return Err(Error::Shape(
             "no reply can follow: the conversation does not end with a question".to_owned(),

@@ -35,7 +35,9 @@ impl Defaults {
             crop: 224,
         };
         match class {
-            _ if class.starts_with("Siglip") || (class.is_empty() && tower.starts_with("siglip")) => {
+            _ if class.starts_with("Siglip")
+                || (class.is_empty() && tower.starts_with("siglip")) =>
+            {
                 Defaults {
                     mean: [0.5; 3],
                     std: [0.5; 3],
@@ -122,11 +124,15 @@ impl ProcessorFile {
             // A square image is as large as its shorter side; nothing is left to cut.
             (Sized::Shortest(side), None) if pad => (side, Fit::Pad),
             (Sized::Shortest(_), None) => {
-                return Err(self.wrong(
-                    "asks for images that are not square: set do_center_crop, or do_pad",
-                ));
+                return Err(self
+                    .wrong("asks for images that are not square: set do_center_crop, or do_pad"));
             }
-            (Sized::Shortest(shortest), Some(side)) => (side, Fit::Crop { shortest: self.side(shortest)? }),
+            (Sized::Shortest(shortest), Some(side)) => (
+                side,
+                Fit::Crop {
+                    shortest: self.side(shortest)?,
+                },
+            ),
             (Sized::Both(size, _), Some(side)) if size == side => (side, Fit::Stretch),
             (Sized::Both(size, _), Some(side)) => {
                 let detail = format!("stretches to {size} and crops to {side}: set size alone");

@@ -163,8 +163,7 @@ fn rows(
         .resize_alg(ResizeAlg::Convolution(filter))
         .crop(start, 0.0, length, f64::from(height));
     let mut out = vec![0; 3 * part.count as usize * height as usize];
-    let mut to =
-        TypedImage::<U8x3>::from_buffer(part.count, height, &mut out).map_err(broken)?;
+    let mut to = TypedImage::<U8x3>::from_buffer(part.count, height, &mut out).map_err(broken)?;
     Resizer::new()
         .resize_typed(&from, &mut to, &options)
         .map_err(broken)?;
@@ -186,7 +185,10 @@ fn rows_between(
     let mut out = Vec::with_capacity(3 * part.count as usize * height as usize);
     for chunk in image.as_raw().chunks(own.max(1) * STRIP) {
         let count = chunk.len() / own.max(1);
-        for (row, padded) in chunk.chunks_exact(own.max(1)).zip(strip.chunks_exact_mut(across)) {
+        for (row, padded) in chunk
+            .chunks_exact(own.max(1))
+            .zip(strip.chunks_exact_mut(across))
+        {
             if let Some(middle) = padded.get_mut(before..before + own) {
                 middle.copy_from_slice(row);
             }

@@ -212,7 +212,9 @@ impl Tokenizer {
     /// The special token that a text begins with, the longest if several: its id and length.
     pub(crate) fn special_at(&self, text: &str) -> Option<(i64, usize)> {
         let first = text.as_bytes().first()?;
-        let at = self.special.partition_point(|s| s.text.as_bytes()[0] < *first);
+        let at = self
+            .special
+            .partition_point(|s| s.text.as_bytes()[0] < *first);
         self.special[at..]
             .iter()
             .take_while(|s| s.text.as_bytes()[0] == *first)
@@ -236,17 +238,29 @@ impl Tokenizer {
                 before = start + text[start..at].trim_end().len();
             }
             if start < before {
-                pieces.push(TextPiece { start, end: before, special: None });
+                pieces.push(TextPiece {
+                    start,
+                    end: before,
+                    special: None,
+                });
             }
             at += length;
             if token.is_some_and(|t| t.rstrip) {
                 at = text.len() - text[at..].trim_start().len();
             }
-            pieces.push(TextPiece { start: before, end: at, special: Some(id) });
+            pieces.push(TextPiece {
+                start: before,
+                end: at,
+                special: Some(id),
+            });
             start = at;
         }
         if start < text.len() {
-            pieces.push(TextPiece { start, end: text.len(), special: None });
+            pieces.push(TextPiece {
+                start,
+                end: text.len(),
+                special: None,
+            });
         }
         pieces
     }

@@ -109,7 +109,11 @@ fn images_of_every_mode_are_within_one_level_of_the_published_processors() {
         let path = golden(&format!("images/{file}"));
         let found = preprocessor.open(&path).unwrap().bytes;
         let expected = Vec::<u8>::try_from(expected.flatten(0, -1)).unwrap();
-        let worst = found.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
+        let worst = found
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| a.abs_diff(*b))
+            .max();
         // Two JPEG decoders differ by a few levels before anything is resized.
         let allowed = if file.ends_with("jpg") { 3 } else { 1 };
         if worst.unwrap() > allowed {
@@ -123,10 +127,22 @@ fn images_of_every_mode_are_within_one_level_of_the_published_processors() {
 fn padding_without_the_square_is_padding_with_it() {
     let draw = |width: u32, height: u32| {
         RgbImage::from_fn(width, height, |x, y| {
-            Rgb([(x * 37 % 256) as u8, (y * 91 % 256) as u8, ((x ^ y) * 53 % 256) as u8])
+            Rgb([
+                (x * 37 % 256) as u8,
+                (y * 91 % 256) as u8,
+                ((x ^ y) * 53 % 256) as u8,
+            ])
         })
     };
-    for (width, height) in [(9, 200), (200, 9), (65, 64), (64, 65), (33, 150), (8, 9), (97, 31)] {
+    for (width, height) in [
+        (9, 200),
+        (200, 9),
+        (65, 64),
+        (64, 65),
+        (33, 150),
+        (8, 9),
+        (97, 31),
+    ] {
         for side in [14, 28, 100] {
             let image = draw(width, height);
             let longer = width.max(height);
@@ -134,7 +150,11 @@ fn padding_without_the_square_is_padding_with_it() {
             let (x, y) = ((longer - width) / 2, (longer - height) / 2);
             image::imageops::replace(&mut padded, &image, i64::from(x), i64::from(y));
             let found = preprocessor(side).square(&image).unwrap();
-            assert_eq!(found, preprocessor(side).square(&padded).unwrap(), "{width}x{height}");
+            assert_eq!(
+                found,
+                preprocessor(side).square(&padded).unwrap(),
+                "{width}x{height}"
+            );
         }
     }
 }
@@ -154,7 +174,12 @@ fn a_folder_is_preprocessed_as_transformers_would() {
     type Found = (usize, Fit, Resample, [f64; 3]);
     let crop = |shortest| Fit::Crop { shortest };
     let cases: [(&str, &str, &str, Found); 12] = [
-        ("clip_vision_model", "", "", (28, Fit::Pad, Resample::Bicubic, CLIP_MEAN)),
+        (
+            "clip_vision_model",
+            "",
+            "",
+            (28, Fit::Pad, Resample::Bicubic, CLIP_MEAN),
+        ),
         (
             "clip_vision_model",
             r#"{"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 28},
@@ -251,15 +276,33 @@ fn preprocessing_that_no_tower_takes_is_refused() {
         (r#"{"do_resize": false}"#, "not resized"),
         (r#"{"do_rescale": false}"#, "not rescaled"),
         (r#"{"rescale_factor": 0.5}"#, "rescale_factor is 0.5"),
-        (r#"{"size": 28, "crop_size": 28, "resample": 1}"#, "resample is 1"),
+        (
+            r#"{"size": 28, "crop_size": 28, "resample": 1}"#,
+            "resample is 1",
+        ),
         (r#"{"size": 336, "crop_size": 336}"#, "image_size 28"),
-        (r#"{"size": {"height": 28, "width": 30}, "crop_size": 28}"#, "28x30"),
+        (
+            r#"{"size": {"height": 28, "width": 30}, "crop_size": 28}"#,
+            "28x30",
+        ),
         (r#"{"size": {"longest_edge": 28}}"#, "longest_edge"),
-        (r#"{"size": 28, "crop_size": {"height": 28, "width": 30}}"#, "crop_size"),
+        (
+            r#"{"size": 28, "crop_size": {"height": 28, "width": 30}}"#,
+            "crop_size",
+        ),
         (r#"{"size": 28, "do_center_crop": false}"#, "not square"),
-        (r#"{"size": 28, "crop_size": 28, "image_std": [0, 1, 1]}"#, "image_std"),
-        (r#"{"size": 28, "crop_size": 28, "image_mean": [0.5]}"#, "image_mean"),
-        (r#"{"size": 18446744073709551615, "crop_size": 28}"#, "preprocessor_config.json"),
+        (
+            r#"{"size": 28, "crop_size": 28, "image_std": [0, 1, 1]}"#,
+            "image_std",
+        ),
+        (
+            r#"{"size": 28, "crop_size": 28, "image_mean": [0.5]}"#,
+            "image_mean",
+        ),
+        (
+            r#"{"size": 18446744073709551615, "crop_size": 28}"#,
+            "preprocessor_config.json",
+        ),
         ("[1", "preprocessor_config.json"),
     ];
     for (text, expected) in cases {

@@ -69,10 +69,17 @@ fn the_two_files_of_llama_cut_any_text_alike() {
     assert_eq!(a.vocab_size(), b.vocab_size());
     let runner = proptest::test_runner::Config::with_cases(300);
     proptest::test_runner::TestRunner::new(runner)
-        .run(&"(\\PC| |\n|the |Question: |[0-9]|</s>|<s>){0,30}", |text| {
-            assert_eq!(a.encode(&text).unwrap(), b.encode(&text).unwrap(), "{text:?}");
-            Ok(())
-        })
+        .run(
+            &"(\\PC| |\n|the |Question: |[0-9]|</s>|<s>){0,30}",
+            |text| {
+                assert_eq!(
+                    a.encode(&text).unwrap(),
+                    b.encode(&text).unwrap(),
+                    "{text:?}"
+                );
+                Ok(())
+            },
+        )
         .unwrap();
 }
 
@@ -157,10 +164,20 @@ fn turns_out_of_order_are_refused() {
     };
     let cases: [(Template, Vec<Turn>, bool, &str); 6] = [
         (Template::V1, vec![user(), user()], false, "turn 2"),
-        (Template::V1, vec![user(), reply()], true, "no reply can follow"),
+        (
+            Template::V1,
+            vec![user(), reply()],
+            true,
+            "no reply can follow",
+        ),
         (Template::V1, vec![], true, "no reply can follow"),
         (Template::V1, vec![user(), pictured], false, "no images"),
-        (Template::Plain, vec![user(), reply(), user()], false, "one image"),
+        (
+            Template::Plain,
+            vec![user(), reply(), user()],
+            false,
+            "one image",
+        ),
         (Template::ChatMl, vec![user()], true, "<|im_start|>"),
     ];
     for (form, turns, follows, expected) in cases {
@@ -170,15 +187,23 @@ fn turns_out_of_order_are_refused() {
     }
     let mut text_only = tokenizer.clone();
     text_only.image = None;
-    let refused = PromptForm::Named(Template::V1).encode(&text_only, &[Turn::about(1, "a")], 4, true);
+    let refused =
+        PromptForm::Named(Template::V1).encode(&text_only, &[Turn::about(1, "a")], 4, true);
     assert!(refused.unwrap_err().to_string().contains("reads text only"));
 }
 
 /// A vocabulary of single characters, with the special tokens of several forms.
 fn letters() -> Tokenizer {
     let special = [
-        "<unk>", "<s>", "</s>", "<image>", "<|im_start|>", "<|im_end|>", "<|eot_id|>",
-        "<|start_header_id|>", "<|end_header_id|>",
+        "<unk>",
+        "<s>",
+        "</s>",
+        "<image>",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|eot_id|>",
+        "<|start_header_id|>",
+        "<|end_header_id|>",
     ];
     let mut pieces: Vec<Piece> = special
         .iter()
@@ -332,13 +357,17 @@ fn special_tokens_that_a_turn_spells_out_stay_text_in_every_form() {
         };
         assert_eq!(special(&turns), special(&harmless), "{form:?}");
         let found = form.encode(&tokenizer, &turns, 1, true).unwrap();
-        assert!(spelled(&tokenizer, &found, false).contains(said), "{form:?}");
+        assert!(
+            spelled(&tokenizer, &found, false).contains(said),
+            "{form:?}"
+        );
     }
 }
 
 #[test]
 fn a_reply_that_the_template_rewrites_has_no_labels_to_give() {
-    let source = "{% for m in messages %}{{ m.content if loop.last else m.content[:1] }}|{% endfor %}";
+    let source =
+        "{% for m in messages %}{{ m.content if loop.last else m.content[:1] }}|{% endfor %}";
     let form = PromptForm::Jinja(ChatTemplate::new(source).unwrap());
     let turns = [
         Turn::text(Speaker::User, "ask"),
@@ -347,20 +376,35 @@ fn a_reply_that_the_template_rewrites_has_no_labels_to_give() {
     ];
     assert!(form.encode(&letters(), &turns, 1, true).is_ok());
     let refused = form.encode(&letters(), &turns, 1, false).unwrap_err();
-    assert!(refused.to_string().contains("writes turn 2 otherwise"), "{refused}");
+    assert!(
+        refused.to_string().contains("writes turn 2 otherwise"),
+        "{refused}"
+    );
 }
 
 #[test]
 fn templates_that_do_not_end_or_grow_without_end_are_stopped() {
     let cases = [
-        ("{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}", "steps"),
-        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
-        ("{% for a in range(99) %}{{ 'x' * 9000000 }}{% endfor %}", "writes too much"),
+        (
+            "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}",
+            "steps",
+        ),
+        (
+            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+            "recursion",
+        ),
+        (
+            "{% for a in range(99) %}{{ 'x' * 9000000 }}{% endfor %}",
+            "writes too much",
+        ),
         ("{{ raise_exception('only one turn') }}", "only one turn"),
         ("{% for %}", "line 1"),
         ("{% include 'etc/passwd' %}", "include"),
-        ("{% set ns = namespace(x=[]) %}{% for a in range(60000) %}{% set ns.x = [ns.x] %}\
-          {% endfor %}{{ ns.x | tojson }}", "nested too deeply"),
+        (
+            "{% set ns = namespace(x=[]) %}{% for a in range(60000) %}{% set ns.x = [ns.x] %}\
+          {% endfor %}{{ ns.x | tojson }}",
+            "nested too deeply",
+        ),
     ];
     for (source, expected) in cases {
         let refused = ChatTemplate::new(source).unwrap_err().to_string();
@@ -375,7 +419,10 @@ fn special_tokens_are_found_where_a_folder_names_them() {
     let cases: [(&[(&str, &str)], Found); 7] = [
         (&[], (Some(1), 2, 2, Some(3), true)),
         (
-            &[("tokenizer_config.json", r#"{"bos_token": null, "eos_token": "<|im_end|>", "pad_token": {"content": "<unk>"}}"#)],
+            &[(
+                "tokenizer_config.json",
+                r#"{"bos_token": null, "eos_token": "<|im_end|>", "pad_token": {"content": "<unk>"}}"#,
+            )],
             (None, 5, 0, Some(3), false),
         ),
         (
@@ -388,17 +435,26 @@ fn special_tokens_are_found_where_a_folder_names_them() {
         ),
         (
             &[
-                ("generation_config.json", r#"{"eos_token_id": [6, 5], "pad_token_id": 0}"#),
+                (
+                    "generation_config.json",
+                    r#"{"eos_token_id": [6, 5], "pad_token_id": 0}"#,
+                ),
                 ("config.json", r#"{"text_config": {"eos_token_id": 2}}"#),
             ],
             (Some(1), 6, 0, Some(3), true),
         ),
         (
-            &[("config.json", r#"{"text_config": {"eos_token_id": 5}, "pad_token_id": 4}"#)],
+            &[(
+                "config.json",
+                r#"{"text_config": {"eos_token_id": 5}, "pad_token_id": 4}"#,
+            )],
             (Some(1), 5, 4, Some(3), true),
         ),
         (
-            &[("tokenizer_config.json", r#"{"image_token": "<|im_start|>"}"#)],
+            &[(
+                "tokenizer_config.json",
+                r#"{"image_token": "<|im_start|>"}"#,
+            )],
             (Some(1), 2, 2, Some(4), true),
         ),
     ];
@@ -409,7 +465,11 @@ fn special_tokens_are_found_where_a_folder_names_them() {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         let t = Tokenizer::load(dir.path()).unwrap();
-        assert_eq!((t.bos, t.eos, t.pad, t.image, t.adds_bos), expected, "{files:?}");
+        assert_eq!(
+            (t.bos, t.eos, t.pad, t.image, t.adds_bos),
+            expected,
+            "{files:?}"
+        );
     }
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("tokenizer.json"), &vocabulary).unwrap();
@@ -422,7 +482,11 @@ fn special_tokens_are_found_where_a_folder_names_them() {
 fn the_original_llava_has_a_placeholder_for_images_until_it_is_given_a_token() {
     let Some(folder) = llama() else { return };
     let dir = tempfile::tempdir().unwrap();
-    std::fs::copy(folder.join("tokenizer.model"), dir.path().join("tokenizer.model")).unwrap();
+    std::fs::copy(
+        folder.join("tokenizer.model"),
+        dir.path().join("tokenizer.model"),
+    )
+    .unwrap();
     let text_only = Tokenizer::load(dir.path()).unwrap();
     assert_eq!(text_only.image, None);
     std::fs::write(
@@ -463,12 +527,30 @@ fn a_folder_says_how_it_wants_to_be_asked() {
     let template = r#""{% for m in messages %}[{{ m.content }}]{% endfor %}""#;
     let cases: [(&[(&str, &str)], &str); 6] = [
         (&[], "Named(V1)"),
-        (&[("config.json", r#"{"conversation_template": "tiny"}"#), ("chat_template.jinja", "a")], "Named(Tiny)"),
-        (&[("chat_template.jinja", "{{ messages[0].content }}!")], "!\""),
-        (&[("chat_template.json", r#"{"chat_template": T}"#)], "endfor"),
-        (&[("tokenizer_config.json", r#"{"chat_template": T}"#)], "endfor"),
         (
-            &[("tokenizer_config.json", r#"{"chat_template": [{"name": "rag", "template": "no"}, {"name": "default", "template": T}]}"#)],
+            &[
+                ("config.json", r#"{"conversation_template": "tiny"}"#),
+                ("chat_template.jinja", "a"),
+            ],
+            "Named(Tiny)",
+        ),
+        (
+            &[("chat_template.jinja", "{{ messages[0].content }}!")],
+            "!\"",
+        ),
+        (
+            &[("chat_template.json", r#"{"chat_template": T}"#)],
+            "endfor",
+        ),
+        (
+            &[("tokenizer_config.json", r#"{"chat_template": T}"#)],
+            "endfor",
+        ),
+        (
+            &[(
+                "tokenizer_config.json",
+                r#"{"chat_template": [{"name": "rag", "template": "no"}, {"name": "default", "template": T}]}"#,
+            )],
             "endfor",
         ),
     ];
@@ -493,7 +575,10 @@ fn a_folder_says_how_it_wants_to_be_asked() {
     assert!(refused.to_string().contains("chatml"), "{refused}");
     std::fs::write(dir.path().join("chat_template.jinja"), "{% if %}").unwrap();
     let refused = PromptForm::of_folder(dir.path(), &text_only).unwrap_err();
-    assert!(refused.to_string().contains("chat_template.jinja"), "{refused}");
+    assert!(
+        refused.to_string().contains("chat_template.jinja"),
+        "{refused}"
+    );
 }
 
 /// A field of a protocol buffer that holds bytes.
@@ -512,13 +597,22 @@ fn sentencepiece_files_that_are_broken_or_not_bpe_are_refused() {
         (vec![], "no pieces"),
         (bpe.clone(), "no pieces"),
         (piece("a"), "not BPE"),
-        (file(&[bpe.clone(), field(2, &[3 << 3, 1]), piece("a")]), "not BPE"),
+        (
+            file(&[bpe.clone(), field(2, &[3 << 3, 1]), piece("a")]),
+            "not BPE",
+        ),
         (file(&[bpe.clone(), piece("a"), piece("a")]), "twice"),
         (file(&[bpe.clone(), piece("")]), "0 bytes"),
         (file(&[bpe.clone(), field(1, &field(1, &[0xFF]))]), "UTF-8"),
         (file(&[bpe.clone(), field(1, &[3 << 3, 9])]), "kind 9"),
-        (file(&[bpe.clone(), piece("a"), field(3, &field(2, b"rules"))]), "rewrites"),
-        (file(&[bpe.clone(), piece("a"), vec![1 << 3 | 2, 200]]), "cut short"),
+        (
+            file(&[bpe.clone(), piece("a"), field(3, &field(2, b"rules"))]),
+            "rewrites",
+        ),
+        (
+            file(&[bpe.clone(), piece("a"), vec![1 << 3 | 2, 200]]),
+            "cut short",
+        ),
         (vec![0xFF; 12], "cut short"),
     ];
     for (bytes, expected) in cases {
