@@ -22,8 +22,8 @@ use crate::gguf::{self, GgufFile};
 use crate::parameters::specification;
 use crate::weights::{Plan, Source, Target, names, open_all, plan, weight_files};
 use crate::{
-    Adapter, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Quantisation,
-    Tokenizer,
+    Adapter, ChatTemplate, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm,
+    Quantisation, Tokenizer,
 };
 use original::Original;
 
@@ -209,16 +209,28 @@ impl Checkpoint {
 
     /// How images become pixel values.
     pub fn preprocessor(&self) -> Result<Preprocessor, Error> {
-        let folder = match &self.form {
-            Form::Folder | Form::Gguf => &self.path,
-            Form::Original(original) => &original.tower,
-        };
-        Preprocessor::load(folder, &self.config)
+        match &self.form {
+            Form::Folder => Preprocessor::load(&self.path, &self.config),
+            // The decoder alone.
+            Form::Gguf => Ok(Preprocessor::new(&self.config)),
+            Form::Original(original) => {
+                let pad = self.config.image_aspect_ratio == "pad";
+                Preprocessor::load_tower(&original.tower, &self.config, pad)
+            }
+        }
     }
 
-    /// How conversations become tokens.
+    /// How conversations become tokens: see [`PromptForm::of_folder`]; a GGUF file's own chat
+    /// template, where it has one.
     pub fn prompt_form(&self) -> Result<PromptForm, Error> {
-        Ok(PromptForm::Named(self.config.conversation_template))
+        match &self.form {
+            Form::Folder => PromptForm::of_folder(&self.path, &self.config),
+            Form::Original(_) => Ok(PromptForm::Named(self.config.conversation_template)),
+            Form::Gguf => match GgufFile::open(&self.path)?.chat_template()? {
+                Some(source) => Ok(PromptForm::Jinja(ChatTemplate::new(&source)?)),
+                None => Ok(PromptForm::Named(self.config.conversation_template)),
+            },
+        }
     }
 }
 
