@@ -5,7 +5,7 @@
 //! where the file has one. LLaVA does not apply it, so it is left out. Its activations are
 //! approximations (the tanh form of GELU, tables in f16): features agree to about three digits in
 //! those of its versions that put the class token first. Since its graphs were refactored in 2025 it
-//! puts that token last (its issue 25814), which no file can mend.
+//! puts that token last, whose output then stands for a patch; no file can mend that.
 
 use std::path::Path;
 

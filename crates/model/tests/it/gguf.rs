@@ -498,7 +498,7 @@ fn weights_beyond_f16_are_refused_in_f16_and_written_in_q8_0() {
         .iter()
         .find(|(name, _)| name.ends_with("layers.1.mlp.gate_proj.weight"))
         .unwrap();
-    tch::no_grad(|| gate.get(0).get(0).fill_(1e5));
+    let _ = tch::no_grad(|| gate.get(0).get(0).fill_(1e5));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("large.gguf");
     let write = |kind| write_decoder(&model, &golden_tokenizer(), &path, kind);
@@ -598,30 +598,11 @@ fn smollm2_says_where_paris_is_and_what_llama_cpp_says() {
         .zip(list("replies"))
         .map(|(ids, reply)| {
             let found = greedy(&model, &embedded(&model, ids), most);
-            println!(
-                "{:.4?}",
-                agreement(&model, &embedded(&model, ids), &reply, most)
-            );
-            println!("{}", tokenizer.decode(&found).unwrap());
+            assert_eq!(found, reply, "{}", tokenizer.decode(&found).unwrap());
             tokenizer.decode(&found).unwrap()
         })
         .collect();
     assert_eq!(said[0], "The capital of France is Paris.");
-    // TEMP
-    let enc = |t: &str| tokenizer.encode(t).unwrap();
-    let turn = |t: &str| [vec![1], enc(t), vec![2], enc("\n")].concat();
-    let full = [
-        turn("system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"),
-        turn("user\nWhat is the capital of France?"),
-        vec![1],
-        enc("assistant\n"),
-    ]
-    .concat();
-    println!(
-        "{} {:?}",
-        full.len(),
-        tokenizer.decode(&greedy(&model, &embedded(&model, &full), 20))
-    );
 }
 
 /// What `golden/llama_cpp_greedy.py` prints.
@@ -703,8 +684,8 @@ fn llama_cpp_loads_what_is_written_and_gives_the_same_tokens() {
     }
 }
 
-/// Image features as llama.cpp computes them since its graphs were refactored (its issue 25814): the
-/// class token stands after the patches, so that each patch has its neighbour's position, and the
+/// Image features as llama.cpp computes them since its graphs were refactored in 2025: the class
+/// token stands after the patches, so that each patch has its neighbour's position, and the
 /// class token's output is taken for the last patch, the first patch's for the class token.
 fn with_class_token_last(folder: &Path, pixels: &Tensor) -> Tensor {
     // The golden model with the class token among its features, and its positions moved by one.
