@@ -603,6 +603,28 @@ fn smollm2_says_where_paris_is_and_what_llama_cpp_says() {
         })
         .collect();
     assert_eq!(said[0], "The capital of France is Paris.");
+    // The file's own template puts its system turn first.
+    let turns = [Turn {
+        speaker: Speaker::User,
+        parts: vec![Part::Text("What is the capital of France?".to_owned())],
+    }];
+    let form = checkpoint.prompt_form().unwrap();
+    let ids = form.encode(&tokenizer, &turns, 0, true).unwrap().ids;
+    let text = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging \
+                Face<|im_end|>\n<|im_start|>user\nWhat is the capital of France?<|im_end|>\n\
+                <|im_start|>assistant\n";
+    let spelled: String = ids.iter().map(|&id| spelling(&tokenizer, id)).collect();
+    assert_eq!(spelled, text);
+    let reply = greedy(&model, &embedded(&model, &ids), 16);
+    println!("{}", tokenizer.decode(&reply).unwrap());
+}
+
+/// A token as text, special ones too.
+fn spelling(tokenizer: &Tokenizer, id: i64) -> String {
+    match tokenizer.decode(&[id]).unwrap() {
+        text if text.is_empty() => tokenizer.token(id).unwrap(),
+        text => text,
+    }
 }
 
 /// What `golden/llama_cpp_greedy.py` prints.
