@@ -1,7 +1,8 @@
 //! What `config.json` files of each family mean: transformers' defaults, the original LLaVA's
 //! fields, and refusals by name.
 
-use model::{FeatureSelect, Llava, LlavaConfig, TokenIds, VisionConfig};
+use model::{FeatureSelect, IMAGE_PLACEHOLDER, Llava, LlavaConfig, TokenIds, VisionConfig};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -276,7 +277,7 @@ fn an_original_llava_config_means_what_its_code_does_with_it() {
     );
     assert_eq!(
         (config.image_token_index, config.pad_token_id),
-        (48, Some(0))
+        (IMAGE_PLACEHOLDER, Some(0))
     );
     assert_eq!(config.image_aspect_ratio, "pad");
     // It can be built, and written as a llava-hf folder's.
@@ -338,4 +339,76 @@ fn an_original_llava_config_means_what_its_code_does_with_it() {
         assert!(refused.contains(word), "{refused}");
     }
     assert!(LlavaConfig::from_original(&json!([1]), tower("smollm")).is_err());
+}
+
+/// Values that a broken or hostile file may have anywhere.
+fn any_field() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-2i64..40).prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        prop::sample::select(vec![
+            "linear",
+            "dynamic",
+            "yarn",
+            "llama3",
+            "mlp4x_gelu",
+            "mistral",
+            "dinov2"
+        ])
+        .prop_map(Value::from),
+        Just(json!([1, "x", null])),
+        Just(json!({"type": "yarn", "factor": 1e-300, "beta_fast": 1e300})),
+        Just(json!({"rope_type": "dynamic", "factor": 1e300})),
+    ]
+}
+
+/// All places of a JSON value, as pointers.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    if let Value::Object(fields) = value {
+        for (name, field) in fields {
+            let here = format!("{at}/{name}");
+            places(field, &here, found);
+            found.push(here);
+        }
+    }
+}
+
+/// Of the goldens, one of each kind of fields.
+const FAMILIES: [&str; 5] = [
+    "dinov2_swiglu",
+    "siglip",
+    "mistral_window",
+    "qwen2_tied_text",
+    "llama_yarn_text",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn no_field_makes_a_config_panic_and_what_passes_can_be_written(
+        family in prop::sample::select(&FAMILIES[..]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any_field()), 1..4),
+    ) {
+        let text = std::fs::read_to_string(golden("families").join(family).join("config.json")).unwrap();
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        for (at, field) in changes {
+            let mut all = Vec::new();
+            places(&value, "", &mut all);
+            let place: &String = at.get(&all);
+            *value.pointer_mut(place).unwrap() = field;
+        }
+        if let Ok(config) = LlavaConfig::parse(&value.to_string()) {
+            let written = config.to_json().unwrap().to_string();
+            prop_assert_eq!(LlavaConfig::parse(&written).unwrap(), config);
+        }
+        let _ = VisionConfig::parse(&value);
+        let mut flat = original();
+        if let (Value::Object(to), Value::Object(from)) = (&mut flat, value) {
+            to.extend(from);
+        }
+        let _ = LlavaConfig::from_original(&flat, tower("smollm"));
+    }
 }
