@@ -66,6 +66,101 @@ fn fields_left_out_have_the_defaults_of_their_family() {
     );
 }
 
+/// Counts are of transformers' models of these shapes; the first is `llava-hf/llava-1.5-7b-hf`, the
+/// last LLaMA-3-8B.
+#[test]
+fn published_shapes_have_their_parameters() {
+    let cases = [
+        (
+            json!({
+                "model_type": "llava",
+                "text_config": {
+                    "model_type": "llama",
+                    "max_position_embeddings": 4096,
+                    "rms_norm_eps": 1e-5,
+                    "vocab_size": 32_064,
+                },
+                "vision_config": {
+                    "model_type": "clip_vision_model",
+                    "hidden_size": 1024,
+                    "image_size": 336,
+                    "intermediate_size": 4096,
+                    "num_attention_heads": 16,
+                    "num_hidden_layers": 24,
+                    "patch_size": 14,
+                    "projection_dim": 768,
+                    "vocab_size": 32_000,
+                },
+            }),
+            7_063_427_072,
+            576,
+        ),
+        (
+            json!({
+                "model_type": "llava",
+                "image_token_index": 151_646,
+                "vision_feature_layer": -1,
+                "vision_feature_select_strategy": "full",
+                "text_config": {
+                    "model_type": "qwen2",
+                    "hidden_size": 896,
+                    "intermediate_size": 4864,
+                    "num_hidden_layers": 24,
+                    "num_attention_heads": 14,
+                    "num_key_value_heads": 2,
+                    "vocab_size": 152_000,
+                    "tie_word_embeddings": true,
+                },
+                "vision_config": {
+                    "model_type": "siglip_vision_model",
+                    "hidden_size": 1152,
+                    "intermediate_size": 4304,
+                    "num_hidden_layers": 26,
+                    "num_attention_heads": 16,
+                    "image_size": 384,
+                    "patch_size": 14,
+                    "vision_use_head": false,
+                },
+            }),
+            893_674_656,
+            // 384 pixels hold 27 patches of 14, and 6 pixels more.
+            729,
+        ),
+        (
+            json!({
+                "model_type": "llava",
+                "image_token_index": 31_999,
+                "text_config": {"model_type": "mistral"},
+                "vision_config": {
+                    "model_type": "dinov2",
+                    "hidden_size": 1536,
+                    "num_hidden_layers": 40,
+                    "num_attention_heads": 24,
+                    "image_size": 518,
+                    "use_swiglu_ffn": true,
+                },
+            }),
+            8_401_289_728,
+            1369,
+        ),
+        (
+            json!({
+                "model_type": "llama",
+                "intermediate_size": 14_336,
+                "num_key_value_heads": 8,
+                "vocab_size": 128_256,
+            }),
+            8_030_261_248,
+            0,
+        ),
+    ];
+    for (value, parameters, image_tokens) in cases {
+        let config = parse(&value);
+        assert_eq!(config.parameter_count(), parameters, "{value}");
+        assert_eq!(config.image_tokens(), image_tokens, "{value}");
+    }
+}
+
 #[test]
 fn rotary_fields_of_newer_files_are_those_of_older_ones() {
     let scaling = json!({"rope_type": "linear", "factor": 2.0});
