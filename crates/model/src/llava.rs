@@ -1,21 +1,27 @@
 //! The model as a whole: what a trainer and a generator call.
 
-use std::collections::HashMap;
+use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
 use crate::decoder::Decoder;
-use crate::layers::Named;
+use crate::layers::{Named, Ready};
+use crate::lora::HEAD;
 use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
-use crate::{Error, KvCache, LlavaConfig, Quantisation};
+use crate::weights::{Reader, TensorFile};
+use crate::{Adapter, Error, KvCache, LlavaConfig, LoadReport, Quantisation};
 
 /// LLaVA: tower, projector, decoder.
 pub struct Llava {
     config: LlavaConfig,
     parameters: Vec<(String, Tensor)>,
+    /// Low-rank updates that are in use beside the weights.
+    adapter: Option<Adapter>,
+    /// The files that tensors of a model for answering lie in.
+    files: Vec<Box<dyn TensorFile>>,
     /// `None` in a model that reads text only.
-    vision: Option<(VisionTower, Projector)>,
+    vision: Vision,
     decoder: Decoder,
     device: Device,
     /// The type of all matrix products: [`Kind::Float`] or [`Kind::BFloat16`]. Weights stay in
@@ -45,26 +51,104 @@ impl Llava {
         for (_, tensor) in &parameters {
             let _ = tensor.f_set_requires_grad(trainable)?;
         }
-        let named: HashMap<&str, &Tensor> = parameters
-            .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor))
-            .collect();
-        let named = Named(named);
-        let vision = match &config.vision_config {
-            Some(vision) => Some((
-                VisionTower::new(&config, vision, &named)?,
-                Projector::new(&config, &named)?,
-            )),
-            None => None,
-        };
+        Llava::assemble(config, parameters, None, device)
+    }
+
+    /// Puts a model together from tensors that are ready to be used, with an adapter's updates
+    /// beside its linear layers.
+    fn assemble(
+        config: LlavaConfig,
+        parameters: Vec<(String, Tensor)>,
+        adapter: Option<Adapter>,
+        device: Device,
+    ) -> Result<Llava, Error> {
+        let named = Named::new(&parameters, adapter.as_ref());
+        let (vision, mut decoder) = parts(&config, &named, device, None)?;
+        if config.text_config.tie_word_embeddings
+            && let Some(adapter) = &adapter
+        {
+            decoder.head.low_rank = adapter.low_rank(HEAD);
+        }
         Ok(Llava {
             vision,
-            decoder: Decoder::new(&config, &named, device)?,
+            decoder,
             parameters,
+            adapter,
+            files: Vec::new(),
             config,
             device,
             compute: Kind::Float,
         })
+    }
+
+    /// A model that answers, from files: each layer is packed before the next is read, so that the
+    /// weights are in memory once. `origin` is what messages name.
+    pub(crate) fn read_answering(
+        config: LlavaConfig,
+        reader: Reader,
+        origin: &Path,
+        device: Device,
+        (kind, how): (Kind, Quantisation),
+    ) -> Result<(Llava, LoadReport), Error> {
+        let read = |name: &str| reader.read(name);
+        let (vision, decoder) = parts(&config, &Named::read(&read), device, Some((kind, how)))?;
+        let (files, report) = reader.finish(origin);
+        let model = Llava {
+            vision,
+            decoder,
+            parameters: Vec::new(),
+            adapter: None,
+            files,
+            config,
+            device,
+            compute: kind,
+        };
+        Ok((model, report))
+    }
+
+    /// The same model with an adapter in use. The model's own weights are the same tensors, and no
+    /// longer get gradients; the adapter's do where `trainable`.
+    ///
+    /// # Errors
+    /// An adapter for other layers or shapes.
+    pub fn with_adapter(self, adapter: Adapter, trainable: bool) -> Result<Llava, Error> {
+        adapter.check(&self.config, &self.parameters)?;
+        let mut parameters = self.parameters;
+        for (_, tensor) in &parameters {
+            let _ = tensor.f_set_requires_grad(false)?;
+        }
+        adapter.replace(&mut parameters)?;
+        let adapter = adapter.to_device(self.device, &parameters)?;
+        for (_, tensor) in adapter.parameters() {
+            let _ = tensor.f_set_requires_grad(trainable)?;
+        }
+        let mut model = Llava::assemble(self.config, parameters, Some(adapter), self.device)?;
+        model.compute = self.compute;
+        Ok(model)
+    }
+
+    /// The model with an adapter's updates added to its weights for good. Weights that have an
+    /// update become new tensors, one at a time.
+    ///
+    /// # Errors
+    /// An adapter for other layers or shapes, or for an output layer that is the embedding.
+    pub fn merged(self, adapter: &Adapter) -> Result<Llava, Error> {
+        adapter.check(&self.config, &self.parameters)?;
+        let (config, device, compute) = (self.config, self.device, self.compute);
+        let mut parameters = self.parameters;
+        // The layers hold on to the old weights.
+        drop((self.vision, self.decoder));
+        let trainable = parameters.iter().any(|(_, tensor)| tensor.requires_grad());
+        adapter.replace(&mut parameters)?;
+        adapter.merge(&mut parameters)?;
+        let mut model = Llava::from_parameters(config, parameters, device, trainable)?;
+        model.compute = compute;
+        Ok(model)
+    }
+
+    /// The adapter in use, whose tensors training changes.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
     }
 
     /// A copy for answering: weights cast to `compute` once, without gradients. Where nothing needs
@@ -74,9 +158,12 @@ impl Llava {
             .parameters
             .iter()
             .map(|(name, tensor)| Ok((name.clone(), tensor.f_detach()?.f_to_kind(compute)?)))
-            .collect::<Result<_, Error>>()?;
-        let mut model =
-            Llava::from_parameters(self.config.clone(), parameters, self.device, false)?;
+            .collect::<Result<Vec<_>, Error>>()?;
+        let adapter = match &self.adapter {
+            Some(adapter) => Some(adapter.frozen(compute)?),
+            None => None,
+        };
+        let mut model = Llava::assemble(self.config.clone(), parameters, adapter, self.device)?;
         model.compute = compute;
         Ok(model)
     }
@@ -145,11 +232,12 @@ impl Llava {
     /// Token ids [batch, tokens] to embeddings [batch, tokens, hidden]. Ids outside the vocabulary
     /// are an error.
     pub fn embed(&self, ids: &Tensor) -> Result<Tensor, Error> {
-        // The original LLaVA's placeholder has no row; image features replace whatever stands there.
-        let ids = if self.config.image_token_index == crate::IMAGE_PLACEHOLDER {
-            ids.f_masked_fill(&ids.f_eq(crate::IMAGE_PLACEHOLDER)?, 0)?
-        } else {
+        // An image token need not have a row; image features replace whatever stands there.
+        let image = self.config.image_token_index;
+        let ids = if (0..self.config.text_config.vocab_size).contains(&image) {
             ids.shallow_clone()
+        } else {
+            ids.f_masked_fill(&ids.f_eq(image)?, 0)?
         };
         let rows = Tensor::f_embedding(&self.decoder.embedding, &ids, -1, false, false)?;
         Ok(rows.f_to_kind(self.compute)?)
@@ -221,6 +309,28 @@ impl Llava {
             self.config.image_token_index,
         )
     }
+}
+
+type Vision = Option<(VisionTower, Projector)>;
+
+fn parts(
+    config: &LlavaConfig,
+    named: &Named,
+    device: Device,
+    ready: Ready,
+) -> Result<(Vision, Decoder), Error> {
+    let vision = match &config.vision_config {
+        Some(vision) => {
+            let tower = VisionTower::new(config, vision, named, ready)?;
+            let projector = Projector::new(config, named)?;
+            Some(match ready {
+                Some((kind, _)) => (tower, projector.packed(kind)?),
+                None => (tower, projector),
+            })
+        }
+        None => None,
+    };
+    Ok((vision, Decoder::new(config, named, device, ready)?))
 }
 
 /// Replaces the embeddings [batch, tokens, hidden] at `image_token` positions of `ids`

@@ -5,7 +5,6 @@
 //! token's output is computed. Two classifiers may share one tower ([`Vit::sharing_tower`]): its
 //! features are then computed once for both.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
@@ -180,11 +179,7 @@ impl Vit {
         for (_, tensor) in &parameters {
             let _ = tensor.f_set_requires_grad(trainable)?;
         }
-        let named: HashMap<&str, &Tensor> = parameters
-            .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor))
-            .collect();
-        let named = Named(named);
+        let named = Named::new(&parameters, None);
         let shape = LayerShape {
             heads: config.num_attention_heads,
             head_dim: config.head_dim(),

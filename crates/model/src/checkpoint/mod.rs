@@ -1,8 +1,12 @@
 //! Checkpoints: what a path on disk is, everything that belongs to it, and writing one.
 //!
-//! A checkpoint is a folder as Hugging Face's code writes it. [`Checkpoint::open`] reads its
-//! configuration and no weights; [`Checkpoint::load`] reads those.
+//! A checkpoint is a folder as Hugging Face's code writes it, of a model that sees or of a decoder
+//! alone, or one of the original LLaVA's code. [`Checkpoint::open`] reads its configuration and no
+//! weights; [`Checkpoint::plan`] holds its files' headers against that; [`Checkpoint::load`] reads
+//! the weights; [`Checkpoint::write`] writes a folder that transformers opens.
 
+mod carry;
+mod original;
 mod safetensors;
 mod save;
 
@@ -15,14 +19,28 @@ pub use save::WeightKind;
 pub(crate) use save::pretty;
 
 use crate::parameters::specification;
-use crate::weights::{Source, Target, names, open_all, plan, weight_files};
-use crate::{Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Tokenizer};
+use crate::weights::{Plan, Target, names, open_all, plan, weight_files};
+use crate::{
+    Adapter, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Quantisation,
+    Tokenizer,
+};
+use original::Original;
 
 /// A model on disk.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,
     config: LlavaConfig,
+    form: Form,
+}
+
+/// How its parts lie on disk.
+#[derive(Debug, Clone)]
+enum Form {
+    /// One folder with everything, as transformers writes it.
+    Folder,
+    /// The original LLaVA's.
+    Original(Original),
 }
 
 /// How a checkpoint is to be in memory.
@@ -32,7 +50,8 @@ pub struct LoadOptions {
     pub device: Device,
     /// The type of the weights in memory and of all matrix products.
     pub kind: Kind,
-    /// A folder of a low-rank adapter (LoRA) to use beside the weights.
+    /// A PEFT folder of a low-rank adapter (LoRA) to use beside the weights; where gradients are
+    /// wanted, only its tensors get them.
     pub adapter: Option<PathBuf>,
     /// Whether gradients are wanted.
     pub trainable: bool,
@@ -58,9 +77,14 @@ impl Checkpoint {
     /// # Errors
     /// A path that holds no model, or one that cannot be built.
     pub fn open(path: &Path) -> Result<Checkpoint, Error> {
+        let (config, form) = match original::open(path)? {
+            Some((config, original)) => (config, Form::Original(original)),
+            None => (LlavaConfig::read(path)?, Form::Folder),
+        };
         Ok(Checkpoint {
             path: path.to_owned(),
-            config: LlavaConfig::read(path)?,
+            config,
+            form,
         })
     }
 
@@ -80,45 +104,118 @@ impl Checkpoint {
     /// Weights that do not fit the configuration, and missing ones unless
     /// [`LoadOptions::seed`] is given. Values that are not finite are a warning and in the report.
     pub fn load(&self, how: &LoadOptions) -> Result<(Llava, LoadReport), Error> {
-        if let Some(adapter) = &how.adapter {
-            return Err(Error::Weights {
-                path: adapter.clone(),
-                detail: "adapters cannot be read yet".into(),
-            });
-        }
-        let plan = plan(self.sources()?, specification(&self.config))?;
+        fits_in_memory(&self.config, how.kind)?;
+        let plan = self.planned()?;
         let target = Target {
             device: how.device,
             kind: how.kind,
             seed: how.seed,
         };
-        let (parameters, report) = plan.read(&self.path, target)?;
+        let (mut parameters, mut report) = plan.read(&self.path, target)?;
+        if let Form::Original(original) = &self.form {
+            let rows = self.config.text_config.vocab_size;
+            original::add_rows(&mut parameters, original.rows, rows)?;
+        }
         let config = self.config.clone();
         let mut model = Llava::from_parameters(config, parameters, how.device, how.trainable)?;
         model.compute = how.kind;
+        if let Some(folder) = &how.adapter {
+            let adapter = Adapter::read(folder, how.device, how.kind)?;
+            report.adapted = adapter
+                .parameters()
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect();
+            model = model.with_adapter(adapter, how.trainable)?;
+        }
         Ok((model, report))
+    }
+
+    /// Reads the weights into a model that is ready to answer ([`Llava::into_answering`]), layer by
+    /// layer where nothing has to be changed about them first: they are in memory once.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn load_answering(
+        &self,
+        how: &LoadOptions,
+        quantisation: Quantisation,
+    ) -> Result<(Llava, LoadReport), Error> {
+        let grown = match &self.form {
+            Form::Original(original) => original.rows != self.config.text_config.vocab_size,
+            Form::Folder => false,
+        };
+        if how.adapter.is_some() || how.seed.is_some() || grown {
+            let (model, report) = self.load(how)?;
+            return Ok((model.into_answering(how.kind, quantisation)?, report));
+        }
+        fits_in_memory(&self.config, how.kind)?;
+        let target = Target {
+            device: how.device,
+            kind: how.kind,
+            seed: None,
+        };
+        let reader = self.planned()?.reader(&self.path, target)?;
+        let packing = (how.kind, quantisation);
+        Llava::read_answering(self.config.clone(), reader, &self.path, how.device, packing)
+    }
+
+    /// What loading would find, from the files' headers alone.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`], but for missing tensors, which are in the report.
+    pub fn plan(&self) -> Result<LoadReport, Error> {
+        Ok(self.planned()?.report)
+    }
+
+    fn planned(&self) -> Result<Plan<'static>, Error> {
+        let sources = match &self.form {
+            Form::Folder => open_all(&weight_files(&self.path)?, &names::internal_name)?,
+            Form::Original(original) => original.sources()?,
+        };
+        let mut stored = self.config.clone();
+        if let Form::Original(original) = &self.form {
+            stored.text_config.vocab_size = original.rows;
+        }
+        plan(sources, specification(&stored))
     }
 
     /// The tokenizer, whose tokens are all rows of the model's embedding.
     pub fn tokenizer(&self) -> Result<Tokenizer, Error> {
-        let tokenizer = Tokenizer::load(&self.path)?;
+        let tokenizer = match &self.form {
+            Form::Folder => Tokenizer::load(&self.path)?,
+            Form::Original(original) => {
+                original::tokenizer(&original.base)?.ok_or_else(|| Error::Weights {
+                    path: original.base.clone(),
+                    detail: "has neither tokenizer.json nor tokenizer.model".into(),
+                })?
+            }
+        };
         tokenizer.check(&self.config)?;
         Ok(tokenizer)
     }
 
     /// How images become pixel values.
     pub fn preprocessor(&self) -> Result<Preprocessor, Error> {
-        Preprocessor::load(&self.path, &self.config)
+        let folder = match &self.form {
+            Form::Folder => &self.path,
+            Form::Original(original) => &original.tower,
+        };
+        Preprocessor::load(folder, &self.config)
     }
 
     /// How conversations become tokens.
     pub fn prompt_form(&self) -> Result<PromptForm, Error> {
         Ok(PromptForm::Named(self.config.conversation_template))
     }
+}
 
-    fn sources(&self) -> Result<Vec<Source<'static>>, Error> {
-        open_all(&weight_files(&self.path)?, &names::internal_name)
-    }
+/// Refuses weights larger than the machine's memory, where that is known.
+fn fits_in_memory(config: &LlavaConfig, kind: Kind) -> Result<(), Error> {
+    let bytes = config
+        .parameter_count()
+        .saturating_mul(kind.elt_size_in_bytes() as i64);
+    crate::llava::fits_in_memory(bytes / 4)
 }
 
 impl Llava {

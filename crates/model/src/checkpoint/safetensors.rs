@@ -1,87 +1,182 @@
-//! safetensors out: one tensor at a time in memory, under a temporary name until all are written.
+//! safetensors out: one tensor at a time, under a temporary name until all are written.
+//!
+//! Tensors go to the file from where they are; only one that has another type there, or lives on a
+//! GPU, is copied, alone.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 
-use safetensors::{Dtype, View};
+use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
 use crate::Error;
+use crate::weights::{element_count, with_bytes};
 
-/// Writes tensors under a temporary name, one at a time in memory, then renames.
+/// Bytes of one shard unless asked otherwise: what transformers calls 5 GB.
+pub(crate) const SHARD_BYTES: u64 = 5_000_000_000;
+
+/// A tensor as it will be in the file.
+struct Stored<'a> {
+    name: &'a str,
+    tensor: Tensor,
+    kind: Kind,
+    bytes: u64,
+}
+
+/// Writes one file. `kind` is the type in the file; without it each tensor keeps its own.
 pub(crate) fn write_safetensors<'a>(
     path: &Path,
     tensors: impl Iterator<Item = (&'a str, Tensor)>,
     kind: Option<Kind>,
 ) -> Result<(), Error> {
-    let failed = |detail: String| Error::Weights {
-        path: path.to_owned(),
-        detail,
+    let temporary = temporary(path);
+    write_file(&temporary, &stored(path, tensors, kind)?)?;
+    std::fs::rename(&temporary, path).map_err(|e| sample::Error::io(path, e).into())
+}
+
+/// Writes a folder's weights: `model.safetensors`, or shards of at most `most` bytes (or one
+/// tensor) and their index. All files are written under temporary names before the first is
+/// renamed; weights of another number of shards that were there go away.
+pub(crate) fn write_weights<'a>(
+    dir: &Path,
+    tensors: impl Iterator<Item = (&'a str, Tensor)>,
+    kind: Kind,
+    most: u64,
+) -> Result<(), Error> {
+    let all = stored(dir, tensors, Some(kind))?;
+    let total: u64 = all.iter().map(|one| one.bytes).sum();
+    let mut shards: Vec<Vec<Stored>> = Vec::new();
+    let mut filled = 0;
+    for one in all {
+        match shards.last_mut() {
+            Some(shard) if filled + one.bytes <= most => {
+                filled += one.bytes;
+                shard.push(one);
+            }
+            _ => {
+                filled = one.bytes;
+                shards.push(vec![one]);
+            }
+        }
+    }
+    let count = shards.len();
+    let name = |at: usize| match count {
+        1 => "model.safetensors".to_owned(),
+        _ => format!("model-{:05}-of-{count:05}.safetensors", at + 1),
     };
-    let stored: Vec<(&str, Stored)> = tensors
+    let mut map = Map::new();
+    for (at, shard) in shards.iter().enumerate() {
+        write_file(&temporary(&dir.join(name(at))), shard)?;
+        for one in shard {
+            map.insert(one.name.to_owned(), json!(name(at)));
+        }
+    }
+    for at in 0..count {
+        let path = dir.join(name(at));
+        std::fs::rename(temporary(&path), &path).map_err(|e| sample::Error::io(&path, e))?;
+    }
+    let index = dir.join("model.safetensors.index.json");
+    if count > 1 {
+        let text = super::pretty(&json!({
+            "metadata": {"total_size": total},
+            "weight_map": map,
+        }))?;
+        sample::write_atomic(&index, text.as_bytes())?;
+        remove(&dir.join("model.safetensors"))?;
+    } else {
+        remove(&index)?;
+    }
+    Ok(())
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    path.with_extension("safetensors.tmp")
+}
+
+/// Removes a file of an earlier write, which a reader would take for this one's.
+fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(sample::Error::io(path, e).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn stored<'a>(
+    path: &Path,
+    tensors: impl Iterator<Item = (&'a str, Tensor)>,
+    kind: Option<Kind>,
+) -> Result<Vec<Stored<'a>>, Error> {
+    tensors
         .map(|(name, tensor)| {
             let kind = kind.map_or_else(|| tensor.f_kind(), Ok)?;
-            let shape = tensor.size().iter().map(|&n| n as usize).collect();
-            let dtype = match kind {
-                Kind::Float => Dtype::F32,
-                Kind::BFloat16 => Dtype::BF16,
-                Kind::Int64 => Dtype::I64,
-                other => return Err(failed(format!("tensors of type {other:?} are not written"))),
-            };
-            Ok((
+            let bytes = element_count(&tensor.size())
+                .and_then(|count| count.checked_mul(kind.elt_size_in_bytes()))
+                .filter(|_| dtype(kind).is_some())
+                .ok_or_else(|| Error::Weights {
+                    path: path.to_owned(),
+                    detail: format!("tensors of type {kind:?} are not written ({name})"),
+                })?;
+            Ok(Stored {
                 name,
-                Stored {
-                    tensor,
-                    kind,
-                    dtype,
-                    shape,
-                },
-            ))
+                tensor,
+                kind,
+                bytes: bytes as u64,
+            })
         })
-        .collect::<Result<_, Error>>()?;
-    let temporary = path.with_extension("safetensors.tmp");
+        .collect()
+}
+
+/// The format's name of a type.
+fn dtype(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Double => "F64",
+        Kind::Float => "F32",
+        Kind::Half => "F16",
+        Kind::BFloat16 => "BF16",
+        Kind::Int64 => "I64",
+        _ => return None,
+    })
+}
+
+fn write_file(path: &Path, tensors: &[Stored]) -> Result<(), Error> {
+    // The widest numbers first, so that each tensor is aligned to its own; else as they come.
+    let mut order: Vec<&Stored> = tensors.iter().collect();
+    order.sort_by_key(|one| std::cmp::Reverse(one.kind.elt_size_in_bytes()));
+    let mut header = Map::new();
     // transformers refuses files that do not name their framework.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(stored, Some(metadata), &temporary)
-        .map_err(|e| failed(format!("cannot be written: {e}")))?;
-    File::open(&temporary)
-        .and_then(|file| file.sync_all())
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(|e| sample::Error::io(path, e).into())
-}
-
-/// A tensor whose bytes are made when they are written.
-struct Stored {
-    tensor: Tensor,
-    kind: Kind,
-    dtype: Dtype,
-    shape: Vec<usize>,
-}
-
-impl View for Stored {
-    fn dtype(&self) -> Dtype {
-        self.dtype
+    header.insert("__metadata__".into(), json!({"format": "pt"}));
+    let mut at = 0u64;
+    for one in &order {
+        let end = at + one.bytes;
+        let entry = json!({
+            "dtype": dtype(one.kind),
+            "shape": one.tensor.size(),
+            "data_offsets": [at, end],
+        });
+        header.insert(one.name.to_owned(), entry);
+        at = end;
     }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
+    let mut header = Value::Object(header).to_string().into_bytes();
+    // With the eight bytes of its length, so that the numbers begin aligned.
+    header.resize((header.len() + 8).next_multiple_of(64) - 8, b' ');
+    let io = |e| Error::from(sample::Error::io(path, e));
+    let mut file = BufWriter::new(File::create(path).map_err(io)?);
+    file.write_all(&(header.len() as u64).to_le_bytes())
+        .and_then(|()| file.write_all(&header))
+        .map_err(io)?;
+    let bar = sample::progress::bar("write", order.len() as u64, "tensors");
+    for one in order {
+        sample::interrupt::check()?;
+        let tensor = one.tensor.f_detach()?.f_to_kind(one.kind)?;
+        with_bytes(&tensor, |bytes| file.write_all(bytes))?.map_err(io)?;
+        bar.inc(1);
     }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let count = self.shape.iter().product::<usize>();
-        let mut bytes = vec![0; self.data_len()];
-        let tensor = self
-            .tensor
-            .detach()
-            .to_device(tch::Device::Cpu)
-            .to_kind(self.kind);
-        tensor.contiguous().copy_data_u8(&mut bytes, count);
-        Cow::Owned(bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.shape.iter().product::<usize>() * self.kind.elt_size_in_bytes()
-    }
+    bar.finish();
+    file.into_inner()
+        .map_err(|e| io(e.into_error()))?
+        .sync_all()
+        .map_err(io)
 }

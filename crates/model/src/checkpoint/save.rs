@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::json;
 use tch::Kind;
 
-use super::safetensors::write_safetensors;
+use super::safetensors::{SHARD_BYTES, write_weights};
+use crate::weights::names::published_name;
 use crate::{Error, Llava, LlavaConfig, Tokenizer};
 
 /// Type of the stored weights.
@@ -17,6 +18,8 @@ pub enum WeightKind {
     Float32,
     /// Half the size.
     Bfloat16,
+    /// Half the size, finer and of a narrower range.
+    Float16,
 }
 
 impl WeightKind {
@@ -25,25 +28,20 @@ impl WeightKind {
         match self {
             WeightKind::Float32 => (Kind::Float, "float32"),
             WeightKind::Bfloat16 => (Kind::BFloat16, "bfloat16"),
+            WeightKind::Float16 => (Kind::Half, "float16"),
         }
     }
 }
 
 impl Llava {
     /// Writes the checkpoint folder, making it where needed. Each file is written under a
-    /// temporary name and renamed, `config.json` last.
+    /// temporary name and renamed, `config.json` last. An adapter in use is not part of it.
     pub fn save(&self, dir: &Path, tokenizer: &Tokenizer, kind: WeightKind) -> Result<(), Error> {
         tokenizer.check(self.config())?;
         std::fs::create_dir_all(dir).map_err(|e| sample::Error::io(dir, e))?;
-        let (kind, name) = kind.stored();
-        let tensors = self
-            .parameters()
-            .iter()
-            .map(|(n, t)| (n.as_str(), t.shallow_clone()));
-        write_safetensors(&dir.join("model.safetensors"), tensors, Some(kind))?;
-
+        self.save_weights(dir, kind)?;
         let mut config = self.config().clone();
-        config.torch_dtype = name.to_owned();
+        config.torch_dtype = kind.stored().1.to_owned();
         config.image_seq_length = config.image_tokens();
         config.tie_word_embeddings = config.text_config.tie_word_embeddings;
         config.pad_token_id = Some(tokenizer.pad);
@@ -53,11 +51,31 @@ impl Llava {
         for (name, value) in side_files(&config, tokenizer) {
             write(name, &pretty(&value)?)?;
         }
-        write(
-            "config.json",
-            &pretty(&serde_json::to_value(&config).map_err(format_error(dir))?)?,
-        )?;
+        write("config.json", &pretty(&config.to_json()?)?)?;
         Ok(())
+    }
+
+    /// Writes the weights alone, in shards where they are large. Decoders alone have the names
+    /// that transformers gives them; LLaVA's are those of the published folders.
+    pub(super) fn save_weights(&self, dir: &Path, kind: WeightKind) -> Result<(), Error> {
+        let sees = self.config().vision_config.is_some();
+        let names: Vec<String> = self
+            .parameters()
+            .iter()
+            .map(|(name, _)| {
+                if sees {
+                    name.clone()
+                } else {
+                    published_name(name, false)
+                }
+            })
+            .collect();
+        let tensors = self
+            .parameters()
+            .iter()
+            .zip(&names)
+            .map(|((_, tensor), name)| (name.as_str(), tensor.shallow_clone()));
+        write_weights(dir, tensors, kind.stored().0, SHARD_BYTES)
     }
 }
 
@@ -66,79 +84,83 @@ pub(crate) fn pretty(value: &serde_json::Value) -> Result<String, Error> {
     Ok(text + "\n")
 }
 
-fn format_error(path: &Path) -> impl Fn(serde_json::Error) -> sample::Error + '_ {
-    move |e| sample::Error::format(path, e)
-}
-
-/// The files that transformers' processors read.
+/// The files that transformers' tokenizers and processors read.
 fn side_files(
     config: &LlavaConfig,
     tokenizer: &Tokenizer,
 ) -> Vec<(&'static str, serde_json::Value)> {
-    let (side, patch) = config
-        .vision_config
-        .as_ref()
-        .map_or((0, 0), |vision| (vision.image_size, vision.patch_size));
-    let special = json!({
-        "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>",
-    });
+    let mut special = serde_json::Map::new();
+    for (name, token) in [
+        (
+            "bos_token",
+            tokenizer.bos.and_then(|id| tokenizer.token(id)),
+        ),
+        ("eos_token", tokenizer.token(tokenizer.eos)),
+        (
+            "unk_token",
+            tokenizer.id("<unk>").map(|_| "<unk>".to_owned()),
+        ),
+        ("pad_token", tokenizer.token(tokenizer.pad)),
+    ] {
+        special.extend(token.map(|token| (name.to_owned(), json!(token))));
+    }
     let mut tokenizer_config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "processor_class": "LlavaProcessor",
         "model_max_length": config.text_config.max_position_embeddings,
         "clean_up_tokenization_spaces": false,
-        "image_token": "<image>",
         "padding_side": "left",
     });
-    merge(&mut tokenizer_config, &special);
-    vec![
-        ("special_tokens_map.json", special),
-        ("tokenizer_config.json", tokenizer_config),
-        (
-            "preprocessor_config.json",
-            json!({
-                // LLaVA's processor pads to a square; CLIP's reads the same file and does not.
-                "image_processor_type": "LlavaImageProcessor",
-                "processor_class": "LlavaProcessor",
-                "do_convert_rgb": true,
-                "do_pad": true,
-                "do_resize": true,
-                "size": {"shortest_edge": side},
-                "resample": 3,
-                "do_center_crop": true,
-                "crop_size": {"height": side, "width": side},
-                "do_rescale": true,
-                "rescale_factor": 1.0 / 255.0,
-                "do_normalize": true,
-                "image_mean": config.image_mean,
-                "image_std": config.image_std,
-            }),
-        ),
-        (
+    if let Some(fields) = tokenizer_config.as_object_mut() {
+        fields.extend(special.clone());
+    }
+    let mut files = vec![(
+        "generation_config.json",
+        json!({
+            "bos_token_id": tokenizer.bos,
+            "eos_token_id": tokenizer.eos,
+            "pad_token_id": tokenizer.pad,
+            "do_sample": false,
+        }),
+    )];
+    if let Some(vision) = &config.vision_config {
+        tokenizer_config["processor_class"] = json!("LlavaProcessor");
+        tokenizer_config["image_token"] = json!("<image>");
+        files.push(("preprocessor_config.json", image_processor(config)));
+        files.push((
             "processor_config.json",
             json!({
                 "processor_class": "LlavaProcessor",
-                "patch_size": patch,
+                "patch_size": vision.patch_size,
                 "vision_feature_select_strategy": config.vision_feature_select_strategy,
                 // The class token, which the processor counts and then drops.
-                "num_additional_image_tokens": 1,
+                "num_additional_image_tokens": vision.class_tokens(),
                 "image_token": "<image>",
             }),
-        ),
-        (
-            "generation_config.json",
-            json!({
-                "bos_token_id": tokenizer.bos,
-                "eos_token_id": tokenizer.eos,
-                "pad_token_id": tokenizer.pad,
-                "do_sample": false,
-            }),
-        ),
-    ]
+        ));
+    }
+    files.push(("special_tokens_map.json", special.into()));
+    files.push(("tokenizer_config.json", tokenizer_config));
+    files
 }
 
-fn merge(into: &mut serde_json::Value, from: &serde_json::Value) {
-    if let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) {
-        into.extend(from.iter().map(|(k, v)| (k.clone(), v.clone())));
-    }
+fn image_processor(config: &LlavaConfig) -> serde_json::Value {
+    let side = config.image_side();
+    let pads = config.image_aspect_ratio == "pad";
+    json!({
+        // LLaVA's processor pads to a square; CLIP's reads the same file and does not.
+        "image_processor_type": if pads { "LlavaImageProcessor" } else { "CLIPImageProcessor" },
+        "processor_class": "LlavaProcessor",
+        "do_convert_rgb": true,
+        "do_pad": pads,
+        "do_resize": true,
+        "size": {"shortest_edge": side},
+        "resample": 3,
+        "do_center_crop": true,
+        "crop_size": {"height": side, "width": side},
+        "do_rescale": true,
+        "rescale_factor": 1.0 / 255.0,
+        "do_normalize": true,
+        "image_mean": config.image_mean,
+        "image_std": config.image_std,
+    })
 }

@@ -300,9 +300,9 @@ impl LlavaConfig {
                 "vision_feature_layer names a layer the tower does not have",
             ),
             (
-                (0..self.text_config.vocab_size).contains(&self.image_token_index)
+                (0..=self.text_config.vocab_size).contains(&self.image_token_index)
                     || self.image_token_index == crate::IMAGE_PLACEHOLDER,
-                "image_token_index is not a row of the embedding",
+                "image_token_index is neither a row of the embedding nor the first id after it",
             ),
             (
                 vision.interpolates() || self.image_side() == vision.image_size,

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use super::TensorFile;
 use super::safetensors::SafetensorsFile;
+use super::torch_file::TorchFile;
 use crate::Error;
 
 /// An index of a model with a hundred thousand tensors is 10 MB.
 const MAX_INDEX_BYTES: u64 = 256 << 20;
 
 /// The names under which Hugging Face's code keeps weights, the preferred first.
-const NAMES: [&str; 1] = ["model.safetensors"];
+const NAMES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// The files of a folder's weights, in order.
 ///
@@ -32,13 +33,18 @@ pub(crate) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     Err(Error::Weights {
         path: dir.to_owned(),
-        detail: "has neither model.safetensors nor model.safetensors.index.json".into(),
+        detail: "has neither model.safetensors nor pytorch_model.bin, nor an index of either"
+            .into(),
     })
 }
 
 /// Opens one file, by what its name says it is.
 pub(crate) fn open(path: &Path) -> Result<Box<dyn TensorFile>, Error> {
-    Ok(Box::new(SafetensorsFile::open(path)?))
+    let extension = path.extension().and_then(|e| e.to_str());
+    Ok(match extension {
+        Some("bin" | "pt" | "pth") => Box::new(TorchFile::open(path)?),
+        _ => Box::new(SafetensorsFile::open(path)?),
+    })
 }
 
 fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, Error> {

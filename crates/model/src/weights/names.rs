@@ -35,6 +35,19 @@ pub(crate) fn internal_name(name: &str) -> Option<String> {
     })
 }
 
+/// The name of a tensor or module in present versions of transformers: of `LlavaForConditionalGeneration`
+/// where the model sees, and else of its decoder alone.
+pub(crate) fn published_name(name: &str, sees: bool) -> String {
+    if let Some(rest) = name.strip_prefix("language_model.lm_head") {
+        return format!("lm_head{rest}");
+    }
+    match name.strip_prefix("language_model.model.") {
+        Some(rest) if sees => format!("model.language_model.{rest}"),
+        Some(rest) => format!("model.{rest}"),
+        None => format!("model.{name}"),
+    }
+}
+
 /// The model's name for a tensor of a vision tower's own folder. What is not part of a tower (the
 /// text half of CLIP and SigLIP) keeps its name, which no model has.
 pub(crate) fn tower_name(name: &str) -> Option<String> {
@@ -140,6 +153,23 @@ mod tests {
             assert_eq!(internal_name(buffer), None);
             assert_eq!(tower_name(buffer), None);
         }
+    }
+
+    #[test]
+    fn published_names_come_back_as_the_models_own() {
+        for name in [
+            "language_model.model.layers.1.mlp.up_proj",
+            "language_model.lm_head.weight",
+            "vision_tower.vision_model.post_layernorm.bias",
+            "multi_modal_projector.linear_2.weight",
+        ] {
+            assert_eq!(
+                internal_name(&published_name(name, true)).as_deref(),
+                Some(name)
+            );
+        }
+        let alone = "language_model.model.norm.weight";
+        assert_eq!(published_name(alone, false), "model.norm.weight");
     }
 
     #[test]

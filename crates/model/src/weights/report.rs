@@ -11,6 +11,8 @@ pub struct LoadReport {
     pub unused: Vec<String>,
     /// Applied tensors that hold NaN or infinity.
     pub not_finite: Vec<String>,
+    /// Tensors of the adapter that is used beside them.
+    pub adapted: Vec<String>,
 }
 
 /// Names that one line shows.
@@ -19,6 +21,9 @@ const SHOWN: usize = 8;
 impl std::fmt::Display for LoadReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "applied {}", self.applied.len())?;
+        if !self.adapted.is_empty() {
+            write!(f, ", and {} of the adapter", self.adapted.len())?;
+        }
         for (what, names) in [
             ("missing", &self.missing),
             ("unused", &self.unused),

@@ -1,0 +1,302 @@
+//! Low-rank adapters (LoRA, arXiv 2106.09685): small updates `W + s B A` beside large weights.
+//!
+//! An adapter is used as it is, `x W^T + s (x A^T) B^T`, or merged into the weights, which costs
+//! nothing later but cannot be undone. Folders are PEFT's, in and out.
+
+mod config;
+mod folder;
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use rand::RngCore;
+use tch::{Device, Kind, Tensor};
+
+use crate::layers::LowRank;
+use crate::parameters::specification;
+use crate::{Error, LlavaConfig};
+
+/// What one linear layer gets.
+#[derive(Debug)]
+pub(crate) struct Update {
+    /// The layer, by the model's name.
+    pub module: String,
+    /// [rank, in]
+    pub a: Tensor,
+    /// [out, rank]
+    pub b: Tensor,
+    /// PEFT's `lora_alpha / r`.
+    pub scale: f64,
+}
+
+/// A set of low-rank updates, and of weights that were trained whole beside them.
+#[derive(Debug)]
+pub struct Adapter {
+    /// The model it was made for, as its maker called that.
+    pub base: Option<String>,
+    pub(crate) updates: Vec<Update>,
+    /// Weights that replace the model's own (PEFT's `modules_to_save`), by the model's names.
+    pub(crate) replaced: Vec<(String, Tensor)>,
+}
+
+impl Adapter {
+    /// A fresh adapter, to be trained, for the decoder's linear layers whose last name is among
+    /// `targets` (`q_proj`, `down_proj`, ...). A is random and B zero, so that it changes nothing
+    /// yet, as PEFT begins.
+    ///
+    /// # Errors
+    /// A rank below 1, targets that the decoder does not have.
+    pub fn new(
+        config: &LlavaConfig,
+        rank: i64,
+        alpha: f64,
+        targets: &[&str],
+        seed: u64,
+        device: Device,
+    ) -> Result<Adapter, Error> {
+        if !(1..=MAX_RANK).contains(&rank) || !alpha.is_finite() {
+            return Err(Error::Config(format!(
+                "an adapter of rank {rank} and alpha {alpha}: rank must be 1 to {MAX_RANK}"
+            )));
+        }
+        let mut updates = Vec::new();
+        let mut met = HashSet::new();
+        for parameter in specification(config) {
+            let Some(module) = parameter.name.strip_suffix(".weight") else {
+                continue;
+            };
+            let last = module.rsplit('.').next().unwrap_or_default();
+            let &[outputs, inputs] = &parameter.shape[..] else {
+                continue;
+            };
+            let decoder = module.starts_with("language_model.model.layers.");
+            let Some(target) = targets.iter().find(|target| decoder && **target == last) else {
+                continue;
+            };
+            met.insert(*target);
+            // Kaiming's uniform distribution with a = sqrt(5), as torch initialises linear layers.
+            let bound = (inputs as f64).powf(-0.5);
+            let a = uniform(seed, module, (rank * inputs) as usize, bound);
+            let a = Tensor::f_from_slice(&a)?.f_reshape([rank, inputs])?;
+            updates.push(Update {
+                module: module.to_owned(),
+                a: a.f_to_device(device)?,
+                b: Tensor::f_zeros([outputs, rank], (Kind::Float, device))?,
+                scale: alpha / rank as f64,
+            });
+        }
+        if let Some(absent) = targets.iter().find(|target| !met.contains(**target)) {
+            return Err(Error::Config(format!(
+                "the decoder's layers have no linear layer {absent}"
+            )));
+        }
+        Ok(Adapter {
+            base: None,
+            updates,
+            replaced: Vec::new(),
+        })
+    }
+
+    /// The tensors that training changes: A and B of each layer, then those trained whole.
+    pub fn parameters(&self) -> Vec<(String, Tensor)> {
+        let pairs = self.updates.iter().flat_map(|update| {
+            [("lora_A", &update.a), ("lora_B", &update.b)]
+                .map(|(name, tensor)| (format!("{}.{name}", update.module), tensor))
+        });
+        let replaced = self
+            .replaced
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor));
+        pairs
+            .chain(replaced)
+            .map(|(name, tensor)| (name, tensor.shallow_clone()))
+            .collect()
+    }
+
+    /// The same updates on another device. Weights that replaced the model's own are the model's
+    /// present ones, so that training one trains the other.
+    pub(crate) fn to_device(
+        &self,
+        device: Device,
+        parameters: &[(String, Tensor)],
+    ) -> Result<Adapter, Error> {
+        self.map(
+            |tensor| Ok(tensor.f_to_device(device)?),
+            |name, tensor| {
+                let own = parameters.iter().find(|(own, _)| own == name);
+                Ok(own.map_or(tensor, |(_, own)| own).shallow_clone())
+            },
+        )
+    }
+
+    /// A copy for answering, in one type and without gradients.
+    pub(crate) fn frozen(&self, kind: Kind) -> Result<Adapter, Error> {
+        let cast = |tensor: &Tensor| Ok(tensor.f_detach()?.f_to_kind(kind)?);
+        self.map(cast, |_, tensor| cast(tensor))
+    }
+
+    fn map(
+        &self,
+        update: impl Fn(&Tensor) -> Result<Tensor, Error>,
+        replaced: impl Fn(&str, &Tensor) -> Result<Tensor, Error>,
+    ) -> Result<Adapter, Error> {
+        let updates = self.updates.iter().map(|one| {
+            Ok(Update {
+                module: one.module.clone(),
+                a: update(&one.a)?,
+                b: update(&one.b)?,
+                scale: one.scale,
+            })
+        });
+        let whole = self
+            .replaced
+            .iter()
+            .map(|(name, tensor)| Ok((name.clone(), replaced(name, tensor)?)));
+        Ok(Adapter {
+            base: self.base.clone(),
+            updates: updates.collect::<Result<_, Error>>()?,
+            replaced: whole.collect::<Result<_, Error>>()?,
+        })
+    }
+
+    /// Refuses an adapter whose layers or shapes the model does not have.
+    pub(crate) fn check(
+        &self,
+        config: &LlavaConfig,
+        parameters: &[(String, Tensor)],
+    ) -> Result<(), Error> {
+        let shapes: HashMap<&str, Vec<i64>> = parameters
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor.size()))
+            .collect();
+        let tied = config.text_config.tie_word_embeddings;
+        for update in &self.updates {
+            let weight = if tied && update.module == HEAD {
+                format!("{EMBEDDING}.weight")
+            } else {
+                format!("{}.weight", update.module)
+            };
+            let (a, b) = (update.a.size(), update.b.size());
+            let fits = matches!((&a[..], &b[..]), ([r, _], [_, rank]) if r == rank)
+                && update.module != EMBEDDING
+                && shapes.get(weight.as_str()) == Some(&vec![b[0], a[1]]);
+            if !fits {
+                return Err(Error::Shape(format!(
+                    "the adapter's update of {} has shapes {a:?} and {b:?}, and the model's layer \
+                     {:?}: it belongs to another model",
+                    update.module,
+                    shapes.get(weight.as_str()).cloned().unwrap_or_default(),
+                )));
+            }
+        }
+        for (name, tensor) in &self.replaced {
+            if tied && *name == format!("{EMBEDDING}.weight") {
+                return Err(Error::Shape(
+                    "the adapter replaces an embedding that is also the output layer: merge it \
+                     with PEFT and use that"
+                        .into(),
+                ));
+            }
+            if shapes.get(name.as_str()) != Some(&tensor.size()) {
+                return Err(Error::Shape(format!(
+                    "the adapter's {name} is {:?}, and the model's {:?}: it belongs to another model",
+                    tensor.size(),
+                    shapes.get(name.as_str()).cloned().unwrap_or_default(),
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the weights that were trained whole in the place of the model's own.
+    pub(crate) fn replace(&self, parameters: &mut [(String, Tensor)]) -> Result<(), Error> {
+        let replaced: HashMap<&str, &Tensor> = self
+            .replaced
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor))
+            .collect();
+        for (name, tensor) in parameters {
+            if let Some(new) = replaced.get(name.as_str()) {
+                *tensor = new
+                    .f_to_device(tensor.device())?
+                    .f_to_kind(tensor.f_kind()?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds every update to its weight, in f32.
+    ///
+    /// # Errors
+    /// An update of the output layer where that is the embedding.
+    pub(crate) fn merge(&self, parameters: &mut [(String, Tensor)]) -> Result<(), Error> {
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for (at, (name, _)) in parameters.iter().enumerate() {
+            places.insert(name.clone(), at);
+        }
+        for update in &self.updates {
+            sample::interrupt::check()?;
+            let at = places.get(&format!("{}.weight", update.module));
+            let Some((_, weight)) = at.and_then(|&at| parameters.get_mut(at)) else {
+                return Err(Error::Shape(format!(
+                    "{} is the embedding in this model and cannot have an update of its own merged",
+                    update.module
+                )));
+            };
+            let kind = weight.f_kind()?;
+            *weight = tch::no_grad(|| -> Result<Tensor, Error> {
+                let full = |tensor: &Tensor| tensor.f_to_kind(Kind::Float);
+                let product = full(&update.b)?.f_matmul(&full(&update.a)?)?; // [out, in]
+                Ok(full(weight)?
+                    .f_add(&product.f_mul_scalar(update.scale)?)?
+                    .f_to_kind(kind)?)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What a layer gets, in the form that layers use.
+    pub(crate) fn low_rank(&self, module: &str) -> Vec<LowRank> {
+        self.updates
+            .iter()
+            .filter(|update| update.module == module)
+            .map(|update| LowRank {
+                a: update.a.shallow_clone(),
+                b: update.b.shallow_clone(),
+                scale: update.scale,
+                start: 0,
+            })
+            .collect()
+    }
+
+    /// Reads a PEFT folder: `adapter_config.json` and `adapter_model.safetensors` (or `.bin`).
+    /// Tensors are of type `kind`.
+    ///
+    /// # Errors
+    /// Kinds of adapters that are not computed here, tensors that are not in pairs.
+    pub fn read(dir: &Path, device: Device, kind: Kind) -> Result<Adapter, Error> {
+        folder::read(dir, device, kind)
+    }
+
+    /// Writes a PEFT folder for a model of this configuration, in the adapter's own types; names
+    /// are those of present transformers versions.
+    pub fn write(&self, config: &LlavaConfig, dir: &Path) -> Result<(), Error> {
+        folder::write(self, config, dir)
+    }
+}
+
+/// A higher rank than any layer is wide.
+const MAX_RANK: i64 = 1 << 16;
+
+/// Values between -bound and bound: a function of the seed and the layer's name alone.
+fn uniform(seed: u64, module: &str, count: usize, bound: f64) -> Vec<f32> {
+    let mut rng = sample::seed::rng(seed, &["lora", module]);
+    let mut unit = || (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+    (0..count)
+        .map(|_| (bound * (2.0 * unit() - 1.0)) as f32)
+        .collect()
+}
+
+/// The output layer and the embedding, by the model's names.
+pub(crate) const HEAD: &str = "language_model.lm_head";
+const EMBEDDING: &str = "language_model.model.embed_tokens";
