@@ -272,16 +272,17 @@ fn altered(family: &str, change: fn(&mut serde_json::Value)) -> Llava {
 fn an_image_token_without_a_row_of_the_embedding_is_replaced_all_the_same() {
     let (model, expected) = open(&golden("families/smollm"));
     let (ids, pixels) = (&expected["input_ids"], expected.get("pixel_values"));
-    let outside = altered("smollm", |value| {
-        value["image_token_index"] = IMAGE_PLACEHOLDER.into()
-    });
     let (_, wanted) = embed(&model, ids, pixels);
-    let (_, found) = embed(
-        &outside,
-        &ids.masked_fill(&ids.eq(1), IMAGE_PLACEHOLDER),
-        pixels,
-    );
-    assert!(found.equal(&wanted));
+    // The first id after the vocabulary, and the original LLaVA's.
+    let after = altered("smollm", |value| value["image_token_index"] = 48.into());
+    let original = altered("smollm", |value| {
+        value["image_token_index"] = IMAGE_PLACEHOLDER.into();
+    });
+    for outside in [after, original] {
+        let image = outside.config().image_token_index;
+        let (_, found) = embed(&outside, &ids.masked_fill(&ids.eq(1), image), pixels);
+        assert!(found.equal(&wanted), "{image}");
+    }
 }
 
 #[test]
