@@ -1,7 +1,7 @@
 //! Checkpoints: what a path on disk is, everything that belongs to it, and writing one.
 //!
 //! A checkpoint is a folder as Hugging Face's code writes it, of a model that sees or of a decoder
-//! alone, or one of the original LLaVA's code. [`Checkpoint::open`] reads its configuration and no
+//! alone, or one of the original LLaVA's code; or a GGUF file. [`Checkpoint::open`] reads its configuration and no
 //! weights; [`Checkpoint::plan`] holds its files' headers against that; [`Checkpoint::load`] reads
 //! the weights; [`Checkpoint::write`] writes a folder that transformers opens.
 
@@ -18,8 +18,9 @@ pub(crate) use safetensors::write_safetensors;
 pub use save::WeightKind;
 pub(crate) use save::pretty;
 
+use crate::gguf::{self, GgufFile};
 use crate::parameters::specification;
-use crate::weights::{Plan, Target, names, open_all, plan, weight_files};
+use crate::weights::{Plan, Source, Target, names, open_all, plan, weight_files};
 use crate::{
     Adapter, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Quantisation,
     Tokenizer,
@@ -41,6 +42,8 @@ enum Form {
     Folder,
     /// The original LLaVA's.
     Original(Original),
+    /// One GGUF file, of a decoder alone.
+    Gguf,
 }
 
 /// How a checkpoint is to be in memory.
@@ -77,9 +80,13 @@ impl Checkpoint {
     /// # Errors
     /// A path that holds no model, or one that cannot be built.
     pub fn open(path: &Path) -> Result<Checkpoint, Error> {
-        let (config, form) = match original::open(path)? {
-            Some((config, original)) => (config, Form::Original(original)),
-            None => (LlavaConfig::read(path)?, Form::Folder),
+        let (config, form) = if is_gguf(path) {
+            (GgufFile::open(path)?.config()?, Form::Gguf)
+        } else {
+            match original::open(path)? {
+                Some((config, original)) => (config, Form::Original(original)),
+                None => (LlavaConfig::read(path)?, Form::Folder),
+            }
         };
         Ok(Checkpoint {
             path: path.to_owned(),
@@ -143,7 +150,7 @@ impl Checkpoint {
     ) -> Result<(Llava, LoadReport), Error> {
         let grown = match &self.form {
             Form::Original(original) => original.rows != self.config.text_config.vocab_size,
-            Form::Folder => false,
+            Form::Folder | Form::Gguf => false,
         };
         if how.adapter.is_some() || how.seed.is_some() || grown {
             let (model, report) = self.load(how)?;
@@ -172,6 +179,10 @@ impl Checkpoint {
         let sources = match &self.form {
             Form::Folder => open_all(&weight_files(&self.path)?, &names::internal_name)?,
             Form::Original(original) => original.sources()?,
+            Form::Gguf => vec![Source {
+                file: Box::new(GgufFile::open(&self.path)?),
+                rename: &gguf::internal_name,
+            }],
         };
         let mut stored = self.config.clone();
         if let Form::Original(original) = &self.form {
@@ -184,6 +195,7 @@ impl Checkpoint {
     pub fn tokenizer(&self) -> Result<Tokenizer, Error> {
         let tokenizer = match &self.form {
             Form::Folder => Tokenizer::load(&self.path)?,
+            Form::Gguf => GgufFile::open(&self.path)?.tokenizer()?,
             Form::Original(original) => {
                 original::tokenizer(&original.base)?.ok_or_else(|| Error::Weights {
                     path: original.base.clone(),
@@ -198,7 +210,7 @@ impl Checkpoint {
     /// How images become pixel values.
     pub fn preprocessor(&self) -> Result<Preprocessor, Error> {
         let folder = match &self.form {
-            Form::Folder => &self.path,
+            Form::Folder | Form::Gguf => &self.path,
             Form::Original(original) => &original.tower,
         };
         Preprocessor::load(folder, &self.config)
@@ -216,6 +228,11 @@ fn fits_in_memory(config: &LlavaConfig, kind: Kind) -> Result<(), Error> {
         .parameter_count()
         .saturating_mul(kind.elt_size_in_bytes() as i64);
     crate::llava::fits_in_memory(bytes / 4)
+}
+
+/// A file, by its ending; folders may be called anything.
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "gguf") && !path.is_dir()
 }
 
 impl Llava {

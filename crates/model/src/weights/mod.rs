@@ -22,7 +22,7 @@ use tch::{Device, Kind, Tensor};
 
 pub(crate) use folder::{open, weight_files};
 #[allow(unused_imports)]
-pub(crate) use mapped::{Mapped, all_finite, element_count, tensor_from_bytes, with_bytes};
+pub(crate) use mapped::{Mapped, all_finite, element_count, fill, tensor_from_bytes, with_bytes};
 pub use report::LoadReport;
 
 use crate::Error;

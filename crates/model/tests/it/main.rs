@@ -9,6 +9,7 @@ mod checkpoint;
 mod configurations;
 mod families;
 mod generation;
+mod gguf;
 mod images;
 mod tokens;
 mod vit;
