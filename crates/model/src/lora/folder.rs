@@ -151,7 +151,9 @@ fn role(name: &str) -> Result<Role, String> {
     }
     let whole = bare
         .replace(".modules_to_save.default.", ".")
-        .replace(".modules_to_save.", ".");
+        .replace(".modules_to_save.", ".")
+        // The weight below an update, which PEFT saves of embeddings and output layers.
+        .replace(".base_layer.", ".");
     Ok(Role::Whole(whole))
 }
 
@@ -171,12 +173,18 @@ pub(super) fn write(adapter: &Adapter, config: &LlavaConfig, dir: &Path) -> Resu
     let mut saved: Vec<String> = Vec::new();
     for (name, tensor) in &adapter.replaced {
         let name = published(name);
-        if let Some((module, _)) = name.rsplit_once('.')
-            && saved.iter().all(|known| known != module)
-        {
-            saved.push(module.to_owned());
-        }
-        tensors.push((format!("{ROOT}{name}"), tensor.shallow_clone()));
+        let Some((module, leaf)) = name.rsplit_once('.') else {
+            continue;
+        };
+        let stored = if modules.iter().any(|(updated, ..)| updated == module) {
+            format!("{ROOT}{module}.base_layer.{leaf}")
+        } else {
+            if saved.iter().all(|known| known != module) {
+                saved.push(module.to_owned());
+            }
+            format!("{ROOT}{name}")
+        };
+        tensors.push((stored, tensor.shallow_clone()));
     }
     let all = tensors
         .iter()
@@ -199,6 +207,7 @@ mod tests {
             ("base_model.model.model.layers.0.self_attn.q_proj.lora_B.default.weight", Role::B(module())),
             ("base_model.model.lm_head.weight", Role::Whole("lm_head.weight".into())),
             ("base_model.model.lm_head.modules_to_save.weight", Role::Whole("lm_head.weight".into())),
+            ("base_model.model.lm_head.base_layer.weight", Role::Whole("lm_head.weight".into())),
             ("model.mm_projector.0.bias", Role::Whole("model.mm_projector.0.bias".into())),
         ];
         for (name, expected) in cases {

@@ -10,6 +10,7 @@ mod generation;
 mod images;
 mod tokens;
 mod vit;
+mod weights;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
