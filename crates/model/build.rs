@@ -7,6 +7,7 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src/cpu/kernels.cpp");
+    println!("cargo:rerun-if-changed=src/cpu/avx512.h");
     // Set by torch-sys for its direct dependents: the folder with libtorch_cpu.so.
     if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
         let lib = PathBuf::from(lib);

@@ -360,16 +360,16 @@ pub struct Run {
 /// `math-llava logits`.
 #[derive(Debug, Args)]
 pub struct Logits {
-    /// A Hugging Face folder
+    /// The model: a Hugging Face or original LLaVA folder, or a GGUF file
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// The image
+    /// The image; without one the prompt is text only
     #[arg(long, value_name = "FILE")]
-    pub image: PathBuf,
+    pub image: Option<PathBuf>,
     /// The user's words
     #[arg(long, value_name = "TEXT")]
     pub prompt: String,
-    /// A safetensors file to write: logits, input_ids, pixel_values
+    /// A safetensors file to write: logits [tokens, vocabulary] in f32, input_ids, pixel_values
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }

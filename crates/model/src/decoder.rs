@@ -7,9 +7,10 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::layers::{Linear, Named, RmsNorm, attend, split_heads};
+use crate::cpu::{Activation, Join};
+use crate::layers::{Linear, Named, Projections, RmsNorm, attend, split_heads};
 use crate::rope::Rope;
-use crate::{Error, KvCache, LlavaConfig};
+use crate::{Error, KvCache, LlavaConfig, Quantisation};
 
 pub(crate) struct Decoder {
     pub embedding: Tensor,
@@ -23,9 +24,7 @@ pub(crate) struct Decoder {
 
 struct Layer {
     input_norm: RmsNorm,
-    q: Linear,
-    k: Linear,
-    v: Linear,
+    attention: Projections,
     o: Linear,
     mlp_norm: RmsNorm,
     gate: Linear,
@@ -50,9 +49,11 @@ impl Decoder {
                 let norm = |name: &str| named.rms_norm(&format!("{root}.{name}"), t.rms_norm_eps);
                 Ok(Layer {
                     input_norm: norm("input_layernorm")?,
-                    q: linear("self_attn.q_proj", bias.qkv)?,
-                    k: linear("self_attn.k_proj", bias.qkv)?,
-                    v: linear("self_attn.v_proj", bias.qkv)?,
+                    attention: Projections::Apart {
+                        q: linear("self_attn.q_proj", bias.qkv)?,
+                        k: linear("self_attn.k_proj", bias.qkv)?,
+                        v: linear("self_attn.v_proj", bias.qkv)?,
+                    },
                     o: linear("self_attn.o_proj", bias.out)?,
                     mlp_norm: norm("post_attention_layernorm")?,
                     gate: linear("mlp.gate_proj", bias.mlp)?,
@@ -78,6 +79,21 @@ impl Decoder {
             head,
             rope: Rope::new(t, device)?,
             window: t.window(),
+        })
+    }
+
+    /// The same decoder for answering in `kind`, its products quantised where asked.
+    pub fn packed(self, kind: Kind, how: Quantisation) -> Result<Decoder, Error> {
+        let layers = self.layers.into_iter().map(|layer| {
+            sample::interrupt::check()?;
+            layer.packed(kind, how)
+        });
+        Ok(Decoder {
+            layers: layers.collect::<Result<_, Error>>()?,
+            norm: self.norm.packed(kind)?,
+            head: self.head.packed(kind, how)?,
+            embedding: self.embedding.f_detach()?.f_to_kind(kind)?,
+            ..self
         })
     }
 
@@ -164,28 +180,34 @@ impl Layer {
         cache: Option<(&mut KvCache, usize)>,
     ) -> Result<Tensor, Error> {
         let x = self.input_norm.forward(hidden)?;
-        let q = rotate(
-            &split_heads(&self.q.forward(&x)?, self.heads, self.head_dim)?,
-            rotary,
-        )?;
-        let k = rotate(
-            &split_heads(&self.k.forward(&x)?, self.kv_heads, self.head_dim)?,
-            rotary,
-        )?;
-        let v = split_heads(&self.v.forward(&x)?, self.kv_heads, self.head_dim)?;
+        let [q, k, v] = self.attention.forward(&x)?;
+        let q = rotate(&split_heads(&q, self.heads, self.head_dim)?, rotary)?;
+        let k = rotate(&split_heads(&k, self.kv_heads, self.head_dim)?, rotary)?;
+        let v = split_heads(&v, self.kv_heads, self.head_dim)?;
         let (k, v) = match cache {
             Some((cache, layer)) => cache.append(layer, &k, &v)?,
             None => (k, v),
         };
         let attended = attend(&q, &k, &v, mask, causal)?;
-        let hidden = hidden.f_add(&self.o.forward(&attended)?)?;
+        let hidden = self.o.forward_joined(&attended, hidden, Join::Add)?;
         let x = self.mlp_norm.forward(&hidden)?;
-        let x = self
-            .gate
-            .forward(&x)?
-            .f_silu()?
-            .f_mul(&self.up.forward(&x)?)?;
-        Ok(hidden.f_add(&self.down.forward(&x)?)?)
+        let gate = self.gate.forward_active(&x, Activation::Silu)?;
+        let x = self.up.forward_joined(&x, &gate, Join::Multiply)?;
+        self.down.forward_joined(&x, &hidden, Join::Add)
+    }
+
+    fn packed(self, kind: Kind, how: Quantisation) -> Result<Layer, Error> {
+        let linear = |layer: Linear| layer.packed(kind, how);
+        Ok(Layer {
+            input_norm: self.input_norm.packed(kind)?,
+            attention: self.attention.packed(kind, how)?,
+            o: linear(self.o)?,
+            mlp_norm: self.mlp_norm.packed(kind)?,
+            gate: linear(self.gate)?,
+            up: linear(self.up)?,
+            down: linear(self.down)?,
+            ..self
+        })
     }
 }
 

@@ -3,10 +3,11 @@
 //! CLIP's, SigLIP's and DINOv2's towers and the ViT classifier differ in names, in a few biases and
 //! scales and in the MLP's activation; those are arguments.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-use crate::Error;
-use crate::layers::{LayerNorm, Linear, Named, attend, split_heads};
+use crate::cpu::{self, Activation as Fused, Join};
+use crate::layers::{LayerNorm, Linear, Named, Projections, attend, split_heads};
+use crate::{Error, Quantisation};
 
 /// What stands between the MLP's two products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,7 @@ impl Activation {
         Ok(match self {
             Activation::Gelu => x.f_gelu("none")?,
             Activation::GeluTanh => x.f_gelu("tanh")?,
+            Activation::QuickGelu if cpu::takes(x) => cpu::quick_gelu(x)?,
             Activation::QuickGelu => x.f_mul(&x.f_mul_scalar(1.702)?.f_sigmoid()?)?,
             Activation::SwiGlu => {
                 let half = x.size().last().map_or(0, |width| width / 2);
@@ -125,9 +127,7 @@ pub(crate) fn add_class_and_positions(
 /// One layer: norm, attention, norm, MLP, each half added to what came in.
 pub(crate) struct EncoderLayer {
     norm1: LayerNorm,
-    q: Linear,
-    k: Linear,
-    v: Linear,
+    attention: Projections,
     out: Linear,
     norm2: LayerNorm,
     fc1: Linear,
@@ -147,9 +147,11 @@ impl EncoderLayer {
         let norm = |name: &str| named.layer_norm(&format!("{root}.{name}"), shape.eps);
         Ok(EncoderLayer {
             norm1: norm(names.norm1)?,
-            q: linear(names.q, shape.qkv_bias)?,
-            k: linear(names.k, shape.qkv_bias)?,
-            v: linear(names.v, shape.qkv_bias)?,
+            attention: Projections::Apart {
+                q: linear(names.q, shape.qkv_bias)?,
+                k: linear(names.k, shape.qkv_bias)?,
+                v: linear(names.v, shape.qkv_bias)?,
+            },
             out: linear(names.out, true)?,
             norm2: norm(names.norm2)?,
             fc1: linear(names.fc1, true)?,
@@ -181,27 +183,71 @@ impl EncoderLayer {
         let all = hidden.size()[1];
         let x = self.norm1.forward(hidden)?;
         let split = |x: &Tensor| split_heads(x, heads, head_dim);
-        let (hidden, wanted_x) = if wanted < all {
+        let cut = |x: &Tensor| -> Result<Tensor, Error> {
             // Contiguous, as the matrix products want it.
-            let cut = |x: &Tensor| x.f_narrow(1, 0, wanted)?.f_contiguous();
-            (cut(hidden)?, cut(&x)?)
-        } else {
-            (hidden.shallow_clone(), x.shallow_clone())
+            match wanted < all {
+                true => Ok(x.f_narrow(1, 0, wanted)?.f_contiguous()?),
+                false => Ok(x.shallow_clone()),
+            }
         };
-        let q = split(&self.q.forward(&wanted_x)?)?;
-        let k = split(&self.k.forward(&x)?)?;
-        let v = split(&self.v.forward(&x)?)?;
-        let attended = self.out.forward(&attend(&q, &k, &v, None, false)?)?;
-        let hidden = hidden.f_add(&self.scaled(attended, 0)?)?;
-        let x = self.fc1.forward(&self.norm2.forward(&hidden)?)?;
-        let x = self.fc2.forward(&self.shape.activation.forward(&x)?)?;
-        Ok(hidden.f_add(&self.scaled(x, 1)?)?)
+        let [q, k, v] = match &self.attention {
+            Projections::Apart { q, k, v } => {
+                [q.forward(&cut(&x)?)?, k.forward(&x)?, v.forward(&x)?]
+            }
+            joined @ Projections::Joined(..) => {
+                let [q, k, v] = joined.forward(&x)?;
+                [cut(&q)?, k, v]
+            }
+        };
+        let hidden = cut(hidden)?;
+        let attended = attend(&split(&q)?, &split(&k)?, &split(&v)?, None, false)?;
+        let hidden = self.add_scaled(&self.out, &attended, &hidden, 0)?;
+        let x = self.norm2.forward(&hidden)?;
+        let x = match self.shape.activation {
+            Activation::Gelu => self.fc1.forward_active(&x, Fused::Gelu)?,
+            Activation::GeluTanh => self.fc1.forward_active(&x, Fused::GeluTanh)?,
+            other => other.forward(&self.fc1.forward(&x)?)?,
+        };
+        self.add_scaled(&self.fc2, &x, &hidden, 1)
     }
 
-    fn scaled(&self, x: Tensor, which: usize) -> Result<Tensor, Error> {
+    /// `hidden` and what a layer makes of `x`, scaled where the tower scales it.
+    fn add_scaled(
+        &self,
+        layer: &Linear,
+        x: &Tensor,
+        hidden: &Tensor,
+        which: usize,
+    ) -> Result<Tensor, Error> {
         match &self.scales {
-            Some(scales) => Ok(x.f_mul(&scales[which].f_to_kind(x.f_kind()?)?)?),
-            None => Ok(x),
+            None => layer.forward_joined(x, hidden, Join::Add),
+            Some(scales) => {
+                let out = layer.forward(x)?;
+                let scale = scales[which].f_to_kind(out.f_kind()?)?;
+                Ok(hidden.f_add(&out.f_mul(&scale)?)?)
+            }
         }
+    }
+
+    /// The same layer for answering in `kind`.
+    pub fn packed(self, kind: Kind) -> Result<EncoderLayer, Error> {
+        // Quantising is for decoding token by token; a tower runs once an image, on all of it.
+        let linear = |layer: Linear| layer.packed(kind, Quantisation::None);
+        Ok(EncoderLayer {
+            norm1: self.norm1.packed(kind)?,
+            attention: self.attention.packed(kind, Quantisation::None)?,
+            out: linear(self.out)?,
+            norm2: self.norm2.packed(kind)?,
+            fc1: linear(self.fc1)?,
+            fc2: linear(self.fc2)?,
+            scales: match self.scales {
+                Some([first, second]) => Some([
+                    first.f_detach()?.f_to_kind(kind)?,
+                    second.f_detach()?.f_to_kind(kind)?,
+                ]),
+                None => None,
+            },
+            shape: self.shape,
+        })
     }
 }

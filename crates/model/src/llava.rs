@@ -7,7 +7,7 @@ use crate::layers::Named;
 use crate::lora::HEAD;
 use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
-use crate::{Adapter, Error, KvCache, LlavaConfig};
+use crate::{Adapter, Error, KvCache, LlavaConfig, Quantisation};
 
 /// LLaVA: tower, projector, decoder.
 pub struct Llava {
@@ -143,6 +143,28 @@ impl Llava {
             Llava::assemble(self.config.clone(), parameters, adapter, self.device)?;
         model.compute = compute;
         Ok(model)
+    }
+
+    /// The same model made ready to answer in `kind`: products that begin alike in one, weights
+    /// packed for the processor, the decoder's quantised where asked (on a CPU). It has no gradients
+    /// and no [`Llava::parameters`]; the weights it was made of are given up one by one.
+    pub fn into_answering(self, kind: Kind, how: Quantisation) -> Result<Llava, Error> {
+        drop(self.parameters);
+        Ok(Llava {
+            vision: match self.vision {
+                Some((tower, projector)) => Some((tower.packed(kind)?, projector.packed(kind)?)),
+                None => None,
+            },
+            decoder: self.decoder.packed(kind, how)?,
+            parameters: Vec::new(),
+            compute: kind,
+            ..self
+        })
+    }
+
+    /// [`Llava::into_answering`] of a model that is needed further on.
+    pub fn answering(&self, kind: Kind, how: Quantisation) -> Result<Llava, Error> {
+        self.frozen(self.compute)?.into_answering(kind, how)
     }
 
     /// Shapes and token ids.

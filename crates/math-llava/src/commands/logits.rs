@@ -1,21 +1,17 @@
 //! `math-llava logits`: what a checkpoint computes, for comparison with other programs.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+#[cfg(not(feature = "torch"))]
+use anyhow::bail;
 
 use crate::args::Logits;
 
 /// Writes the logits.
 #[cfg(feature = "torch")]
 pub fn run(arguments: &Logits) -> Result<bool> {
-    if !arguments.model.join("config.json").is_file() {
-        bail!(
-            "{} is no Hugging Face folder: it has no config.json",
-            arguments.model.display()
-        );
-    }
     model::write_logits(
         &arguments.model,
-        &arguments.image,
+        arguments.image.as_deref(),
         &arguments.prompt,
         &arguments.out,
     )?;

@@ -18,7 +18,7 @@ impl LlavaConfig {
     /// Reads an original LLaVA `config.json`, with the shape of its tower
     /// ([`VisionConfig::parse`] reads that).
     ///
-    /// Such folders have no `<image>` token: its id is the first one after the vocabulary, unless
+    /// Such folders have no `<image>` token: its id is [`crate::IMAGE_PLACEHOLDER`], unless
     /// an `image_token_index` is given.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl LlavaConfig {
         };
         let text = |name: &str, default: &str| value[name].as_str().unwrap_or(default).to_owned();
         let mut config = LlavaConfig {
-            image_token_index: integer("image_token_index", text_config.vocab_size)?,
+            image_token_index: integer("image_token_index", crate::IMAGE_PLACEHOLDER)?,
             vision_feature_layer: integer("mm_vision_select_layer", -1)?,
             vision_feature_select_strategy: select,
             mm_projector_type: text("mm_projector_type", "linear"),

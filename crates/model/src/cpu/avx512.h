@@ -29,7 +29,7 @@ AVX512 inline void store(uint16_t* to, __m512 x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
 }
 
-// e^x for x <= 0, to 2 units in the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]
+// e^x for x <= 88, to 2 units in the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]
 // (coefficients of the Cephes library's expf).
 AVX512 inline __m512 exp(__m512 x) {
   x = _mm512_max_ps(x, _mm512_set1_ps(-87.0f));
@@ -59,6 +59,18 @@ AVX512 void rms_norm_row(const T* x, const T* weight, T* out, int64_t width, flo
   const float sum = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)));
   const __m512 scale = _mm512_set1_ps(1.0f / std::sqrt(sum / static_cast<float>(width) + eps));
   for (i = 0; i < width; i += 16) store(out + i, _mm512_mul_ps(_mm512_mul_ps(load(x + i), scale), load(weight + i)));
+}
+
+// As many of the numbers as whole vectors hold; gives how many those were.
+template <typename T>
+AVX512 int64_t quick_gelu(const T* x, T* out, int64_t count) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const __m512 value = load(x + i);
+    const __m512 power = _mm512_min_ps(_mm512_mul_ps(value, _mm512_set1_ps(-1.702f)), _mm512_set1_ps(88.0f));
+    store(out + i, _mm512_div_ps(value, _mm512_add_ps(_mm512_set1_ps(1.0f), exp(power))));
+  }
+  return i;
 }
 
 // `dim` is a multiple of 16, at most 256.
@@ -105,56 +117,104 @@ AVX512 void attend_keys(
 // Bytes ahead that are asked for: a few thousand cover the way to memory.
 constexpr int64_t AHEAD = 4096;
 
-// Eight rows of steps of 64 inputs, laid out as in kernels.cpp.
-AVX512 inline void dot_int8(const float* x, const int8_t* w, int64_t in, float* out) {
-  __m512 sum[8];
-  for (auto& s : sum) s = _mm512_setzero_ps();
+// A block of eight weight rows, laid out as in kernels.cpp, times N inputs of `in` numbers each that lie
+// one after the other: weights are unpacked once for all of them. Gives [N, 8].
+template <int N>
+AVX512 void dot_int8(const float* x, const int8_t* w, int64_t in, float* out) {
+  __m512 sum[N][8];
+  for (auto& row : sum)
+    for (auto& s : row) s = _mm512_setzero_ps();
   for (int64_t i = 0; i < in; i += 64, w += 512) {
-    const __m512 a = load(x + i), b = load(x + i + 16), c = load(x + i + 32), d = load(x + i + 48);
 #pragma GCC unroll 8
     for (int64_t r = 0; r < 8; r++) {
       const __m128i* q = reinterpret_cast<const __m128i*>(w + r * 64);
       _mm_prefetch(reinterpret_cast<const char*>(q) + AHEAD, _MM_HINT_T0);
-      sum[r] = _mm512_fmadd_ps(a, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(q))), sum[r]);
-      sum[r] = _mm512_fmadd_ps(b, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(q + 1))), sum[r]);
-      sum[r] = _mm512_fmadd_ps(c, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(q + 2))), sum[r]);
-      sum[r] = _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(q + 3))), sum[r]);
+#pragma GCC unroll 4
+      for (int64_t part = 0; part < 4; part++) {
+        const __m512 weight = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(q + part)));
+#pragma GCC unroll 2
+        for (int64_t n = 0; n < N; n++)
+          sum[n][r] = _mm512_fmadd_ps(load(x + n * in + i + part * 16), weight, sum[n][r]);
+      }
     }
   }
-  for (int64_t r = 0; r < 8; r++) out[r] = _mm512_reduce_add_ps(sum[r]);
+  for (int64_t n = 0; n < N; n++)
+    for (int64_t r = 0; r < 8; r++) out[n * 8 + r] = _mm512_reduce_add_ps(sum[n][r]);
 }
 
-AVX512 inline void dot_int4(
+// The same in 4 bits; `sums` [N, in / 64] are the inputs' sums over each step.
+template <int N>
+AVX512 void dot_int4(
     const float* x, const float* sums, const uint8_t* w, const uint16_t* scales, int64_t in, float* out) {
   // The numbers 0 to 15, so that a lookup turns four bits into an f32.
   const __m512 table = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-  __m512 total[8];
-  for (auto& t : total) t = _mm512_setzero_ps();
-  __m256 least = _mm256_setzero_ps();
+  __m512 total[N][8];
+  __m256 least[N];
+  for (int64_t n = 0; n < N; n++) {
+    for (auto& t : total[n]) t = _mm512_setzero_ps();
+    least[n] = _mm256_setzero_ps();
+  }
   for (int64_t g = 0; g < in / 64; g++, w += 256, scales += 16) {
-    const float* at = x + g * 64;
-    const __m512 a = load(at), b = load(at + 16), c = load(at + 32), d = load(at + 48);
     const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales));
     // The least values lie in the upper halves of the pairs.
     const __m256 lowest = _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
-    least = _mm256_fmadd_ps(lowest, _mm256_set1_ps(sums[g]), least);
+    for (int64_t n = 0; n < N; n++)
+      least[n] = _mm256_fmadd_ps(lowest, _mm256_set1_ps(sums[n * (in / 64) + g]), least[n]);
     const __m512i scale = _mm512_castsi256_si512(_mm256_slli_epi32(pairs, 16));
 #pragma GCC unroll 8
     for (int64_t r = 0; r < 8; r++) {
       const __m128i* q = reinterpret_cast<const __m128i*>(w + r * 32);
       if (r % 2 == 0) _mm_prefetch(reinterpret_cast<const char*>(q) + AHEAD, _MM_HINT_T0);
       const __m512i first = _mm512_cvtepu8_epi32(_mm_loadu_si128(q)), second = _mm512_cvtepu8_epi32(_mm_loadu_si128(q + 1));
-      __m512 p = _mm512_mul_ps(a, _mm512_permutexvar_ps(first, table));
-      __m512 s = _mm512_mul_ps(b, _mm512_permutexvar_ps(second, table));
-      p = _mm512_fmadd_ps(c, _mm512_permutexvar_ps(_mm512_srli_epi32(first, 4), table), p);
-      s = _mm512_fmadd_ps(d, _mm512_permutexvar_ps(_mm512_srli_epi32(second, 4), table), s);
+      const __m512 a = _mm512_permutexvar_ps(first, table), b = _mm512_permutexvar_ps(second, table);
+      const __m512 c = _mm512_permutexvar_ps(_mm512_srli_epi32(first, 4), table);
+      const __m512 d = _mm512_permutexvar_ps(_mm512_srli_epi32(second, 4), table);
       const __m512 own = _mm512_castsi512_ps(_mm512_permutexvar_epi32(_mm512_set1_epi32(static_cast<int>(r)), scale));
-      total[r] = _mm512_fmadd_ps(own, _mm512_add_ps(p, s), total[r]);
+#pragma GCC unroll 2
+      for (int64_t n = 0; n < N; n++) {
+        const float* at = x + n * in + g * 64;
+        __m512 p = _mm512_mul_ps(load(at), a), s = _mm512_mul_ps(load(at + 16), b);
+        p = _mm512_fmadd_ps(load(at + 32), c, p);
+        s = _mm512_fmadd_ps(load(at + 48), d, s);
+        total[n][r] = _mm512_fmadd_ps(own, _mm512_add_ps(p, s), total[n][r]);
+      }
     }
   }
-  alignas(32) float lowest[8];
-  _mm256_store_ps(lowest, least);
-  for (int64_t r = 0; r < 8; r++) out[r] = _mm512_reduce_add_ps(total[r]) + lowest[r];
+  for (int64_t n = 0; n < N; n++) {
+    alignas(32) float lowest[8];
+    _mm256_store_ps(lowest, least[n]);
+    for (int64_t r = 0; r < 8; r++) out[n * 8 + r] = _mm512_reduce_add_ps(total[n][r]) + lowest[r];
+  }
+}
+
+AVX512 inline void spread_int8(const int8_t* w, const float* scales, uint16_t* out, int64_t in) {
+  for (int64_t g = 0; g < in; g += 64)
+    for (int64_t r = 0; r < 8; r++, w += 64)
+      for (int64_t i = 0; i < 64; i += 16) {
+        const __m128i q = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + i));
+        const __m512 wide = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q));
+        store(out + r * in + g + i, _mm512_mul_ps(_mm512_set1_ps(scales[r]), wide));
+      }
+}
+
+AVX512 inline void spread_int4(const uint8_t* w, const uint16_t* scales, uint16_t* out, int64_t in) {
+  const __m512 table = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  for (int64_t g = 0; g < in; g += 64)
+    for (int64_t r = 0; r < 8; r++, w += 32, scales += 2) {
+      const auto wide = [](uint16_t x) {
+        const uint32_t bits = static_cast<uint32_t>(x) << 16;
+        float value;
+        __builtin_memcpy(&value, &bits, 4);
+        return value;
+      };
+      const __m512 values = _mm512_fmadd_ps(_mm512_set1_ps(wide(scales[0])), table, _mm512_set1_ps(wide(scales[1])));
+      for (int64_t half = 0; half < 2; half++) {
+        const __m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w + half * 16)));
+        uint16_t* to = out + r * in + g + half * 16;
+        store(to, _mm512_permutexvar_ps(q, values));
+        store(to + 32, _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), values));
+      }
+    }
 }
 
 }  // namespace avx512

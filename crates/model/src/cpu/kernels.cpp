@@ -140,6 +140,18 @@ void rms_norm_rows(const T* x, const T* w, T* out, int64_t rows, int64_t width, 
 }
 
 template <typename T>
+void quick_gelu(const T* x, T* out, int64_t count) {
+  int64_t i = 0;
+#ifdef HAS_AVX512
+  if (wide(0)) i = avx512::quick_gelu(x, out, count);
+#endif
+  for (; i < count; i++) {
+    const float value = widen(x[i]);
+    narrow(value / (1.0f + std::exp(-1.702f * value)), out + i);
+  }
+}
+
+template <typename T>
 void attend_keys(
     const float* q, int64_t group, int64_t dim, const T* k, const T* v, int64_t keys, float* scores,
     float* most, float* total, float* out) {
@@ -157,9 +169,6 @@ constexpr int64_t ROWS = 8, GROUP = 64, HALF = GROUP / 2;
 
 // out[r] = sum_i x[i] w[r][i] for a block of rows.
 void dot_int8(const float* x, const int8_t* w, int64_t in, float* out) {
-#ifdef HAS_AVX512
-  if (wide(in)) return avx512::dot_int8(x, w, in, out);
-#endif
   std::fill(out, out + ROWS, 0.0f);
   for (int64_t g = 0; g < in; g += GROUP)
     for (int64_t r = 0; r < ROWS; r++, w += GROUP)
@@ -170,9 +179,6 @@ void dot_int8(const float* x, const int8_t* w, int64_t in, float* out) {
 // has the last factor of each step; `scales` [steps, ROWS, 2] scale and least value.
 void dot_int4(
     const float* x, const float* sums, const uint8_t* w, const bits* scales, int64_t in, float* out) {
-#ifdef HAS_AVX512
-  if (wide(in)) return avx512::dot_int4(x, sums, w, scales, in, out);
-#endif
   std::fill(out, out + ROWS, 0.0f);
   for (int64_t g = 0; g < in / GROUP; g++)
     for (int64_t r = 0; r < ROWS; r++, w += HALF, scales += 2) {
@@ -184,18 +190,50 @@ void dot_int4(
     }
 }
 
+// A block of rows times `rows` inputs of `in` numbers: out[n][r].
+void dots_int8(const float* x, const int8_t* w, int64_t in, int64_t rows, float* out) {
+  int64_t n = 0;
+#ifdef HAS_AVX512
+  if (wide(in)) {
+    for (; n + 2 <= rows; n += 2) avx512::dot_int8<2>(x + n * in, w, in, out + n * ROWS);
+    for (; n < rows; n++) avx512::dot_int8<1>(x + n * in, w, in, out + n * ROWS);
+  }
+#endif
+  for (; n < rows; n++) dot_int8(x + n * in, w, in, out + n * ROWS);
+}
+
+void dots_int4(
+    const float* x, const float* sums, const uint8_t* w, const bits* scales, int64_t in, int64_t rows, float* out) {
+  const int64_t groups = in / GROUP;
+  int64_t n = 0;
+#ifdef HAS_AVX512
+  if (wide(in)) {
+    for (; n + 2 <= rows; n += 2)
+      avx512::dot_int4<2>(x + n * in, sums + n * groups, w, scales, in, out + n * ROWS);
+    for (; n < rows; n++) avx512::dot_int4<1>(x + n * in, sums + n * groups, w, scales, in, out + n * ROWS);
+  }
+#endif
+  for (; n < rows; n++) dot_int4(x + n * in, sums + n * groups, w, scales, in, out + n * ROWS);
+}
+
 void widen_row(const bits* x, float* out, int64_t width) {
   for (int64_t i = 0; i < width; i++) out[i] = widen(x[i]);
 }
 
 // A block of rows back in bf16, row by row.
 void spread_int8(const int8_t* w, const float* scales, bits* out, int64_t in) {
+#ifdef HAS_AVX512
+  if (wide(in)) return avx512::spread_int8(w, scales, out, in);
+#endif
   for (int64_t g = 0; g < in; g += GROUP)
     for (int64_t r = 0; r < ROWS; r++, w += GROUP)
       for (int64_t i = 0; i < GROUP; i++) narrow(scales[r] * static_cast<float>(w[i]), out + r * in + g + i);
 }
 
 void spread_int4(const uint8_t* w, const bits* scales, bits* out, int64_t in) {
+#ifdef HAS_AVX512
+  if (wide(in)) return avx512::spread_int4(w, scales, out, in);
+#endif
   for (int64_t g = 0; g < in; g += GROUP)
     for (int64_t r = 0; r < ROWS; r++, w += HALF, scales += 2) {
       // Sixteen values a step: spread them by a table.
@@ -391,6 +429,27 @@ at::Tensor* math_llava_rms_norm(const at::Tensor* x, const at::Tensor* weight, d
   });
 }
 
+// x sigmoid(1.702 x), CLIP's activation.
+at::Tensor* math_llava_quick_gelu(const at::Tensor* x, char** error) {
+  return guarded(error, [&] {
+    const auto kind = x->scalar_type();
+    require(kind == at::kFloat || kind == at::kBFloat16, "quick GELU takes f32 or bf16");
+    require(plain(*x, kind), "quick GELU takes whole tensors");
+    at::Tensor out = at::empty(x->sizes(), x->options());
+    const auto run = [&](auto* type) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      const T* from = static_cast<const T*>(x->const_data_ptr());
+      T* to = static_cast<T*>(out.mutable_data_ptr());
+      at::parallel_for(0, x->numel(), 32768, [&](int64_t begin, int64_t end) {
+        quick_gelu(from + begin, to + begin, end - begin);
+      });
+    };
+    if (kind == at::kFloat) run(static_cast<float*>(nullptr));
+    else run(static_cast<bits*>(nullptr));
+    return new at::Tensor(out);
+  });
+}
+
 // One new token of each of several conversations: turns queries and keys of `qkv`
 // [rows, (heads + 2 kv_heads) dim] by `cos` and `sin` [rows, dim], writes key and value into the
 // caches [slots, kv_heads, room, dim] at slot `slots[row]`, place `lengths[row]`, and attends to what
@@ -475,22 +534,21 @@ at::Tensor* math_llava_quantised(const at::Tensor* x, const at::Tensor* w, const
       for (int64_t i = 0; i < GROUP; i++) sums[g] += wide[g * GROUP + i];
     bits* to = static_cast<bits*>(out.mutable_data_ptr());
     const auto run = [&](int64_t begin, int64_t end) {
-      float dots[ROWS];
+      std::vector<float> dots(rows * ROWS);
       for (int64_t block = begin; block < end; block++) {
         const int64_t first = block * ROWS;
-        for (int64_t r = 0; r < rows; r++) {
-          if (four) {
-            dot_int4(
-                wide.data() + r * in, sums.data() + r * groups,
-                static_cast<const uint8_t*>(w->const_data_ptr()) + first * in / 2,
-                static_cast<const bits*>(scales->const_data_ptr()) + first * groups * 2, in, dots);
-            for (int64_t i = 0; i < ROWS; i++) narrow(dots[i], to + r * outs + first + i);
-          } else {
-            const float* s = static_cast<const float*>(scales->const_data_ptr()) + first;
-            dot_int8(wide.data() + r * in, static_cast<const int8_t*>(w->const_data_ptr()) + first * in, in, dots);
-            for (int64_t i = 0; i < ROWS; i++) narrow(s[i] * dots[i], to + r * outs + first + i);
-          }
+        const float* s = nullptr;
+        if (four) {
+          dots_int4(
+              wide.data(), sums.data(), static_cast<const uint8_t*>(w->const_data_ptr()) + first * in / 2,
+              static_cast<const bits*>(scales->const_data_ptr()) + first * groups * 2, in, rows, dots.data());
+        } else {
+          s = static_cast<const float*>(scales->const_data_ptr()) + first;
+          dots_int8(wide.data(), static_cast<const int8_t*>(w->const_data_ptr()) + first * in, in, rows, dots.data());
         }
+        for (int64_t r = 0; r < rows; r++)
+          for (int64_t i = 0; i < ROWS; i++)
+            narrow(dots[r * ROWS + i] * (s ? s[i] : 1.0f), to + r * outs + first + i);
       }
     };
     at::parallel_for(0, outs / ROWS, std::max<int64_t>(1, 65536 / (in * ROWS)), run);

@@ -8,7 +8,7 @@
 
 use std::ffi::{CStr, CString, c_char};
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::Error;
@@ -42,6 +42,7 @@ unsafe extern "C" {
         eps: f64,
         error: *mut *mut text,
     ) -> *mut C_tensor;
+    fn math_llava_quick_gelu(x: *const C_tensor, error: *mut *mut text) -> *mut C_tensor;
     fn math_llava_attend(
         qkv: *const C_tensor,
         cos: *const C_tensor,
@@ -164,6 +165,20 @@ pub(crate) fn linear_with(
 pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, Error> {
     // SAFETY: live tensors; types, places and shapes are checked on the other side.
     call(|error| unsafe { math_llava_rms_norm(x.as_ptr(), weight.as_ptr(), eps, error) })
+}
+
+/// Whether the kernels here can take a tensor: whole, on the CPU, f32 or bf16, without gradients.
+pub(crate) fn takes(x: &Tensor) -> bool {
+    x.device() == Device::Cpu
+        && matches!(x.kind(), Kind::Float | Kind::BFloat16)
+        && x.is_contiguous()
+        && !x.requires_grad()
+}
+
+/// `x sigmoid(1.702 x)`, for what [`takes`] accepts.
+pub(crate) fn quick_gelu(x: &Tensor) -> Result<Tensor, Error> {
+    // SAFETY: a live tensor; type and place are checked on the other side.
+    call(|error| unsafe { math_llava_quick_gelu(x.as_ptr(), error) })
 }
 
 /// Where rows of one new token each stand, and what they see.
@@ -299,7 +314,6 @@ fn call(f: impl FnOnce(*mut *mut text) -> *mut C_tensor) -> Result<Tensor, Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
 
     fn random(shape: &[i64], kind: Kind) -> Tensor {
         Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind)
@@ -362,6 +376,22 @@ mod tests {
                 let off = error(&rms_norm(&x, &w, 1e-5).unwrap(), &wanted);
                 assert!(off < tolerance, "{kind:?} {shape:?}: {off}");
             }
+        }
+    }
+
+    #[test]
+    fn quick_gelu_is_clips_also_far_out() {
+        for (kind, tolerance) in KINDS {
+            let x = Tensor::cat(
+                &[
+                    random(&[37], kind),
+                    Tensor::from_slice(&[-300f32, 300.0, 0.0]).to_kind(kind),
+                ],
+                0,
+            );
+            let wide = x.to_kind(Kind::Float);
+            let wanted = &wide * (&wide * 1.702).sigmoid();
+            assert!(error(&quick_gelu(&x).unwrap(), &wanted) < tolerance / 100.0);
         }
     }
 

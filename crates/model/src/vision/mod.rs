@@ -207,6 +207,23 @@ impl VisionTower {
         })
     }
 
+    /// The same tower for answering in `kind`.
+    pub fn packed(self, kind: Kind) -> Result<VisionTower, Error> {
+        let cast = |x: Tensor| x.f_detach()?.f_to_kind(kind);
+        let norm = |norm: LayerNorm| norm.packed(kind);
+        let layers = self.layers.into_iter().map(|layer| layer.packed(kind));
+        Ok(VisionTower {
+            class: self.class.map(cast).transpose()?,
+            patch: cast(self.patch)?,
+            patch_bias: self.patch_bias.map(cast).transpose()?,
+            position: cast(self.position)?,
+            pre_norm: self.pre_norm.map(norm).transpose()?,
+            layers: layers.collect::<Result<_, Error>>()?,
+            post_norm: self.post_norm.map(norm).transpose()?,
+            select: self.select,
+        })
+    }
+
     /// [images, 3, side, side] -> [images, tokens, hidden]
     pub fn forward(&self, pixels: &Tensor) -> Result<Tensor, Error> {
         let patches = embed_patches(pixels, &self.patch, self.patch_bias.as_ref())?;

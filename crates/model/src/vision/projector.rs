@@ -1,10 +1,11 @@
 //! The projector: from the tower's width to the decoder's, in one layer or several.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
+use crate::cpu::Activation;
 use crate::layers::{Linear, Named};
 use crate::parameters::{Init, Parameter};
-use crate::{Error, LlavaConfig, VisionConfig};
+use crate::{Error, LlavaConfig, Quantisation, VisionConfig};
 
 const ROOT: &str = "multi_modal_projector";
 
@@ -59,12 +60,24 @@ impl Projector {
     /// [images, tokens, tower hidden] -> [images, tokens, decoder hidden]
     pub fn forward(&self, features: &Tensor) -> Result<Tensor, Error> {
         let mut x = features.shallow_clone();
+        let last = self.layers.len().saturating_sub(1);
         for (index, layer) in self.layers.iter().enumerate() {
-            if index > 0 {
-                x = x.f_gelu("none")?;
-            }
-            x = layer.forward(&x)?;
+            let activation = if index < last {
+                Activation::Gelu
+            } else {
+                Activation::None
+            };
+            x = layer.forward_active(&x, activation)?;
         }
         Ok(x)
+    }
+
+    /// The same projector for answering in `kind`.
+    pub fn packed(self, kind: Kind) -> Result<Projector, Error> {
+        let layers = self.layers.into_iter();
+        let layers = layers.map(|layer| layer.packed(kind, Quantisation::None));
+        Ok(Projector {
+            layers: layers.collect::<Result<_, Error>>()?,
+        })
     }
 }

@@ -413,7 +413,13 @@ fn written_logits_are_those_of_the_model() {
     let expected = tensors(&golden("grouped/golden.safetensors"));
     let (queries, _) = super::texts();
     let out = dir.path().join("logits.safetensors");
-    write_logits(dir.path(), &golden("picture_0.png"), &queries[0], &out).unwrap();
+    write_logits(
+        dir.path(),
+        Some(&golden("picture_0.png")),
+        &queries[0],
+        &out,
+    )
+    .unwrap();
     let found = tensors(&out);
     assert!(found["input_ids"].equal(&expected["prompt_ids.0"]));
     let tokens = found["input_ids"].size()[0];
@@ -423,7 +429,7 @@ fn written_logits_are_those_of_the_model() {
     assert!(error(&found["logits"].slice(0, 0, None, 8), &wanted) < 0.02);
 
     let broken = golden("texts.json");
-    let refused = write_logits(dir.path(), &broken, "x", &out)
+    let refused = write_logits(dir.path(), Some(&broken), "x", &out)
         .unwrap_err()
         .to_string();
     assert!(refused.contains("texts.json"), "{refused}");
@@ -457,7 +463,7 @@ fn transformers_loads_what_was_saved_and_gives_its_logits() {
             dir.path().join("logits.safetensors"),
         );
         let prompt = "Hint: Please answer the question.\nQuestion: are 12 red?\nChoices:\n(A) no";
-        write_logits(dir.path(), &image, prompt, &out).unwrap();
+        write_logits(dir.path(), Some(&image), prompt, &out).unwrap();
         let script =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/check_checkpoint.py");
         let done = std::process::Command::new(&python)

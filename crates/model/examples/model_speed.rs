@@ -1,0 +1,86 @@
+//! Times the parts of answering on random weights: our half of `bench/model_speed.py`, which
+//! alternates with other programs in one run.
+//!
+//!     model_speed SHAPE THREADS none|int8|int4 [bf16|f32]
+//!
+//! SHAPE is `small` (width 1024, 12 layers, 16 heads, MLP 2816) or `tinyllama` (TinyLlama-1.1B's),
+//! behind a ViT-L/14-336. Prints `ready`, then for each line TASK on standard input the seconds that it
+//! took: `prefill` (640 tokens), `decode` (16 tokens after these), `encode` (one image through tower and
+//! projector).
+
+#![allow(clippy::print_stdout)]
+
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+use model::{Llava, LlavaConfig, Quantisation, TextConfig, VisionConfig};
+use tch::{Device, Kind, Tensor, no_grad};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (shape, threads, how) = match &arguments[..] {
+        [shape, threads, how, ..] => (shape.as_str(), threads, how.as_str()),
+        _ => return Err("give SHAPE THREADS none|int8|int4 [bf16|f32]".into()),
+    };
+    tch::set_num_threads(threads.parse()?);
+    let how = match how {
+        "none" => Quantisation::None,
+        "int8" => Quantisation::Int8,
+        "int4" => Quantisation::Int4,
+        other => return Err(format!("{other:?} is none of none, int8 and int4").into()),
+    };
+    let kind = match arguments.get(3).map(String::as_str) {
+        None | Some("bf16") => Kind::BFloat16,
+        Some("f32") => Kind::Float,
+        Some(other) => return Err(format!("{other:?} is neither bf16 nor f32").into()),
+    };
+    let (width, layers, heads, kv_heads, mlp) = match shape {
+        "small" => (1024, 12, 16, 16, 2816),
+        "tinyllama" => (2048, 22, 32, 4, 5632),
+        other => return Err(format!("{other:?} is neither small nor tinyllama").into()),
+    };
+    let config = LlavaConfig {
+        text_config: TextConfig {
+            hidden_size: width,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: Some(kv_heads),
+            intermediate_size: mlp,
+            vocab_size: 32_064,
+            ..TextConfig::default()
+        },
+        vision_config: Some(VisionConfig {
+            hidden_size: 1024,
+            intermediate_size: 4096,
+            num_hidden_layers: 24,
+            num_attention_heads: 16,
+            image_size: 336,
+            patch_size: 14,
+            ..VisionConfig::default()
+        }),
+        ..LlavaConfig::default()
+    };
+    let model = Llava::new(&config, 1, Device::Cpu)?.into_answering(kind, how)?;
+    let ids: Vec<i64> = (0..640).map(|i| 3 + (i * 37) % 31_000).collect();
+    let ids = Tensor::from_slice(&ids).unsqueeze(0);
+    let positions = Tensor::arange(640, (Kind::Int64, Device::Cpu)).unsqueeze(0);
+    let pixels = Tensor::randn([1, 3, 336, 336], (Kind::Float, Device::Cpu));
+    println!("ready");
+    for line in std::io::stdin().lock().lines() {
+        let started = Instant::now();
+        match line?.trim() {
+            "prefill" => no_grad(|| -> Result<(), model::Error> {
+                let hidden = model.decode(&model.embed(&ids)?, &positions, None, None)?;
+                let _ = model.logits(&hidden.narrow(1, 639, 1))?;
+                Ok(())
+            })?,
+            "encode" => {
+                let _ = no_grad(|| model.image_features(&pixels))?;
+            }
+            other => return Err(format!("{other:?} is no task").into()),
+        }
+        println!("{}", started.elapsed().as_secs_f64());
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
