@@ -18,6 +18,7 @@ mod cpu;
 mod decoder;
 mod encoder;
 mod generate;
+pub mod gguf;
 mod kv_cache;
 mod layers;
 mod llava;

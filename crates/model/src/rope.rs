@@ -220,6 +220,21 @@ impl Rope {
     }
 }
 
+/// What Llama 3's scaling divides the frequency of each pair by, `[head_dim / 2]`; `None` under other
+/// scalings.
+pub(crate) fn llama3_divisors(config: &TextConfig) -> Result<Option<Vec<f32>>, Error> {
+    let scaling = Scaling::of(config)?;
+    if !matches!(scaling, Scaling::Llama3 { .. }) {
+        return Ok(None);
+    }
+    let (theta, head_dim) = (config.rope_theta, config.head_dim());
+    let divisor = |pair: i64| {
+        let plain = theta.powf(-2.0 * pair as f64 / head_dim as f64);
+        (plain / stretch(scaling, theta, head_dim, pair as usize, plain)) as f32
+    };
+    Ok(Some((0..head_dim / 2).map(divisor).collect()))
+}
+
 /// 2i / head_dim for each pair i, f32.
 fn exponents(head_dim: i64, device: Device) -> Result<Tensor, Error> {
     Ok(

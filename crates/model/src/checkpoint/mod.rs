@@ -1,7 +1,7 @@
 //! Checkpoints: what a path on disk is, everything that belongs to it, and writing one.
 //!
 //! A checkpoint is a folder as Hugging Face's code writes it, of a model that sees or of a decoder
-//! alone, or one of the original LLaVA's code. [`Checkpoint::open`] reads its configuration and no
+//! alone, one of the original LLaVA's code, or one GGUF file. [`Checkpoint::open`] reads its configuration and no
 //! weights; [`Checkpoint::plan`] holds its files' headers against that; [`Checkpoint::load`] reads
 //! the weights; [`Checkpoint::write`] writes a folder that transformers opens.
 
@@ -18,10 +18,11 @@ pub(crate) use safetensors::write_safetensors;
 pub use save::WeightKind;
 pub(crate) use save::pretty;
 
+use crate::gguf::{self, GgufFile};
 use crate::parameters::specification;
-use crate::weights::{Plan, Target, names, open_all, plan, weight_files};
-use original::Original;
+use crate::weights::{Plan, Source, Target, names, open_all, plan, weight_files};
 use crate::{Adapter, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Tokenizer};
+use original::Original;
 
 /// A model on disk.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ enum Form {
     Folder,
     /// The original LLaVA's.
     Original(Original),
+    /// One file of a decoder, with its tokenizer.
+    Gguf,
 }
 
 /// How a checkpoint is to be in memory.
@@ -74,9 +77,13 @@ impl Checkpoint {
     /// # Errors
     /// A path that holds no model, or one that cannot be built.
     pub fn open(path: &Path) -> Result<Checkpoint, Error> {
-        let (config, form) = match original::open(path)? {
-            Some((config, original)) => (config, Form::Original(original)),
-            None => (LlavaConfig::read(path)?, Form::Folder),
+        let (config, form) = if is_gguf(path) {
+            (GgufFile::open(path)?.config()?, Form::Gguf)
+        } else {
+            match original::open(path)? {
+                Some((config, original)) => (config, Form::Original(original)),
+                None => (LlavaConfig::read(path)?, Form::Folder),
+            }
         };
         Ok(Checkpoint {
             path: path.to_owned(),
@@ -136,6 +143,10 @@ impl Checkpoint {
         let sources = match &self.form {
             Form::Folder => open_all(&weight_files(&self.path)?, &names::internal_name)?,
             Form::Original(original) => original.sources()?,
+            Form::Gguf => vec![Source {
+                file: Box::new(GgufFile::open(&self.path)?),
+                rename: &gguf::internal_name,
+            }],
         };
         let mut stored = self.config.clone();
         if let Form::Original(original) = &self.form {
@@ -148,6 +159,7 @@ impl Checkpoint {
     pub fn tokenizer(&self) -> Result<Tokenizer, Error> {
         let tokenizer = match &self.form {
             Form::Folder => Tokenizer::load(&self.path)?,
+            Form::Gguf => GgufFile::open(&self.path)?.tokenizer()?,
             Form::Original(original) => {
                 original::tokenizer(&original.base)?.ok_or_else(|| Error::Weights {
                     path: original.base.clone(),
@@ -162,7 +174,7 @@ impl Checkpoint {
     /// How images become pixel values.
     pub fn preprocessor(&self) -> Result<Preprocessor, Error> {
         let folder = match &self.form {
-            Form::Folder => &self.path,
+            Form::Folder | Form::Gguf => &self.path,
             Form::Original(original) => &original.tower,
         };
         Preprocessor::load(folder, &self.config)
@@ -180,6 +192,11 @@ fn fits_in_memory(config: &LlavaConfig, kind: Kind) -> Result<(), Error> {
         .parameter_count()
         .saturating_mul(kind.elt_size_in_bytes() as i64);
     crate::llava::fits_in_memory(bytes / 4)
+}
+
+/// A file, by its ending; folders may be called anything.
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "gguf") && !path.is_dir()
 }
 
 impl Llava {

@@ -170,7 +170,7 @@ pub(crate) fn all_finite(tensor: &Tensor) -> Result<bool, Error> {
 }
 
 /// Shows `write` the memory of a tensor that was just made and that nobody else knows.
-fn fill(tensor: &Tensor, bytes: usize, write: impl FnOnce(&mut [u8]) -> bool) -> bool {
+pub(crate) fn fill(tensor: &Tensor, bytes: usize, write: impl FnOnce(&mut [u8]) -> bool) -> bool {
     if bytes == 0 {
         return write(&mut []);
     }

@@ -20,8 +20,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 pub(crate) use folder::{open, weight_files};
-#[allow(unused_imports)]
-pub(crate) use mapped::{Mapped, all_finite, element_count, tensor_from_bytes, with_bytes};
+pub(crate) use mapped::{Mapped, all_finite, element_count, fill, tensor_from_bytes, with_bytes};
 pub use report::LoadReport;
 
 use crate::Error;

@@ -7,6 +7,7 @@ mod adamw;
 mod agreement;
 mod checkpoint;
 mod generation;
+mod gguf;
 mod images;
 mod tokens;
 mod vit;
