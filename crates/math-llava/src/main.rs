@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Export(a) => commands::export::run(&a),
         Verb::Card(a) => commands::card::run(&a),
         Verb::Run(a) => commands::run::run(&a),
+        Verb::Convert(a) => commands::convert::run(&a),
         Verb::Logits(a) => commands::logits::run(&a),
         Verb::Sources(a) => commands::sources::run(&a),
         Verb::Sql(a) => commands::sql::run(&a),

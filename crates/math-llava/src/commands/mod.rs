@@ -2,6 +2,7 @@
 //! status 2.
 
 pub mod card;
+pub mod convert;
 pub mod export;
 pub mod grade;
 pub mod import;
