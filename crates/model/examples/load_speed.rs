@@ -36,7 +36,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     if arguments.len() == 3 {
         let files: Vec<_> = match path.is_dir() {
-            true => std::fs::read_dir(path)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?,
+            true => std::fs::read_dir(path)?
+                .map(|entry| entry.map(|e| e.path()))
+                .collect::<Result<_, _>>()?,
             false => vec![path.to_owned()],
         };
         let mut buffer = vec![0; 1 << 20];

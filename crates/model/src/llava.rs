@@ -139,8 +139,7 @@ impl Llava {
             Some(adapter) => Some(adapter.frozen(compute)?),
             None => None,
         };
-        let mut model =
-            Llava::assemble(self.config.clone(), parameters, adapter, self.device)?;
+        let mut model = Llava::assemble(self.config.clone(), parameters, adapter, self.device)?;
         model.compute = compute;
         Ok(model)
     }

@@ -9,7 +9,7 @@ use crate::args::Convert;
 /// Writes the checkpoint again.
 #[cfg(feature = "torch")]
 pub fn run(arguments: &Convert) -> Result<bool> {
-    use crate::args::{ConvertType, ConvertTo};
+    use crate::args::{ConvertTo, ConvertType};
     use model::gguf::GgufType;
     use model::{Adapter, Checkpoint, LoadOptions, WeightKind};
     use tch::{Device, Kind};
@@ -61,7 +61,10 @@ pub fn run(arguments: &Convert) -> Result<bool> {
     println!("{report}");
     if let Some(folder) = &arguments.adapter {
         let adapter = Adapter::read(folder, Device::Cpu, Kind::Float)?;
-        println!("merged {} tensors of the adapter", adapter.parameters().len());
+        println!(
+            "merged {} tensors of the adapter",
+            adapter.parameters().len()
+        );
         model = model.merged(&adapter)?;
     }
     match (arguments.to, stored) {

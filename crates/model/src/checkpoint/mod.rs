@@ -125,7 +125,11 @@ impl Checkpoint {
         model.compute = how.kind;
         if let Some(folder) = &how.adapter {
             let adapter = Adapter::read(folder, how.device, how.kind)?;
-            report.adapted = adapter.parameters().into_iter().map(|(name, _)| name).collect();
+            report.adapted = adapter
+                .parameters()
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect();
             model = model.with_adapter(adapter, how.trainable)?;
         }
         Ok((model, report))

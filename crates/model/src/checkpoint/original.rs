@@ -51,12 +51,17 @@ pub(super) fn open(dir: &Path) -> Result<Option<(LlavaConfig, Original)>, Error>
         .map_err(|e| sample::Error::format(tower.join("config.json"), e))?;
     let projector = Some(dir.join(PROJECTOR)).filter(|path| path.is_file());
     let base = if projector.is_some() && weight_files(dir).is_err() {
-        find(dir, &value, "_name_or_path", "the decoder it was trained over")?
+        find(
+            dir,
+            &value,
+            "_name_or_path",
+            "the decoder it was trained over",
+        )?
     } else {
         dir.to_owned()
     };
-    let mut config = LlavaConfig::from_original(&value, vision)
-        .map_err(|e| sample::Error::format(&path, e))?;
+    let mut config =
+        LlavaConfig::from_original(&value, vision).map_err(|e| sample::Error::format(&path, e))?;
     let rows = config.text_config.vocab_size;
     if let Some(tokenizer) = tokenizer(&base)? {
         config.image_token_index = tokenizer.image.unwrap_or(rows);

@@ -197,7 +197,11 @@ mod tests {
                 (format!("t{i}"), values)
             })
             .collect();
-        let all = || tensors.iter().map(|(name, t)| (name.as_str(), t.shallow_clone()));
+        let all = || {
+            tensors
+                .iter()
+                .map(|(name, t)| (name.as_str(), t.shallow_clone()))
+        };
         // Two tensors of bf16 fit into a shard; then one file replaces the shards.
         for (most, files) in [(48, 3), (1, 5), (1 << 20, 1), (48, 3)] {
             write_weights(dir.path(), all(), Kind::BFloat16, most).unwrap();

@@ -62,7 +62,13 @@ impl Llava {
         let names: Vec<String> = self
             .parameters()
             .iter()
-            .map(|(name, _)| if sees { name.clone() } else { published_name(name, false) })
+            .map(|(name, _)| {
+                if sees {
+                    name.clone()
+                } else {
+                    published_name(name, false)
+                }
+            })
             .collect();
         let tensors = self
             .parameters()
@@ -85,9 +91,15 @@ fn side_files(
 ) -> Vec<(&'static str, serde_json::Value)> {
     let mut special = serde_json::Map::new();
     for (name, token) in [
-        ("bos_token", tokenizer.bos.and_then(|id| tokenizer.token(id))),
+        (
+            "bos_token",
+            tokenizer.bos.and_then(|id| tokenizer.token(id)),
+        ),
         ("eos_token", tokenizer.token(tokenizer.eos)),
-        ("unk_token", tokenizer.id("<unk>").map(|_| "<unk>".to_owned())),
+        (
+            "unk_token",
+            tokenizer.id("<unk>").map(|_| "<unk>".to_owned()),
+        ),
         ("pad_token", tokenizer.token(tokenizer.pad)),
     ] {
         special.extend(token.map(|token| (name.to_owned(), json!(token))));

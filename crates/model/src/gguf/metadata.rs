@@ -140,8 +140,9 @@ impl<'a> Metadata<'a> {
 
     fn text_of(self, key: &str, value: &Value) -> Result<&'a str, String> {
         match value {
-            Value::Text(range) => std::str::from_utf8(&self.file[range.clone()])
-                .map_err(|_| wrong(key, "not UTF-8")),
+            Value::Text(range) => {
+                std::str::from_utf8(&self.file[range.clone()]).map_err(|_| wrong(key, "not UTF-8"))
+            }
             _ => Err(wrong(key, "no text")),
         }
     }

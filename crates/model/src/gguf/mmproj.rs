@@ -53,7 +53,9 @@ pub fn write_mmproj(model: &Llava, preprocessor: &Preprocessor, out: &Path) -> R
         return Err(refuse("llama.cpp's LLaVA has CLIP towers only"));
     }
     if config.vision_feature_select_strategy != FeatureSelect::Default {
-        return Err(refuse("llama.cpp drops the class token, this model keeps it"));
+        return Err(refuse(
+            "llama.cpp drops the class token, this model keeps it",
+        ));
     }
     let layers = config.vision_layers_used();
     if layers < 1 {
@@ -134,7 +136,10 @@ fn metadata(
         ("clip.vision.embedding_length", vision.hidden_size),
         ("clip.vision.feed_forward_length", vision.intermediate_size),
         ("clip.vision.block_count", vision.num_hidden_layers),
-        ("clip.vision.attention.head_count", vision.num_attention_heads),
+        (
+            "clip.vision.attention.head_count",
+            vision.num_attention_heads,
+        ),
         (
             "clip.vision.projection_dim",
             model.config().text_config.hidden_size,

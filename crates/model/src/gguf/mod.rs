@@ -97,8 +97,7 @@ impl GgufFile {
             }
             None => None,
         };
-        let config =
-            shapes::config(self.metadata(), factors).map_err(|e| fault(self.path(), e))?;
+        let config = shapes::config(self.metadata(), factors).map_err(|e| fault(self.path(), e))?;
         config.validate()?;
         Ok(config)
     }

@@ -10,7 +10,10 @@ use crate::Error;
 
 /// Of the decoder as a whole: GGUF's name, the model's.
 const WHOLE: [(&str, &str); 3] = [
-    ("token_embd.weight", "language_model.model.embed_tokens.weight"),
+    (
+        "token_embd.weight",
+        "language_model.model.embed_tokens.weight",
+    ),
     ("output_norm.weight", "language_model.model.norm.weight"),
     ("output.weight", "language_model.lm_head.weight"),
 ];
@@ -112,9 +115,9 @@ mod tests {
 
     #[test]
     fn names_lead_there_and_back() {
-        let parts = LAYER.iter().flat_map(|(gguf, _)| {
-            ["weight", "bias"].map(|kind| format!("blk.17.{gguf}.{kind}"))
-        });
+        let parts = LAYER
+            .iter()
+            .flat_map(|(gguf, _)| ["weight", "bias"].map(|kind| format!("blk.17.{gguf}.{kind}")));
         let whole = WHOLE.iter().map(|(gguf, _)| (*gguf).to_owned());
         for name in parts.chain(whole) {
             let internal = internal_name(&name).unwrap();
@@ -135,7 +138,10 @@ mod tests {
             assert_eq!(internal_name(name).as_deref(), Some(name));
         }
         assert_eq!(internal_name(ROPE_FACTORS), None);
-        assert_eq!(file_name("vision_tower.vision_model.pre_layrnorm.weight"), None);
+        assert_eq!(
+            file_name("vision_tower.vision_model.pre_layrnorm.weight"),
+            None
+        );
     }
 
     #[test]
@@ -143,7 +149,10 @@ mod tests {
         // One head of four rows: the pairs (0, 2) and (1, 3) stand side by side in the file.
         let rows = Tensor::from_slice(&[0i64, 2, 1, 3]).reshape([4, 1]);
         let split = split_pairs(&rows, 1).unwrap();
-        assert_eq!(Vec::<i64>::try_from(split.flatten(0, 1)).unwrap(), [0, 1, 2, 3]);
+        assert_eq!(
+            Vec::<i64>::try_from(split.flatten(0, 1)).unwrap(),
+            [0, 1, 2, 3]
+        );
         let many = Tensor::randn([24, 5], (Kind::Float, Device::Cpu));
         let there = join_pairs(&many, 3).unwrap();
         assert!(!there.equal(&many));

@@ -67,9 +67,7 @@ pub(crate) fn config(
             ));
         }
     }
-    let rope_theta = metadata
-        .float(&key("rope.freq_base"))?
-        .unwrap_or(10_000.0);
+    let rope_theta = metadata.float(&key("rope.freq_base"))?.unwrap_or(10_000.0);
     let bias = |part: &str| shape(&format!("blk.0.{part}.bias")).is_some();
     let attention_bias = bias("attn_output");
     if architecture == "llama" && bias("attn_q") != attention_bias {

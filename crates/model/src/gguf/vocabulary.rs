@@ -25,8 +25,7 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 /// Qwen2's words: digits apart.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// GPT-2's words.
-const GPT2: &str =
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
 /// A way in which text is cut into words.
 struct Split {
@@ -212,7 +211,10 @@ fn byte_level(metadata: Metadata, pieces: &[Piece]) -> Result<Built, Error> {
     let mut vocabulary = Vocab::with_capacity(pieces.len());
     for (id, piece) in (0u32..).zip(pieces) {
         if vocabulary.insert(piece.text.clone(), id).is_some() {
-            return Err(wrong(format!("token {id}, {:?}, is there twice", piece.text)));
+            return Err(wrong(format!(
+                "token {id}, {:?}, is there twice",
+                piece.text
+            )));
         }
     }
     let bpe = BPE::builder()
@@ -286,16 +288,28 @@ pub(crate) fn entries(tokenizer: &Tokenizer, rows: usize) -> Result<Vec<(String,
         score(&mut pieces, &merges);
         put("model", Put::Text("llama".into()));
         put("pre", Put::Text("default".into()));
-        put("scores", Put::F32s(pieces.iter().map(|p| p.score).collect()));
+        put(
+            "scores",
+            Put::F32s(pieces.iter().map(|p| p.score).collect()),
+        );
         put("add_space_prefix", Put::Bool(begins_with_space(&json)));
     } else {
         put("model", Put::Text("gpt2".into()));
-        put("pre", Put::Text(name_of_split(&json["pre_tokenizer"])?.into()));
+        put(
+            "pre",
+            Put::Text(name_of_split(&json["pre_tokenizer"])?.into()),
+        );
         let merges = merges.iter().map(|(l, r)| format!("{l} {r}")).collect();
         put("merges", Put::Texts(merges));
     }
-    put("token_type", Put::I32s(pieces.iter().map(|p| number(p.kind)).collect()));
-    put("tokens", Put::Texts(pieces.into_iter().map(|p| p.text).collect()));
+    put(
+        "token_type",
+        Put::I32s(pieces.iter().map(|p| number(p.kind)).collect()),
+    );
+    put(
+        "tokens",
+        Put::Texts(pieces.into_iter().map(|p| p.text).collect()),
+    );
     for (key, id) in [
         ("bos_token_id", tokenizer.bos),
         ("eos_token_id", Some(tokenizer.eos)),

@@ -96,7 +96,10 @@ pub fn write_decoder(
         }
     };
     let mut metadata = vec![
-        ("general.architecture".into(), Put::Text(architecture.into())),
+        (
+            "general.architecture".into(),
+            Put::Text(architecture.into()),
+        ),
         ("general.type".into(), Put::Text("model".into())),
         ("general.file_type".into(), Put::U32(kind.number())),
         ("general.quantization_version".into(), Put::U32(2)),
@@ -139,7 +142,9 @@ fn shapes(config: &TextConfig, architecture: &str) -> Result<Vec<(String, Put)>,
     // GGUF has no key for a window of attention in these architectures; up to its length there is
     // no difference.
     let context = config.max_position_embeddings;
-    let context = config.window().map_or(context, |window| window.min(context));
+    let context = config
+        .window()
+        .map_or(context, |window| window.min(context));
     for (name, size) in [
         ("context_length", context),
         ("embedding_length", config.hidden_size),

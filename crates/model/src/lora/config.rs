@@ -79,7 +79,9 @@ impl AdapterConfig {
         let value: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
         let kind = value["peft_type"].as_str().unwrap_or("(absent)");
         if kind != "LORA" {
-            return Err(format!("peft_type is {kind}: only LORA adapters can be used"));
+            return Err(format!(
+                "peft_type is {kind}: only LORA adapters can be used"
+            ));
         }
         for (field, plain) in PLAIN {
             let found = &value[*field];
@@ -92,11 +94,17 @@ impl AdapterConfig {
         }
         let config: AdapterConfig = serde_json::from_str(text).map_err(|e| e.to_string())?;
         let sizes = config.rank_pattern.0.iter().map(|(_, rank)| *rank);
-        if sizes.chain([config.r as f64]).any(|rank| !(1.0..=65_536.0).contains(&rank)) {
+        if sizes
+            .chain([config.r as f64])
+            .any(|rank| !(1.0..=65_536.0).contains(&rank))
+        {
             return Err("r is outside 1 to 65536".into());
         }
         let alphas = config.alpha_pattern.0.iter().map(|(_, alpha)| *alpha);
-        if alphas.chain([config.lora_alpha]).any(|alpha| !alpha.is_finite()) {
+        if alphas
+            .chain([config.lora_alpha])
+            .any(|alpha| !alpha.is_finite())
+        {
             return Err("lora_alpha is no number".into());
         }
         Ok(config)
@@ -104,7 +112,10 @@ impl AdapterConfig {
 
     /// The rank and the scale of a module, by the name it has in the file.
     pub fn of_module(&self, module: &str) -> Result<(i64, f64), Error> {
-        let rank = self.rank_pattern.find(module)?.map_or(self.r, |rank| rank as i64);
+        let rank = self
+            .rank_pattern
+            .find(module)?
+            .map_or(self.r, |rank| rank as i64);
         let alpha = self.alpha_pattern.find(module)?.unwrap_or(self.lora_alpha);
         let divisor = if self.use_rslora {
             (rank as f64).sqrt()
@@ -252,8 +263,14 @@ mod tests {
             (r#"{"peft_type": "IA3"}"#.to_owned(), "IA3"),
             (with(r#", "use_dora": true"#), "use_dora"),
             (with(r#", "bias": "all""#), "bias"),
-            (with(r#", "init_lora_weights": "pissa""#), "init_lora_weights"),
-            (with(r#", "trainable_token_indices": [3]"#), "trainable_token_indices"),
+            (
+                with(r#", "init_lora_weights": "pissa""#),
+                "init_lora_weights",
+            ),
+            (
+                with(r#", "trainable_token_indices": [3]"#),
+                "trainable_token_indices",
+            ),
             (with(r#", "rank_pattern": {"q": -1}"#), "outside"),
             (with(r#", "alpha_pattern": 3"#), "names and numbers"),
             ("{".to_owned(), "EOF"),

@@ -203,12 +203,30 @@ mod tests {
     fn names_of_a_file_say_what_a_tensor_is() {
         let module = || "model.layers.0.self_attn.q_proj".to_owned();
         let cases = [
-            ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", Role::A(module())),
-            ("base_model.model.model.layers.0.self_attn.q_proj.lora_B.default.weight", Role::B(module())),
-            ("base_model.model.lm_head.weight", Role::Whole("lm_head.weight".into())),
-            ("base_model.model.lm_head.modules_to_save.weight", Role::Whole("lm_head.weight".into())),
-            ("base_model.model.lm_head.base_layer.weight", Role::Whole("lm_head.weight".into())),
-            ("model.mm_projector.0.bias", Role::Whole("model.mm_projector.0.bias".into())),
+            (
+                "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
+                Role::A(module()),
+            ),
+            (
+                "base_model.model.model.layers.0.self_attn.q_proj.lora_B.default.weight",
+                Role::B(module()),
+            ),
+            (
+                "base_model.model.lm_head.weight",
+                Role::Whole("lm_head.weight".into()),
+            ),
+            (
+                "base_model.model.lm_head.modules_to_save.weight",
+                Role::Whole("lm_head.weight".into()),
+            ),
+            (
+                "base_model.model.lm_head.base_layer.weight",
+                Role::Whole("lm_head.weight".into()),
+            ),
+            (
+                "model.mm_projector.0.bias",
+                Role::Whole("model.mm_projector.0.bias".into()),
+            ),
         ];
         for (name, expected) in cases {
             assert_eq!(role(name).unwrap(), expected);

@@ -103,7 +103,10 @@ impl Adapter {
             [("lora_A", &update.a), ("lora_B", &update.b)]
                 .map(|(name, tensor)| (format!("{}.{name}", update.module), tensor))
         });
-        let replaced = self.replaced.iter().map(|(name, tensor)| (name.clone(), tensor));
+        let replaced = self
+            .replaced
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor));
         pairs
             .chain(replaced)
             .map(|(name, tensor)| (name, tensor.shallow_clone()))
@@ -214,7 +217,9 @@ impl Adapter {
             .collect();
         for (name, tensor) in parameters {
             if let Some(new) = replaced.get(name.as_str()) {
-                *tensor = new.f_to_device(tensor.device())?.f_to_kind(tensor.f_kind()?)?;
+                *tensor = new
+                    .f_to_device(tensor.device())?
+                    .f_to_kind(tensor.f_kind()?)?;
             }
         }
         Ok(())

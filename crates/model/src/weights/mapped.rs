@@ -21,6 +21,8 @@ use crate::Error;
 
 /// Numbers that one task converts; a megabyte or so stays in a core's cache.
 const CHUNK: usize = 1 << 18;
+/// Numbers after which the pages they came from are given back.
+const BLOCK: usize = 1 << 24;
 
 /// A file's bytes without a copy of them.
 pub(crate) struct Mapped {
@@ -60,6 +62,27 @@ impl Mapped {
         &self.map
     }
 
+    /// A tensor from a part of the file, as [`tensor_from_bytes`]; its pages are given back.
+    ///
+    /// # Errors
+    /// A part that is not within the file or not of the shape's size.
+    pub fn tensor(
+        &self,
+        part: Range<usize>,
+        shape: &[i64],
+        from: Kind,
+        to: Kind,
+    ) -> Result<(Tensor, bool), Error> {
+        let start = part.start;
+        let bytes = self.map.get(part).ok_or_else(|| Error::Weights {
+            path: self.path.clone(),
+            detail: "ends before its tensors do: fetch or write it again".into(),
+        })?;
+        read_in_blocks(bytes, shape, from, to, |done| {
+            self.give_back(start + done.start..start + done.end);
+        })
+    }
+
     /// Lets the system have the pages of a part again; reading them once more is allowed, and
     /// costs a look at the file.
     pub fn give_back(&self, part: Range<usize>) {
@@ -89,6 +112,17 @@ pub(crate) fn tensor_from_bytes(
     from: Kind,
     to: Kind,
 ) -> Result<(Tensor, bool), Error> {
+    read_in_blocks(bytes, shape, from, to, |_| ())
+}
+
+/// [`tensor_from_bytes`], saying which bytes are done with.
+fn read_in_blocks(
+    bytes: &[u8],
+    shape: &[i64],
+    from: Kind,
+    to: Kind,
+    done: impl Fn(Range<usize>),
+) -> Result<(Tensor, bool), Error> {
     let count = element_count(shape)
         .filter(|count| count.checked_mul(from.elt_size_in_bytes()) == Some(bytes.len()))
         .ok_or_else(|| {
@@ -106,8 +140,17 @@ pub(crate) fn tensor_from_bytes(
         _ => return Err(Error::Shape(format!("{from:?} is no type of weights"))),
     };
     let tensor = Tensor::f_empty(shape, (direct, Device::Cpu))?;
-    let finite = fill(&tensor, count * direct.elt_size_in_bytes(), |place| {
-        convert_kind(bytes, place, from, direct)
+    let (wide, narrow) = (from.elt_size_in_bytes(), direct.elt_size_in_bytes());
+    let finite = fill(&tensor, count * narrow, |place| {
+        let mut finite = true;
+        let blocks = bytes
+            .chunks(BLOCK * wide)
+            .zip(place.chunks_mut(BLOCK * narrow));
+        for (at, (block, place)) in blocks.enumerate() {
+            finite &= convert_kind(block, place, from, direct);
+            done(at * BLOCK * wide..at * BLOCK * wide + block.len());
+        }
+        finite
     });
     Ok((tensor.f_to_kind(to)?, finite))
 }
@@ -302,6 +345,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_tensor_of_several_blocks_is_whole_and_its_file_stays_readable() {
+        let many = BLOCK + 5;
+        let values =
+            Tensor::arange(many as i64, (Kind::Float, Device::Cpu)).to_kind(Kind::BFloat16);
+        let _ = values.get(many as i64 - 1).fill_(f64::NAN);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        with_bytes(&values, |bytes| std::fs::write(file.path(), bytes).unwrap()).unwrap();
+        let mapped = Mapped::open(file.path()).unwrap();
+        let part = 0..mapped.bytes().len();
+        for _ in 0..2 {
+            let shape = [many as i64];
+            let (read, finite) = mapped
+                .tensor(part.clone(), &shape, Kind::BFloat16, Kind::BFloat16)
+                .unwrap();
+            assert!(!finite);
+            assert!(read.allclose(&values, 0.0, 0.0, true));
+        }
+        let beyond = mapped.tensor(2..part.end + 2, &[many as i64], Kind::Half, Kind::Half);
+        assert!(beyond.is_err());
     }
 
     #[test]

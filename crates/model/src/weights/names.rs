@@ -163,7 +163,10 @@ mod tests {
             "vision_tower.vision_model.post_layernorm.bias",
             "multi_modal_projector.linear_2.weight",
         ] {
-            assert_eq!(internal_name(&published_name(name, true)).as_deref(), Some(name));
+            assert_eq!(
+                internal_name(&published_name(name, true)).as_deref(),
+                Some(name)
+            );
         }
         let alone = "language_model.model.norm.weight";
         assert_eq!(published_name(alone, false), "model.norm.weight");

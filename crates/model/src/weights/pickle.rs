@@ -252,7 +252,11 @@ impl Machine<'_> {
 
     fn pop(&mut self) -> Result<Value, String> {
         // Values below a mark are out of reach until the mark is used.
-        if self.marks.last().is_some_and(|&mark| self.stack.len() <= mark) {
+        if self
+            .marks
+            .last()
+            .is_some_and(|&mark| self.stack.len() <= mark)
+        {
             return Err("it takes a value that is not there".into());
         }
         self.stack
@@ -280,7 +284,10 @@ impl Machine<'_> {
     }
 
     fn remember(&mut self, slot: u32) -> Result<(), String> {
-        let value = *self.stack.last().ok_or("it keeps a value that is not there")?;
+        let value = *self
+            .stack
+            .last()
+            .ok_or("it keeps a value that is not there")?;
         self.memo.insert(slot, value);
         Ok(())
     }
@@ -488,7 +495,11 @@ mod tests {
 
     #[test]
     fn a_state_dict_gives_where_its_tensors_are() {
-        let found = state_dict(&pickle(REBUILD, b"\x8a\x05\x00\x00\x00\x00\x01", b"K\x03K\x02\x86"));
+        let found = state_dict(&pickle(
+            REBUILD,
+            b"\x8a\x05\x00\x00\x00\x00\x01",
+            b"K\x03K\x02\x86",
+        ));
         let expected = Described {
             storage: "0".into(),
             kind: Kind::Half,
@@ -504,7 +515,10 @@ mod tests {
     fn names_and_opcodes_that_tensors_do_not_need_are_refused_by_name() {
         let deep = [b"\x80\x02)".to_vec(), vec![b'\x85'; 1 << 20], b".".to_vec()].concat();
         let cases: [(Vec<u8>, &str); 12] = [
-            (b"cos\nsystem\n(X\x02\x00\x00\x00lstR.".to_vec(), "os.system"),
+            (
+                b"cos\nsystem\n(X\x02\x00\x00\x00lstR.".to_vec(),
+                "os.system",
+            ),
             (pickle("builtins\neval", b"K\x01", b")"), "builtins.eval"),
             (pickle("torch\nload", b"K\x01", b")"), "torch.load"),
             (b"(ios\nsystem\n.".to_vec(), "'i'"),

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use tch::{Kind, Tensor};
 
-use super::mapped::{Mapped, all_finite, element_count, tensor_from_bytes};
+use super::mapped::{Mapped, all_finite, element_count};
 use super::pickle::{Described, state_dict};
 use super::{TensorFile, TensorInfo};
 use crate::Error;
@@ -68,7 +68,9 @@ impl TorchFile {
         if let Some(order) = entries.get(&format!("{root}byteorder"))
             && &file.bytes()[order.clone()] != b"little"
         {
-            return Err(refused("holds big-endian numbers, which are not read".into()));
+            return Err(refused(
+                "holds big-endian numbers, which are not read".into(),
+            ));
         }
         let program = entries[pickle].clone();
         if program.len() > MAX_PICKLE_BYTES {
@@ -118,13 +120,15 @@ impl TensorFile for TorchFile {
     fn read_as(&self, index: usize, kind: Kind) -> Result<(Tensor, bool), Error> {
         let info = &self.tensors[index];
         let Layout { place, strides } = &self.layouts[index];
-        let bytes = &self.file.bytes()[place.clone()];
-        let read = match strides {
-            None => tensor_from_bytes(bytes, &info.shape, info.kind, kind)?,
+        Ok(match strides {
+            None => self
+                .file
+                .tensor(place.clone(), &info.shape, info.kind, kind)?,
             Some(strides) => {
-                let elements = bytes.len() / info.kind.elt_size_in_bytes();
+                let elements = (place.len() / info.kind.elt_size_in_bytes()) as i64;
                 let (flat, _) =
-                    tensor_from_bytes(bytes, &[elements as i64], info.kind, info.kind)?;
+                    self.file
+                        .tensor(place.clone(), &[elements], info.kind, info.kind)?;
                 let strided = flat
                     .f_as_strided(info.shape.as_slice(), strides.as_slice(), 0)?
                     .f_contiguous()?
@@ -133,9 +137,7 @@ impl TensorFile for TorchFile {
                 let finite = all_finite(&strided)?;
                 (strided, finite)
             }
-        };
-        self.file.give_back(place.clone());
-        Ok(read)
+        })
     }
 }
 
@@ -225,7 +227,9 @@ mod tests {
     use crate::weights::safetensors::SafetensorsFile;
 
     fn golden(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/weights").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden/weights")
+            .join(name)
     }
 
     #[test]
@@ -234,7 +238,11 @@ mod tests {
         let expected = SafetensorsFile::open(&golden("state.safetensors")).unwrap();
         assert_eq!(found.tensors().len(), expected.tensors().len());
         for (index, info) in expected.tensors().iter().enumerate() {
-            let at = found.tensors().iter().position(|t| t.name == info.name).unwrap();
+            let at = found
+                .tensors()
+                .iter()
+                .position(|t| t.name == info.name)
+                .unwrap();
             assert_eq!(&found.tensors()[at], info);
             for kind in [info.kind, Kind::Float, Kind::BFloat16] {
                 let (wanted, _) = expected.read_as(index, kind).unwrap();
@@ -298,7 +306,11 @@ mod tests {
         for (offset, shape, strides, place, contiguous) in inside {
             let tensor = described(offset, &shape, &strides);
             let found = layout(&tensor, 100..140).unwrap();
-            assert_eq!(found.place, place.start + 100..place.end + 100, "{tensor:?}");
+            assert_eq!(
+                found.place,
+                place.start + 100..place.end + 100,
+                "{tensor:?}"
+            );
             assert_eq!(found.strides.is_none(), contiguous, "{tensor:?}");
         }
         let outside = [

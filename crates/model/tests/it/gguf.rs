@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use model::gguf::{GgufFile, GgufType, write_decoder, write_mmproj};
 use model::{
-    Checkpoint, KvCache, LlavaConfig, LoadOptions, Llava, Part, Preprocessor, PromptForm, Speaker,
+    Checkpoint, KvCache, Llava, LlavaConfig, LoadOptions, Part, Preprocessor, PromptForm, Speaker,
     Tokenizer, Turn,
 };
 use proptest::prelude::*;
@@ -100,8 +100,17 @@ fn text_becomes_the_tokens_of_llama_cpp_under_every_vocabulary() {
 
 #[test]
 fn a_chat_template_is_read_where_there_is_one() {
-    let template = |name: &str| GgufFile::open(&file(name)).unwrap().chat_template().unwrap();
-    assert!(template("llama.gguf").unwrap().starts_with("{{ bos_token }}"));
+    let template = |name: &str| {
+        GgufFile::open(&file(name))
+            .unwrap()
+            .chat_template()
+            .unwrap()
+    };
+    assert!(
+        template("llama.gguf")
+            .unwrap()
+            .starts_with("{{ bos_token }}")
+    );
     assert_eq!(template("qwen2.gguf"), None);
 }
 
@@ -126,7 +135,9 @@ fn text(text: &str) -> Vec<u8> {
 fn entry(name: &str, dimensions: &[u64], kind: u32, offset: u64) -> Vec<u8> {
     let mut bytes = text(name);
     bytes.extend((dimensions.len() as u32).to_le_bytes());
-    dimensions.iter().for_each(|n| bytes.extend(n.to_le_bytes()));
+    dimensions
+        .iter()
+        .for_each(|n| bytes.extend(n.to_le_bytes()));
     bytes.extend(kind.to_le_bytes());
     bytes.extend(offset.to_le_bytes());
     bytes
@@ -139,9 +150,8 @@ fn numbers(list: &[u64]) -> Vec<u8> {
 #[test]
 fn broken_files_are_refused_with_what_is_wrong() {
     let key = |kind: u32, value: &[u8]| [&text("k")[..], &kind.to_le_bytes(), value].concat();
-    let array = |element: u32, count: u64| {
-        [&element.to_le_bytes()[..], &count.to_le_bytes()].concat()
-    };
+    let array =
+        |element: u32, count: u64| [&element.to_le_bytes()[..], &count.to_le_bytes()].concat();
     let nested = key(9, &[array(9, 1).repeat(40), array(4, 0)].concat());
     let f32s = |offset| entry("a", &[8], 0, offset);
     let cases: Vec<(Vec<u8>, &str)> = vec![
@@ -150,34 +160,79 @@ fn broken_files_are_refused_with_what_is_wrong() {
         (header(1, 0, 0, &[]), "version 1"),
         (header(9, 0, 0, &[]), "version 9"),
         (header(3u32.swap_bytes(), 0, 0, &[]), "big-endian"),
-        (header(3, 1 << 60, 0, &[]), "claims 1152921504606846976 tensors"),
-        (header(3, 0, 1 << 60, &[]), "claims 1152921504606846976 metadata keys"),
-        (header(3, 0, 1, &[&numbers(&[4 << 30])]), "a metadata key of 4294967296 bytes"),
+        (
+            header(3, 1 << 60, 0, &[]),
+            "claims 1152921504606846976 tensors",
+        ),
+        (
+            header(3, 0, 1 << 60, &[]),
+            "claims 1152921504606846976 metadata keys",
+        ),
+        (
+            header(3, 0, 1, &[&numbers(&[4 << 30])]),
+            "a metadata key of 4294967296 bytes",
+        ),
         (header(3, 0, 1, &[&text("")]), "is empty"),
         (header(3, 0, 1, &[&key(13, &[])]), "13 is no type"),
-        (header(3, 0, 1, &[&key(8, &numbers(&[4 << 30]))]), "4294967296 bytes are needed"),
-        (header(3, 0, 1, &[&key(8, &numbers(&[u64::MAX]))]), "bytes are needed"),
-        (header(3, 0, 1, &[&key(9, &array(4, 1 << 60))]), "claims 1152921504606846976 elements"),
+        (
+            header(3, 0, 1, &[&key(8, &numbers(&[4 << 30]))]),
+            "4294967296 bytes are needed",
+        ),
+        (
+            header(3, 0, 1, &[&key(8, &numbers(&[u64::MAX]))]),
+            "bytes are needed",
+        ),
+        (
+            header(3, 0, 1, &[&key(9, &array(4, 1 << 60))]),
+            "claims 1152921504606846976 elements",
+        ),
         (header(3, 0, 1, &[&key(9, &array(8, u64::MAX))]), "elements"),
         (header(3, 0, 1, &[&nested]), "nested"),
         (header(3, 0, 1, &[&key(7, &[2])]), "neither true nor false"),
-        (header(3, 0, 2, &[&key(7, &[1]), &key(7, &[1])]), "k is there twice"),
         (
-            header(3, 0, 1, &[&text("general.alignment"), &4u32.to_le_bytes(), &[3, 0, 0, 0]]),
+            header(3, 0, 2, &[&key(7, &[1]), &key(7, &[1])]),
+            "k is there twice",
+        ),
+        (
+            header(
+                3,
+                0,
+                1,
+                &[
+                    &text("general.alignment"),
+                    &4u32.to_le_bytes(),
+                    &[3, 0, 0, 0],
+                ],
+            ),
             "general.alignment",
         ),
         (header(3, 1, 0, &[&entry("a", &[], 0, 0)]), "0 dimensions"),
-        (header(3, 1, 0, &[&entry("a", &[1; 5], 0, 0)]), "5 dimensions"),
+        (
+            header(3, 1, 0, &[&entry("a", &[1; 5], 0, 0)]),
+            "5 dimensions",
+        ),
         (header(3, 1, 0, &[&entry("a", &[4, 0], 0, 0)]), "is empty"),
-        (header(3, 1, 0, &[&entry("a", &[1 << 40; 2], 0, 0)]), "absurd"),
-        (header(3, 1, 0, &[&entry("a", &[1 << 30; 2], 0, 0)]), "reach beyond"),
-        (header(3, 1, 0, &[&entry("a", &[48], 8, 0)]), "Q8_0 blocks of 32"),
+        (
+            header(3, 1, 0, &[&entry("a", &[1 << 40; 2], 0, 0)]),
+            "absurd",
+        ),
+        (
+            header(3, 1, 0, &[&entry("a", &[1 << 30; 2], 0, 0)]),
+            "reach beyond",
+        ),
+        (
+            header(3, 1, 0, &[&entry("a", &[48], 8, 0)]),
+            "Q8_0 blocks of 32",
+        ),
         (header(3, 1, 0, &[&entry("a", &[32], 13, 0)]), "type Q5_K"),
         (header(3, 1, 0, &[&f32s(4)]), "no multiple of the alignment"),
         (header(3, 1, 0, &[&f32s(32)]), "reach beyond"),
         (header(3, 1, 0, &[&f32s(u64::MAX - 31)]), "reach beyond"),
         (header(3, 2, 0, &[&f32s(0), &f32s(0)]), "a is there twice"),
-        (header(3, 2, 0, &[&f32s(0), &entry("b", &[2], 0, 0)]), "a and b overlap"),
+        (
+            header(3, 2, 0, &[&f32s(0), &entry("b", &[2], 0, 0)]),
+            "a and b overlap",
+        ),
     ];
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("broken.gguf");
@@ -214,18 +269,37 @@ fn files_of_other_models_are_refused() {
     for (from, to, message) in [
         ("blk.0.attn_q.weight", "blk.0.attn_z.weight", "attn_z"),
         ("token_embd.weight", "token_embx.weight", "token_embx"),
-        ("llama.context_length", "llama.context_lengtX", "context_length is absent"),
-        ("llama.block_count", "llama.expert_coun", "block_count is absent"),
-        ("token_embd.weight", "blk.0.attn_q.bias", "biases on queries"),
+        (
+            "llama.context_length",
+            "llama.context_lengtX",
+            "context_length is absent",
+        ),
+        (
+            "llama.block_count",
+            "llama.expert_coun",
+            "block_count is absent",
+        ),
+        (
+            "token_embd.weight",
+            "blk.0.attn_q.bias",
+            "biases on queries",
+        ),
     ] {
         std::fs::write(&path, replaced("llama.gguf", from, to)).unwrap();
         let error = Checkpoint::open(&path).unwrap_err().to_string();
-        assert!(error.contains(message) || error.contains("no embedding"), "{error}");
+        assert!(
+            error.contains(message) || error.contains("no embedding"),
+            "{error}"
+        );
     }
     // Another number of layers than there are weights for.
     let mut bytes = std::fs::read(file("llama.gguf")).unwrap();
     let key = b"llama.block_count\x04\0\0\0";
-    let at = bytes.windows(key.len()).position(|part| part == key).unwrap() + key.len();
+    let at = bytes
+        .windows(key.len())
+        .position(|part| part == key)
+        .unwrap()
+        + key.len();
     for (layers, message) in [(3u32, "in none of"), (u32::MAX, "num_hidden_layers")] {
         bytes[at..at + 4].copy_from_slice(&layers.to_le_bytes());
         std::fs::write(&path, &bytes).unwrap();
@@ -291,7 +365,9 @@ fn greedy(model: &Llava, embeds: &Tensor, tokens: usize) -> Vec<i64> {
             break;
         }
         out.push(next);
-        embeds = model.embed(&Tensor::from_slice(&[next]).unsqueeze(0)).unwrap();
+        embeds = model
+            .embed(&Tensor::from_slice(&[next]).unsqueeze(0))
+            .unwrap();
     }
     out
 }
@@ -308,7 +384,10 @@ fn what_is_written_is_read_back() {
     for (kind, most) in [(GgufType::F16, 5e-4), (GgufType::Q8_0, 5e-3)] {
         write_decoder(&model, &golden_tokenizer(), &path, kind).unwrap();
         let checkpoint = Checkpoint::open(&path).unwrap();
-        let (ours, theirs) = (&model.config().text_config, &checkpoint.config().text_config);
+        let (ours, theirs) = (
+            &model.config().text_config,
+            &checkpoint.config().text_config,
+        );
         assert_eq!(ours.hidden_size, theirs.hidden_size);
         assert_eq!(ours.rms_norm_eps, theirs.rms_norm_eps);
         assert_eq!(ours.kv_heads(), theirs.kv_heads());
@@ -321,13 +400,26 @@ fn what_is_written_is_read_back() {
             assert!(off < most, "{name}: {off}");
         }
         let tokenizer = checkpoint.tokenizer().unwrap();
-        for text in ["The answer is 1234.50", " two  spaces\nand a line", "π </s> <image>"] {
+        for text in [
+            "The answer is 1234.50",
+            " two  spaces\nand a line",
+            "π </s> <image>",
+        ] {
             let ids = tokenizer.encode(text).unwrap();
             assert_eq!(ids, golden_tokenizer().encode(text).unwrap());
         }
-        assert_eq!((tokenizer.bos, tokenizer.eos, tokenizer.pad), (Some(1), 2, 3));
+        assert_eq!(
+            (tokenizer.bos, tokenizer.eos, tokenizer.pad),
+            (Some(1), 2, 3)
+        );
         assert_eq!(tokenizer.image, Some(4));
-        assert!(GgufFile::open(&path).unwrap().chat_template().unwrap().is_some());
+        assert!(
+            GgufFile::open(&path)
+                .unwrap()
+                .chat_template()
+                .unwrap()
+                .is_some()
+        );
         // Nothing is left beside it.
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -368,7 +460,10 @@ fn weights_beyond_f16_are_refused_in_f16_and_written_in_q8_0() {
     let path = dir.path().join("large.gguf");
     let write = |kind| write_decoder(&model, &golden_tokenizer(), &path, kind);
     let error = write(GgufType::F16).unwrap_err().to_string();
-    assert!(error.contains("blk.1.ffn_gate.weight") && error.contains("q8_0"), "{error}");
+    assert!(
+        error.contains("blk.1.ffn_gate.weight") && error.contains("q8_0"),
+        "{error}"
+    );
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     write(GgufType::Q8_0).unwrap();
     assert!(path.is_file());
@@ -402,7 +497,10 @@ fn llamas_vocabulary_survives_a_file() {
     );
     let folder = shared.join("data/tokenizer/llama");
     if !folder.is_dir() {
-        println!("skipped: LLaMA's vocabulary; {} is absent", folder.display());
+        println!(
+            "skipped: LLaMA's vocabulary; {} is absent",
+            folder.display()
+        );
         return;
     }
     let tokenizer = Tokenizer::load(&folder).unwrap();
@@ -442,13 +540,15 @@ fn smollm2_says_where_paris_is_and_what_llama_cpp_says() {
     };
     let text = std::fs::read_to_string(golden("smollm2.json")).unwrap();
     let expected: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let list = |key: &str| -> Vec<Vec<i64>> {
-        serde_json::from_value(expected[key].clone()).unwrap()
-    };
+    let list =
+        |key: &str| -> Vec<Vec<i64>> { serde_json::from_value(expected[key].clone()).unwrap() };
     let checkpoint = Checkpoint::open(&path).unwrap();
     let tokenizer = checkpoint.tokenizer().unwrap();
     let (model, report) = checkpoint.load(&LoadOptions::default()).unwrap();
-    assert!(report.unused.is_empty() && report.not_finite.is_empty(), "{report:?}");
+    assert!(
+        report.unused.is_empty() && report.not_finite.is_empty(),
+        "{report:?}"
+    );
     let most = usize::try_from(expected["tokens"].as_u64().unwrap()).unwrap();
     let said: Vec<String> = list("ids")
         .iter()
@@ -473,7 +573,12 @@ fn llama_cpp(python: &Path, arguments: &[&str], input: &str) -> serde_json::Valu
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
@@ -482,16 +587,24 @@ fn llama_cpp(python: &Path, arguments: &[&str], input: &str) -> serde_json::Valu
 
 /// Prompts of the golden tokenizer.
 fn prompts(tokenizer: &Tokenizer) -> Vec<Vec<i64>> {
-    ["USER: What is 12 + 30? ASSISTANT:", "The answer", "(A) 7\n(B) 0.5", "Hint:", "how many"]
-        .iter()
-        .map(|text| [vec![1], tokenizer.encode(text).unwrap()].concat())
-        .collect()
+    [
+        "USER: What is 12 + 30? ASSISTANT:",
+        "The answer",
+        "(A) 7\n(B) 0.5",
+        "Hint:",
+        "how many",
+    ]
+    .iter()
+    .map(|text| [vec![1], tokenizer.encode(text).unwrap()].concat())
+    .collect()
 }
 
 #[test]
 fn llama_cpp_loads_what_is_written_and_gives_the_same_tokens() {
-    let Some(python) = given("MATH_LLAVA_LLAMA_CPP", "llama.cpp as the judge of written files")
-    else {
+    let Some(python) = given(
+        "MATH_LLAVA_LLAMA_CPP",
+        "llama.cpp as the judge of written files",
+    ) else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
@@ -526,8 +639,10 @@ fn llama_cpp_loads_what_is_written_and_gives_the_same_tokens() {
 
 #[test]
 fn llama_cpp_sees_what_the_written_tower_sees() {
-    let Some(python) = given("MATH_LLAVA_LLAMA_CPP", "llama.cpp as the judge of an mmproj file")
-    else {
+    let Some(python) = given(
+        "MATH_LLAVA_LLAMA_CPP",
+        "llama.cpp as the judge of an mmproj file",
+    ) else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
@@ -552,7 +667,10 @@ fn llama_cpp_sees_what_the_written_tower_sees() {
         }];
         let form = PromptForm::Named(model.config().conversation_template);
         let image_tokens = usize::try_from(model.config().image_tokens()).unwrap();
-        let ids = form.encode(&tokenizer, &turns, image_tokens, true).unwrap().ids;
+        let ids = form
+            .encode(&tokenizer, &turns, image_tokens, true)
+            .unwrap()
+            .ids;
         let embeds = tch::no_grad(|| {
             let features = model.image_features(&pixels).unwrap();
             let ids = Tensor::from_slice(&ids).unsqueeze(0);

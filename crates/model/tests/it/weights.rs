@@ -45,7 +45,10 @@ fn logits(model: &Llava) -> Tensor {
 fn pytorch_shards_hold_what_safetensors_hold() {
     let (found, report) = Llava::load(&golden("weights/tied"), Device::Cpu).unwrap();
     // transformers writes the output layer that is the embedding once more.
-    assert!(report.unused.iter().all(|name| name.contains("lm_head")), "{report}");
+    assert!(
+        report.unused.iter().all(|name| name.contains("lm_head")),
+        "{report}"
+    );
     same_weights(&found, &load("tied"));
 }
 
@@ -53,11 +56,18 @@ fn pytorch_shards_hold_what_safetensors_hold() {
 fn pickles_that_run_anything_are_refused_as_weights() {
     for (file, word) in [("evil.bin", "posix.system"), ("legacy.bin", "before 1.6")] {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::copy(golden("grouped/config.json"), dir.path().join("config.json")).unwrap();
+        std::fs::copy(
+            golden("grouped/config.json"),
+            dir.path().join("config.json"),
+        )
+        .unwrap();
         let path = dir.path().join("pytorch_model.bin");
         std::fs::copy(golden("weights").join(file), path).unwrap();
         let refused = refused(Llava::load(dir.path(), Device::Cpu));
-        assert!(refused.contains(word) && refused.contains("pytorch_model.bin"), "{refused}");
+        assert!(
+            refused.contains(word) && refused.contains("pytorch_model.bin"),
+            "{refused}"
+        );
     }
 }
 
@@ -73,7 +83,10 @@ fn weights_are_held_in_the_type_that_is_asked_for() {
         let (model, report) = checkpoint.load(&how).unwrap();
         assert_eq!(report.applied, checkpoint.plan().unwrap().applied);
         for ((name, x), (_, y)) in model.parameters().iter().zip(full.parameters()) {
-            assert!(x.equal(&y.to_kind(kind)) && !x.requires_grad(), "{name} as {kind:?}");
+            assert!(
+                x.equal(&y.to_kind(kind)) && !x.requires_grad(),
+                "{name} as {kind:?}"
+            );
             assert_eq!(x.data_ptr() as usize % 64, 0, "{name}");
         }
     }
@@ -109,7 +122,10 @@ fn original(root: &Path, parts: Parts) {
                 Parts::TowerAndProjectorApart => "base",
                 _ => "llava",
             };
-            (file, name.strip_prefix("language_model.").unwrap().to_owned())
+            (
+                file,
+                name.strip_prefix("language_model.").unwrap().to_owned(),
+            )
         };
         files.entry(file).or_default().insert(name, tensor);
     }
@@ -141,13 +157,20 @@ fn original(root: &Path, parts: Parts) {
     json("llava/config.json", &llava);
     json("base/config.json", &whole["text_config"]);
     json("tower/config.json", &whole["vision_config"]);
-    json("tower/preprocessor_config.json", &json!({"image_mean": [0.4, 0.5, 0.6]}));
+    json(
+        "tower/preprocessor_config.json",
+        &json!({"image_mean": [0.4, 0.5, 0.6]}),
+    );
 }
 
 #[test]
 fn original_llava_folders_are_the_same_model_wherever_its_parts_lie() {
     let golden_model = load("grouped");
-    for parts in [Parts::AllInOne, Parts::TowerApart, Parts::TowerAndProjectorApart] {
+    for parts in [
+        Parts::AllInOne,
+        Parts::TowerApart,
+        Parts::TowerAndProjectorApart,
+    ] {
         let root = tempfile::tempdir().unwrap();
         original(root.path(), parts);
         let text = match parts {
@@ -155,12 +178,20 @@ fn original_llava_folders_are_the_same_model_wherever_its_parts_lie() {
             _ => "llava",
         };
         for file in ["tokenizer.json", "tokenizer_config.json"] {
-            std::fs::copy(golden("grouped").join(file), root.path().join(text).join(file)).unwrap();
+            std::fs::copy(
+                golden("grouped").join(file),
+                root.path().join(text).join(file),
+            )
+            .unwrap();
         }
         let checkpoint = Checkpoint::open(&root.path().join("llava")).unwrap();
         let (model, report) = checkpoint.load(&LoadOptions::default()).unwrap();
         assert!(report.missing.is_empty(), "{parts:?}: {report}");
-        let unused: &[&str] = if parts == Parts::AllInOne { &[] } else { &["logit_scale"] };
+        let unused: &[&str] = if parts == Parts::AllInOne {
+            &[]
+        } else {
+            &["logit_scale"]
+        };
         assert_eq!(report.unused, unused, "{parts:?}");
         // This tokenizer has a token for images, so the embedding needs no more rows.
         same_weights(&model, &golden_model);
@@ -181,15 +212,26 @@ fn a_vocabulary_without_an_image_token_gets_rows_that_are_never_the_answer() {
     let (model, _) = Llava::load(&root.path().join("llava"), Device::Cpu).unwrap();
     let plain = load("grouped");
     let config = model.config();
-    assert_eq!((config.text_config.vocab_size, config.image_token_index), (320, 288));
+    assert_eq!(
+        (config.text_config.vocab_size, config.image_token_index),
+        (320, 288)
+    );
     let rows = |model: &Llava, name: &str| {
         let found = model.parameters().iter().find(|(n, _)| n == name).unwrap();
         found.1.detach()
     };
-    for name in ["language_model.model.embed_tokens.weight", "language_model.lm_head.weight"] {
+    for name in [
+        "language_model.model.embed_tokens.weight",
+        "language_model.lm_head.weight",
+    ] {
         let (more, fewer) = (rows(&model, name), rows(&plain, name));
         assert!(more.narrow(0, 0, 288).equal(&fewer));
-        assert!(more.get(319).allclose(&fewer.mean_dim(0i64, false, Kind::Float), 1e-5, 1e-6, false));
+        assert!(more.get(319).allclose(
+            &fewer.mean_dim(0i64, false, Kind::Float),
+            1e-5,
+            1e-6,
+            false
+        ));
     }
     let batch = tensors(&golden("grouped/golden.safetensors"));
     let ids = batch["input_ids"].masked_fill(&batch["input_ids"].eq(4), 288);
@@ -232,7 +274,10 @@ fn a_decoder_alone_comes_back_under_the_names_that_transformers_gives_it() {
     std::fs::write(root.path().join("chat_template.jinja"), "{{ messages }}").unwrap();
     let checkpoint = Checkpoint::open(root.path()).unwrap();
     let (model, report) = checkpoint.load(&LoadOptions::default()).unwrap();
-    assert!(report.missing.is_empty() && report.unused.is_empty(), "{report}");
+    assert!(
+        report.missing.is_empty() && report.unused.is_empty(),
+        "{report}"
+    );
     for kind in [WeightKind::Float32, WeightKind::Float16] {
         let out = tempfile::tempdir().unwrap();
         checkpoint.write(&model, out.path(), kind).unwrap();
@@ -242,10 +287,19 @@ fn a_decoder_alone_comes_back_under_the_names_that_transformers_gives_it() {
             assert!(written[name].allclose(tensor, 1e-3, 1e-3, false), "{name}");
         }
         let config: Value =
-            serde_json::from_slice(&std::fs::read(out.path().join("config.json")).unwrap()).unwrap();
+            serde_json::from_slice(&std::fs::read(out.path().join("config.json")).unwrap())
+                .unwrap();
         assert_eq!(config["kept_by"], "whoever wrote it");
-        let dtype = if kind == WeightKind::Float32 { "float32" } else { "float16" };
-        assert!([&config["dtype"], &config["torch_dtype"]].iter().any(|d| **d == dtype));
+        let dtype = if kind == WeightKind::Float32 {
+            "float32"
+        } else {
+            "float16"
+        };
+        assert!(
+            [&config["dtype"], &config["torch_dtype"]]
+                .iter()
+                .any(|d| **d == dtype)
+        );
         assert!(out.path().join("chat_template.jinja").is_file());
     }
     let refused = refused(checkpoint.write(&model, root.path(), WeightKind::Float32));
@@ -254,7 +308,9 @@ fn a_decoder_alone_comes_back_under_the_names_that_transformers_gives_it() {
 
 fn tensors_or_half(path: &Path) -> HashMap<String, Tensor> {
     let read = Tensor::read_safetensors(path).unwrap();
-    read.into_iter().map(|(name, t)| (name, t.to_kind(Kind::Float))).collect()
+    read.into_iter()
+        .map(|(name, t)| (name, t.to_kind(Kind::Float)))
+        .collect()
 }
 
 const ADAPTERS: [&str; 2] = ["adapter", "adapter_stabilised"];
@@ -281,9 +337,15 @@ fn adapters_beside_and_merged_into_the_weights_give_pefts_logits() {
             adapter: Some(golden("weights").join(name)),
             ..LoadOptions::default()
         };
-        let (loaded, report) = Checkpoint::open(&golden("grouped")).unwrap().load(&how).unwrap();
+        let (loaded, report) = Checkpoint::open(&golden("grouped"))
+            .unwrap()
+            .load(&how)
+            .unwrap();
         assert!(error(&logits(&loaded), &found) < 1e-6, "{name}");
-        assert_eq!(report.adapted.len(), loaded.adapter().unwrap().parameters().len());
+        assert_eq!(
+            report.adapted.len(),
+            loaded.adapter().unwrap().parameters().len()
+        );
     }
 }
 
@@ -323,7 +385,14 @@ fn a_fresh_adapter_changes_nothing_until_it_is_trained_and_then_alone() {
         assert_eq!(moved, name.ends_with("lora_B"), "{name}");
     }
     assert!(model.parameters().iter().all(|(_, t)| !t.requires_grad()));
-    let refused = refused(Adapter::new(model.config(), 3, 6.0, &["w1"], 7, Device::Cpu));
+    let refused = refused(Adapter::new(
+        model.config(),
+        3,
+        6.0,
+        &["w1"],
+        7,
+        Device::Cpu,
+    ));
     assert!(refused.contains("w1"), "{refused}");
 }
 
