@@ -8,7 +8,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::cpu::{Activation, Join};
-use crate::layers::{Linear, Named, Projections, RmsNorm, attend, split_heads};
+use crate::layers::{Linear, Named, Projections, Ready, RmsNorm, attend, split_heads};
 use crate::rope::Rope;
 use crate::{Error, KvCache, LlavaConfig, Quantisation};
 
@@ -38,7 +38,12 @@ struct Layer {
 }
 
 impl Decoder {
-    pub fn new(config: &LlavaConfig, named: &Named, device: Device) -> Result<Decoder, Error> {
+    pub fn new(
+        config: &LlavaConfig,
+        named: &Named,
+        device: Device,
+        ready: Ready,
+    ) -> Result<Decoder, Error> {
         let t = &config.text_config;
         let root = "language_model.model";
         let layers = (0..t.num_hidden_layers)
@@ -47,7 +52,8 @@ impl Decoder {
                 let linear = |name: &str, bias| named.linear(&format!("{root}.{name}"), bias);
                 let bias = t.biases();
                 let norm = |name: &str| named.rms_norm(&format!("{root}.{name}"), t.rms_norm_eps);
-                Ok(Layer {
+                sample::interrupt::check()?;
+                let layer = Layer {
                     input_norm: norm("input_layernorm")?,
                     attention: Projections::Apart {
                         q: linear("self_attn.q_proj", bias.qkv)?,
@@ -63,7 +69,11 @@ impl Decoder {
                     kv_heads: t.kv_heads(),
                     head_dim: t.head_dim(),
                     windowed: t.windowed(layer),
-                })
+                };
+                match ready {
+                    Some((kind, how)) => layer.packed(kind, how),
+                    None => Ok(layer),
+                }
             })
             .collect::<Result<_, Error>>()?;
         let embedding = named.get(&format!("{root}.embed_tokens.weight"))?;
@@ -72,14 +82,18 @@ impl Decoder {
         } else {
             named.linear("language_model.lm_head", false)?
         };
-        Ok(Decoder {
+        let decoder = Decoder {
             embedding,
             layers,
             norm: named.rms_norm(&format!("{root}.norm"), t.rms_norm_eps)?,
             head,
             rope: Rope::new(t, device)?,
             window: t.window(),
-        })
+        };
+        match ready {
+            Some((kind, how)) => decoder.packed(kind, how),
+            None => Ok(decoder),
+        }
     }
 
     /// The same decoder for answering in `kind`, its products quantised where asked.

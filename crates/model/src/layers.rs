@@ -13,9 +13,23 @@ use crate::{Adapter, Error, Quantisation};
 
 /// Finds tensors by name while a model is put together.
 pub(crate) struct Named<'a> {
-    tensors: HashMap<&'a str, &'a Tensor>,
+    tensors: Tensors<'a>,
     adapter: Option<&'a Adapter>,
 }
+
+enum Tensors<'a> {
+    /// Those in memory.
+    Held(HashMap<&'a str, &'a Tensor>),
+    /// Read from a file when they are asked for.
+    Read(Reads<'a>),
+}
+
+/// Reads a tensor by its name.
+type Reads<'a> = &'a dyn Fn(&str) -> Result<Tensor, Error>;
+
+/// What a model that answers is packed for: the type of its products, and how the decoder's
+/// weights are kept. `None` leaves layers as they are.
+pub(crate) type Ready = Option<(Kind, Quantisation)>;
 
 impl<'a> Named<'a> {
     /// Linear layers get the adapter's updates.
@@ -24,15 +38,29 @@ impl<'a> Named<'a> {
             .iter()
             .map(|(name, tensor)| (name.as_str(), tensor))
             .collect();
-        Named { tensors, adapter }
+        Named {
+            tensors: Tensors::Held(tensors),
+            adapter,
+        }
+    }
+
+    /// Tensors that are read one at a time, so that each can be packed and dropped before the next.
+    pub fn read(read: Reads<'a>) -> Named<'a> {
+        Named {
+            tensors: Tensors::Read(read),
+            adapter: None,
+        }
     }
 
     /// A handle on the same tensor.
     pub fn get(&self, name: &str) -> Result<Tensor, Error> {
-        let found = self.tensors.get(name);
-        found
-            .map(|t| t.shallow_clone())
-            .ok_or_else(|| Error::Config(format!("no tensor {name}")))
+        match &self.tensors {
+            Tensors::Held(tensors) => tensors
+                .get(name)
+                .map(|t| t.shallow_clone())
+                .ok_or_else(|| Error::Config(format!("no tensor {name}"))),
+            Tensors::Read(read) => read(name),
+        }
     }
 
     pub fn linear(&self, name: &str, bias: bool) -> Result<Linear, Error> {

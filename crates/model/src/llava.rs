@@ -1,13 +1,16 @@
 //! The model as a whole: what a trainer and a generator call.
 
+use std::path::Path;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::decoder::Decoder;
-use crate::layers::Named;
+use crate::layers::{Named, Ready};
 use crate::lora::HEAD;
 use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
-use crate::{Adapter, Error, KvCache, LlavaConfig, Quantisation};
+use crate::weights::{Reader, TensorFile};
+use crate::{Adapter, Error, KvCache, LlavaConfig, LoadReport, Quantisation};
 
 /// LLaVA: tower, projector, decoder.
 pub struct Llava {
@@ -15,8 +18,10 @@ pub struct Llava {
     parameters: Vec<(String, Tensor)>,
     /// Low-rank updates that are in use beside the weights.
     adapter: Option<Adapter>,
+    /// The files that tensors of a model for answering lie in.
+    files: Vec<Box<dyn TensorFile>>,
     /// `None` in a model that reads text only.
-    vision: Option<(VisionTower, Projector)>,
+    vision: Vision,
     decoder: Decoder,
     device: Device,
     /// The type of all matrix products: [`Kind::Float`] or [`Kind::BFloat16`]. Weights stay in
@@ -58,14 +63,7 @@ impl Llava {
         device: Device,
     ) -> Result<Llava, Error> {
         let named = Named::new(&parameters, adapter.as_ref());
-        let vision = match &config.vision_config {
-            Some(vision) => Some((
-                VisionTower::new(&config, vision, &named)?,
-                Projector::new(&config, &named)?,
-            )),
-            None => None,
-        };
-        let mut decoder = Decoder::new(&config, &named, device)?;
+        let (vision, mut decoder) = parts(&config, &named, device, None)?;
         if config.text_config.tie_word_embeddings
             && let Some(adapter) = &adapter
         {
@@ -76,10 +74,36 @@ impl Llava {
             decoder,
             parameters,
             adapter,
+            files: Vec::new(),
             config,
             device,
             compute: Kind::Float,
         })
+    }
+
+    /// A model that answers, from files: each layer is packed before the next is read, so that the
+    /// weights are in memory once. `origin` is what messages name.
+    pub(crate) fn read_answering(
+        config: LlavaConfig,
+        reader: Reader,
+        origin: &Path,
+        device: Device,
+        (kind, how): (Kind, Quantisation),
+    ) -> Result<(Llava, LoadReport), Error> {
+        let read = |name: &str| reader.read(name);
+        let (vision, decoder) = parts(&config, &Named::read(&read), device, Some((kind, how)))?;
+        let (files, report) = reader.finish(origin);
+        let model = Llava {
+            vision,
+            decoder,
+            parameters: Vec::new(),
+            adapter: None,
+            files,
+            config,
+            device,
+            compute: kind,
+        };
+        Ok((model, report))
     }
 
     /// The same model with an adapter in use. The model's own weights are the same tensors, and no
@@ -284,6 +308,28 @@ impl Llava {
             self.config.image_token_index,
         )
     }
+}
+
+type Vision = Option<(VisionTower, Projector)>;
+
+fn parts(
+    config: &LlavaConfig,
+    named: &Named,
+    device: Device,
+    ready: Ready,
+) -> Result<(Vision, Decoder), Error> {
+    let vision = match &config.vision_config {
+        Some(vision) => {
+            let tower = VisionTower::new(config, vision, named, ready)?;
+            let projector = Projector::new(config, named)?;
+            Some(match ready {
+                Some((kind, _)) => (tower, projector.packed(kind)?),
+                None => (tower, projector),
+            })
+        }
+        None => None,
+    };
+    Ok((vision, Decoder::new(config, named, device, ready)?))
 }
 
 /// Replaces the embeddings [batch, tokens, hidden] at `image_token` positions of `ids`

@@ -46,11 +46,11 @@ impl Quantised {
         if out % ROWS != 0 || inputs % GROUP != 0 {
             return Ok(None);
         }
-        let w = weight.f_detach()?.f_to_kind(Kind::Float)?;
+        let wide = || weight.f_detach()?.f_to_kind(Kind::Float);
         Ok(match how {
             Quantisation::None => None,
-            Quantisation::Int8 => Some(int8(&w)?),
-            Quantisation::Int4 => Some(int4(&w)?),
+            Quantisation::Int8 => Some(int8(&wide()?)?),
+            Quantisation::Int4 => Some(int4(&wide()?)?),
         })
     }
 

@@ -21,7 +21,10 @@ pub(crate) use save::pretty;
 use crate::gguf::{self, GgufFile};
 use crate::parameters::specification;
 use crate::weights::{Plan, Source, Target, names, open_all, plan, weight_files};
-use crate::{Adapter, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Tokenizer};
+use crate::{
+    Adapter, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Quantisation,
+    Tokenizer,
+};
 use original::Original;
 
 /// A model on disk.
@@ -133,6 +136,35 @@ impl Checkpoint {
             model = model.with_adapter(adapter, how.trainable)?;
         }
         Ok((model, report))
+    }
+
+    /// Reads the weights into a model that is ready to answer ([`Llava::into_answering`]), layer by
+    /// layer where nothing has to be changed about them first: they are in memory once.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn load_answering(
+        &self,
+        how: &LoadOptions,
+        quantisation: Quantisation,
+    ) -> Result<(Llava, LoadReport), Error> {
+        let grown = match &self.form {
+            Form::Original(original) => original.rows != self.config.text_config.vocab_size,
+            Form::Folder | Form::Gguf => false,
+        };
+        if how.adapter.is_some() || how.seed.is_some() || grown {
+            let (model, report) = self.load(how)?;
+            return Ok((model.into_answering(how.kind, quantisation)?, report));
+        }
+        fits_in_memory(&self.config, how.kind)?;
+        let target = Target {
+            device: how.device,
+            kind: how.kind,
+            seed: None,
+        };
+        let reader = self.planned()?.reader(&self.path, target)?;
+        let packing = (how.kind, quantisation);
+        Llava::read_answering(self.config.clone(), reader, &self.path, how.device, packing)
     }
 
     /// What loading would find, from the files' headers alone.

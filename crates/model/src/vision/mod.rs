@@ -18,7 +18,7 @@ use crate::config::Tower;
 use crate::encoder::{
     Activation, EncoderLayer, LayerNames, LayerShape, add_class_and_positions, embed_patches,
 };
-use crate::layers::{LayerNorm, Named};
+use crate::layers::{LayerNorm, Named, Ready};
 use crate::parameters::{Init, Parameter};
 use crate::{Error, FeatureSelect, LlavaConfig, VisionConfig};
 
@@ -168,6 +168,7 @@ impl VisionTower {
         config: &LlavaConfig,
         v: &VisionConfig,
         named: &Named,
+        ready: Ready,
     ) -> Result<VisionTower, Error> {
         let form = Form::of(v);
         let get = |part: &str| named.get(&form.name(part));
@@ -183,11 +184,15 @@ impl VisionTower {
         let layers = (0..used)
             .map(|i| {
                 let root = form.name(&format!("{}.{i}", form.layers));
-                EncoderLayer::new(named, &root, &form.names, shape)
+                let layer = EncoderLayer::new(named, &root, &form.names, shape)?;
+                match ready {
+                    Some((kind, _)) => layer.packed(kind),
+                    None => Ok(layer),
+                }
             })
             .collect::<Result<_, Error>>()?;
         let last = form.last_is_normed && used == v.num_hidden_layers;
-        Ok(VisionTower {
+        let tower = VisionTower {
             class: form.class.as_ref().map(|c| get(&c.name)).transpose()?,
             patch: get(&format!("{}.weight", form.patch))?,
             patch_bias: if form.patch_bias {
@@ -204,7 +209,11 @@ impl VisionTower {
                 None
             },
             select: config.vision_feature_select_strategy,
-        })
+        };
+        match ready {
+            Some((kind, _)) => tower.packed(kind),
+            None => Ok(tower),
+        }
     }
 
     /// The same tower for answering in `kind`.

@@ -83,6 +83,34 @@ impl Mapped {
         })
     }
 
+    /// A tensor that lies in the mapping and is valid as long as it; `None` where the bytes are not
+    /// as many as the shape needs, or do not lie as this processor reads them.
+    pub fn view(
+        &self,
+        part: Range<usize>,
+        shape: &[i64],
+        kind: Kind,
+    ) -> Result<Option<Tensor>, Error> {
+        let width = kind.elt_size_in_bytes();
+        let Some(bytes) = self.map.get(part) else {
+            return Ok(None);
+        };
+        let whole = element_count(shape).and_then(|count| count.checked_mul(width));
+        let aligned = bytes.as_ptr() as usize % width == 0;
+        if whole != Some(bytes.len()) || !aligned || cfg!(target_endian = "big") {
+            return Ok(None);
+        }
+        let mut strides = vec![1i64; shape.len()];
+        for axis in (1..shape.len()).rev() {
+            strides[axis - 1] = strides[axis] * shape[axis];
+        }
+        // SAFETY: exactly these bytes, aligned; nothing writes to a tensor that is only packed and
+        // looked up, and its holder keeps this mapping.
+        let tensor =
+            unsafe { Tensor::f_from_blob(bytes.as_ptr(), shape, &strides, kind, Device::Cpu)? };
+        Ok(Some(tensor))
+    }
+
     /// Lets the system have the pages of a part again; reading them once more is allowed, and
     /// costs a look at the file.
     pub fn give_back(&self, part: Range<usize>) {

@@ -14,7 +14,8 @@ mod report;
 mod safetensors;
 mod torch_file;
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
@@ -50,6 +51,15 @@ pub(crate) trait TensorFile: Send + Sync {
 
     /// Tensor `index`, whole, on the CPU, as type `kind`, and whether all its values are finite.
     fn read_as(&self, index: usize, kind: Kind) -> Result<(Tensor, bool), Error>;
+
+    /// Tensor `index` without a copy, where its bytes are numbers as libtorch has them. It lies in
+    /// the file's mapping: whoever asks must keep the file as long as the tensor.
+    fn view(&self, _index: usize) -> Result<Option<Tensor>, Error> {
+        Ok(None)
+    }
+
+    /// Says that tensor `index` will hardly be looked at again.
+    fn give_back(&self, _index: usize) {}
 
     /// Tensor `index`, whole, on the CPU, in the type that its [`TensorInfo`] says.
     fn read(&self, index: usize) -> Result<Tensor, Error> {
@@ -196,18 +206,99 @@ impl Plan<'_> {
             bar.inc(1);
         }
         bar.finish();
-        report.not_finite.sort_unstable();
-        for name in &report.not_finite {
-            sample::progress::note(&format!(
-                "warning: {}: tensor {name} holds NaN or infinite values",
-                origin.display()
-            ));
-        }
+        warn_of(&mut report, origin);
         let parameters = order
             .iter()
             .filter_map(|name| read.remove_entry(name))
             .collect();
         Ok((parameters, report))
+    }
+}
+
+/// The files of a [`Plan`], of which tensors are taken one at a time.
+pub(crate) struct Reader<'a> {
+    plan: Plan<'a>,
+    target: Target,
+    not_finite: RefCell<Vec<String>>,
+    /// Tensors that were shown in their files: source and index.
+    shown: RefCell<VecDeque<(usize, usize)>>,
+    bar: sample::progress::Bar,
+}
+
+impl<'a> Plan<'a> {
+    /// For taking tensors one at a time.
+    ///
+    /// # Errors
+    /// Tensors that no file has.
+    pub fn reader(self, origin: &Path, target: Target) -> Result<Reader<'a>, Error> {
+        complete(origin, &self.report)?;
+        Ok(Reader {
+            bar: sample::progress::bar("load", self.found.len() as u64, "tensors"),
+            plan: self,
+            target,
+            not_finite: RefCell::default(),
+            shown: RefCell::default(),
+        })
+    }
+}
+
+impl Reader<'_> {
+    /// A tensor by the model's name for it. It may lie in the file's mapping: it is valid as long as
+    /// what [`Reader::finish`] gives.
+    pub fn read(&self, name: &str) -> Result<Tensor, Error> {
+        /// Tensors of one layer, which are stacked and packed together.
+        const IN_USE: usize = 8;
+        let at = self.plan.found.get(name);
+        let &(source, index) = at.ok_or_else(|| Error::Config(format!("no tensor {name}")))?;
+        let file = &self.plan.sources[source].file;
+        let seen = match file.tensors()[index].kind == self.target.kind {
+            true => file.view(index)?,
+            false => None,
+        };
+        let (tensor, finite) = match seen {
+            Some(tensor) => {
+                let mut shown = self.shown.borrow_mut();
+                shown.push_back((source, index));
+                if shown.len() > IN_USE
+                    && let Some((source, index)) = shown.pop_front()
+                {
+                    self.plan.sources[source].file.give_back(index);
+                }
+                let finite = all_finite(&tensor)?;
+                (tensor, finite)
+            }
+            None => file.read_as(index, self.target.kind)?,
+        };
+        if !finite {
+            self.not_finite.borrow_mut().push(name.to_owned());
+        }
+        self.bar.inc(1);
+        Ok(tensor.f_to_device(self.target.device)?)
+    }
+
+    /// What was found, once all has been read, and the files that tensors may lie in. `origin` is
+    /// the folder or file that messages name.
+    pub fn finish(self, origin: &Path) -> (Vec<Box<dyn TensorFile>>, LoadReport) {
+        self.bar.finish();
+        for (source, index) in self.shown.into_inner() {
+            self.plan.sources[source].file.give_back(index);
+        }
+        let mut report = self.plan.report;
+        report.not_finite = self.not_finite.into_inner();
+        warn_of(&mut report, origin);
+        let files = self.plan.sources.into_iter().map(|source| source.file);
+        (files.collect(), report)
+    }
+}
+
+fn warn_of(report: &mut LoadReport, origin: &Path) {
+    report.not_finite.sort_unstable();
+    report.not_finite.dedup();
+    for name in &report.not_finite {
+        sample::progress::note(&format!(
+            "warning: {}: tensor {name} holds NaN or infinite values",
+            origin.display()
+        ));
     }
 }
 

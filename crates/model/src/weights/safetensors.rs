@@ -80,6 +80,16 @@ impl TensorFile for SafetensorsFile {
         let place = self.places[index].clone();
         self.file.tensor(place, &info.shape, info.kind, kind)
     }
+
+    fn view(&self, index: usize) -> Result<Option<Tensor>, Error> {
+        let info = &self.tensors[index];
+        self.file
+            .view(self.places[index].clone(), &info.shape, info.kind)
+    }
+
+    fn give_back(&self, index: usize) {
+        self.file.give_back(self.places[index].clone());
+    }
 }
 
 /// The type in libtorch; types that weights never have are some type that loading refuses.
