@@ -15,13 +15,13 @@ pub fn run(arguments: &Convert) -> Result<bool> {
     use tch::{Device, Kind};
 
     let checkpoint = Checkpoint::open(&arguments.model)?;
-    let dtype = arguments.dtype.unwrap_or(match arguments.to {
-        ConvertTo::Hf => match checkpoint.config().torch_dtype.as_str() {
-            "float16" => ConvertType::F16,
-            "bfloat16" => ConvertType::Bf16,
-            _ => ConvertType::F32,
-        },
-        ConvertTo::Gguf | ConvertTo::Mmproj => ConvertType::F16,
+    // As in the files: nothing is rounded before it is written, and merging is in f32 anyway.
+    let kind = checkpoint.stored_kind()?;
+    let dtype = arguments.dtype.unwrap_or(match (arguments.to, kind) {
+        (ConvertTo::Hf, Kind::Half) => ConvertType::F16,
+        (ConvertTo::Hf, Kind::BFloat16) => ConvertType::Bf16,
+        (ConvertTo::Hf, _) => ConvertType::F32,
+        (ConvertTo::Gguf | ConvertTo::Mmproj, _) => ConvertType::F16,
     });
     let stored = match (arguments.to, dtype) {
         (ConvertTo::Hf, ConvertType::F32) => Some(WeightKind::Float32),
@@ -48,12 +48,6 @@ pub fn run(arguments: &Convert) -> Result<bool> {
         }
         return Ok(report.missing.is_empty());
     }
-    // Merging and quantising want more digits than the file will have; a plain copy does not.
-    let kind = match (stored, &arguments.adapter) {
-        (Some(WeightKind::Bfloat16), None) => Kind::BFloat16,
-        (Some(WeightKind::Float16), None) => Kind::Half,
-        _ => Kind::Float,
-    };
     let (mut model, report) = checkpoint.load(&LoadOptions {
         kind,
         ..LoadOptions::default()

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Checkpoint, Form, pretty};
+use crate::gguf::GgufFile;
 use crate::tokenizer::special::json_file;
 use crate::{Error, Llava, WeightKind};
 
@@ -50,7 +51,14 @@ impl Checkpoint {
             });
         }
         let Form::Folder = self.form else {
-            return model.save(out, &self.tokenizer()?, kind);
+            model.save(out, &self.tokenizer()?, kind)?;
+            if let Form::Gguf = self.form
+                && let Some(template) = GgufFile::open(&self.path)?.chat_template()?
+            {
+                let path = out.join("chat_template.jinja");
+                sample::write_atomic(&path, template.as_bytes())?;
+            }
+            return Ok(());
         };
         model.save_weights(out, kind)?;
         for name in CARRIED {

@@ -175,6 +175,12 @@ impl Checkpoint {
         Ok(self.planned()?.report)
     }
 
+    /// The type in which all weights can be held as they are in the files: f16 or bf16 where every
+    /// one of them has it, else f32.
+    pub fn stored_kind(&self) -> Result<Kind, Error> {
+        Ok(self.planned()?.kind())
+    }
+
     fn planned(&self) -> Result<Plan<'static>, Error> {
         let sources = match &self.form {
             Form::Folder => open_all(&weight_files(&self.path)?, &names::internal_name)?,

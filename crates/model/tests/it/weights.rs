@@ -281,6 +281,12 @@ fn a_decoder_alone_comes_back_under_the_names_that_transformers_gives_it() {
     for kind in [WeightKind::Float32, WeightKind::Float16] {
         let out = tempfile::tempdir().unwrap();
         checkpoint.write(&model, out.path(), kind).unwrap();
+        let stored = Checkpoint::open(out.path()).unwrap().stored_kind().unwrap();
+        let expected = match kind {
+            WeightKind::Float16 => Kind::Half,
+            _ => Kind::Float,
+        };
+        assert_eq!(stored, expected);
         let written = tensors_or_half(&out.path().join("model.safetensors"));
         assert_eq!(written.len(), weights.len());
         for (name, tensor) in &weights {
