@@ -232,11 +232,12 @@ impl Llava {
     /// Token ids [batch, tokens] to embeddings [batch, tokens, hidden]. Ids outside the vocabulary
     /// are an error.
     pub fn embed(&self, ids: &Tensor) -> Result<Tensor, Error> {
-        // The original LLaVA's placeholder has no row; image features replace whatever stands there.
-        let ids = if self.config.image_token_index == crate::IMAGE_PLACEHOLDER {
-            ids.f_masked_fill(&ids.f_eq(crate::IMAGE_PLACEHOLDER)?, 0)?
-        } else {
+        // An image token need not have a row; image features replace whatever stands there.
+        let image = self.config.image_token_index;
+        let ids = if (0..self.config.text_config.vocab_size).contains(&image) {
             ids.shallow_clone()
+        } else {
+            ids.f_masked_fill(&ids.f_eq(image)?, 0)?
         };
         let rows = Tensor::f_embedding(&self.decoder.embedding, &ids, -1, false, false)?;
         Ok(rows.f_to_kind(self.compute)?)

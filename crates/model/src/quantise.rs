@@ -8,7 +8,7 @@
 //! step the rows one after the other, so that memory is read in one line.
 
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{Error, cpu};
 
@@ -46,12 +46,26 @@ impl Quantised {
         if out % ROWS != 0 || inputs % GROUP != 0 {
             return Ok(None);
         }
-        let wide = || weight.f_detach()?.f_to_kind(Kind::Float);
-        Ok(match how {
-            Quantisation::None => None,
-            Quantisation::Int8 => Some(int8(&wide()?)?),
-            Quantisation::Int4 => Some(int4(&wide()?)?),
-        })
+        let on_cpu = |shape: &[i64], kind| Tensor::f_empty(shape, (kind, Device::Cpu));
+        let groups = inputs / GROUP;
+        let kept = match how {
+            Quantisation::None => return Ok(None),
+            Quantisation::Int8 => Quantised {
+                weight: on_cpu(&[out, inputs], Kind::Int8)?,
+                scales: on_cpu(&[out], Kind::Float)?,
+            },
+            Quantisation::Int4 => Quantised {
+                weight: on_cpu(&[out, inputs / 2], Kind::Uint8)?,
+                scales: on_cpu(&[out * groups, 2], Kind::BFloat16)?,
+            },
+        };
+        let from = match weight.f_kind()? {
+            Kind::BFloat16 => Kind::BFloat16,
+            _ => Kind::Float,
+        };
+        let weight = weight.f_detach()?.f_to_kind(from)?.f_contiguous()?;
+        cpu::quantise(&weight, &kept.weight, &kept.scales)?;
+        Ok(Some(kept))
     }
 
     /// `x W^T` in bf16; `x` is [.., in].
@@ -83,62 +97,9 @@ impl Quantised {
     }
 }
 
-/// Rows of steps [out, steps, ..] in blocks: [out / 8, steps, 8, ..].
-fn blocks(x: &Tensor) -> Result<Tensor, Error> {
-    let size = x.size();
-    Ok(x.f_view([size[0] / ROWS, ROWS, size[1], size[2]])?
-        .f_transpose(1, 2)?
-        .f_contiguous()?)
-}
-
-fn int8(w: &Tensor) -> Result<Quantised, Error> {
-    let (out, inputs) = (w.size()[0], w.size()[1]);
-    let most = w.f_abs()?.f_amax([1i64].as_slice(), true)?; // [out, 1]
-    let scales = most
-        .f_div_scalar(127.0)?
-        .f_clamp_min(f64::from(f32::MIN_POSITIVE))?;
-    let q = w.f_div(&scales)?.f_round()?.f_clamp(-127.0, 127.0)?;
-    let q = q
-        .f_to_kind(Kind::Int8)?
-        .f_view([out, inputs / GROUP, GROUP])?;
-    Ok(Quantised {
-        weight: blocks(&q)?.f_view([out, inputs])?,
-        scales: scales.f_view([out])?,
-    })
-}
-
-fn int4(w: &Tensor) -> Result<Quantised, Error> {
-    let (out, inputs) = (w.size()[0], w.size()[1]);
-    let groups = w.f_view([out, inputs / GROUP, GROUP])?;
-    let least = groups.f_amin([2i64].as_slice(), true)?;
-    let most = groups.f_amax([2i64].as_slice(), true)?;
-    let scale = most.f_sub(&least)?.f_div_scalar(15.0)?;
-    let scale = scale.f_clamp_min(f64::from(f32::MIN_POSITIVE))?;
-    // As they are stored, so that the values fit what is computed from them.
-    let (scale, least) = (
-        scale.f_to_kind(Kind::BFloat16)?,
-        least.f_to_kind(Kind::BFloat16)?,
-    );
-    let q = groups
-        .f_sub(&least.f_to_kind(Kind::Float)?)?
-        .f_div(&scale.f_to_kind(Kind::Float)?)?
-        .f_round()?
-        .f_clamp(0.0, 15.0)?
-        .f_to_kind(Kind::Uint8)?;
-    let half = GROUP / 2;
-    let high = q.f_narrow(2, half, half)?.f_mul_scalar(16i64)?;
-    let bytes = q.f_narrow(2, 0, half)?.f_add(&high)?;
-    let pairs = Tensor::f_cat(&[&scale, &least], 2)?; // [out, steps, 2]
-    Ok(Quantised {
-        weight: blocks(&bytes)?.f_view([out, inputs / 2])?,
-        scales: blocks(&pairs)?.f_view([-1, 2])?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
 
     fn random(shape: &[i64]) -> Tensor {
         Tensor::randn(shape, (Kind::Float, Device::Cpu))

@@ -18,12 +18,15 @@ impl LlavaConfig {
     /// Reads an original LLaVA `config.json`, with the shape of its tower
     /// ([`VisionConfig::parse`] reads that).
     ///
-    /// Such folders have no `<image>` token: its id is [`crate::IMAGE_PLACEHOLDER`], unless
+    /// Such folders have no `<image>` token: its id is the first one after the vocabulary, unless
     /// an `image_token_index` is given.
     ///
     /// # Errors
     /// What is not computed here, by the field's name.
     pub fn from_original(value: &Value, vision: VisionConfig) -> Result<LlavaConfig, Error> {
+        let Some(mut fields) = value.as_object().cloned() else {
+            return Err(Error::Config("not an object".into()));
+        };
         refuse_other_recipes(value)?;
         let model_type = value["model_type"].as_str().unwrap_or("llava");
         let decoder = match model_type {
@@ -37,7 +40,6 @@ impl LlavaConfig {
                 )));
             }
         };
-        let mut fields = value.as_object().cloned().unwrap_or_default();
         fields.insert("model_type".to_owned(), decoder.into());
         let text_config = TextConfig::parse(&Value::Object(fields))?;
         if let Some(width) = value["mm_hidden_size"].as_i64()
@@ -72,7 +74,7 @@ impl LlavaConfig {
         };
         let text = |name: &str, default: &str| value[name].as_str().unwrap_or(default).to_owned();
         let mut config = LlavaConfig {
-            image_token_index: integer("image_token_index", crate::IMAGE_PLACEHOLDER)?,
+            image_token_index: integer("image_token_index", text_config.vocab_size)?,
             vision_feature_layer: integer("mm_vision_select_layer", -1)?,
             vision_feature_select_strategy: select,
             mm_projector_type: text("mm_projector_type", "linear"),

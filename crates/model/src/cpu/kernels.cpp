@@ -161,6 +161,13 @@ void attend_keys(
   attend_part(q, group, dim, k, v, keys, scores, most, total, out);
 }
 
+// To the nearest integer, ties to even, for numbers below 2^22: what lies beyond an f32's last bit of
+// 1.5 * 2^23 is rounded away.
+inline float round_even(float x) {
+  constexpr float shift = 12582912.0f;
+  return (x + shift) - shift;
+}
+
 // How quantised weights are laid out: blocks of ROWS rows, so that sums do not wait for each other;
 // in a block steps of GROUP inputs, in a step the rows one after the other. So memory is read in one
 // line. In 4 bits a step's inputs share a scale and a least value, and a byte holds input i in its
@@ -218,6 +225,47 @@ void dots_int4(
 
 void widen_row(const bits* x, float* out, int64_t width) {
   for (int64_t i = 0; i < width; i++) out[i] = widen(x[i]);
+}
+
+// A block of rows [ROWS, in] into 8 bits: one scale a row, symmetric.
+template <typename T>
+void quantise_int8(const T* x, int64_t in, int8_t* out, float* scales) {
+  float inverse[ROWS];
+  for (int64_t r = 0; r < ROWS; r++) {
+    float most = 0;
+    for (int64_t i = 0; i < in; i++) most = std::max(most, std::fabs(widen(x[r * in + i])));
+    scales[r] = most / 127.0f;
+    inverse[r] = most > 0 ? 127.0f / most : 0.0f;
+  }
+  for (int64_t g = 0; g < in; g += GROUP)
+    for (int64_t r = 0; r < ROWS; r++, out += GROUP)
+      for (int64_t i = 0; i < GROUP; i++) {
+        const float q = round_even(widen(x[r * in + g + i]) * inverse[r]);
+        out[i] = static_cast<int8_t>(std::min(127.0f, std::max(-127.0f, q)));
+      }
+}
+
+// A block of rows into 4 bits: a scale and a least value for each step, as they are stored.
+template <typename T>
+void quantise_int4(const T* x, int64_t in, uint8_t* out, bits* scales) {
+  for (int64_t g = 0; g < in; g += GROUP)
+    for (int64_t r = 0; r < ROWS; r++, out += HALF, scales += 2) {
+      const T* from = x + r * in + g;
+      float least = widen(from[0]), most = least;
+      for (int64_t i = 0; i < GROUP; i++) {
+        least = std::min(least, widen(from[i]));
+        most = std::max(most, widen(from[i]));
+      }
+      narrow((most - least) / 15.0f, scales);
+      narrow(least, scales + 1);
+      const float scale = widen(scales[0]), start = widen(scales[1]), inverse = scale > 0 ? 1.0f / scale : 0.0f;
+      uint8_t q[GROUP];
+      for (int64_t i = 0; i < GROUP; i++) {
+        const float near = round_even((widen(from[i]) - start) * inverse);
+        q[i] = static_cast<uint8_t>(std::min(15.0f, std::max(0.0f, near)));
+      }
+      for (int64_t i = 0; i < HALF; i++) out[i] = static_cast<uint8_t>(q[i] | (q[i + HALF] << 4));
+    }
 }
 
 // A block of rows back in bf16, row by row.
@@ -518,6 +566,36 @@ static int64_t check_quantised(const at::Tensor& w, const at::Tensor& scales) {
   require(outs % ROWS == 0 && in % GROUP == 0, "quantised weights have whole blocks");
   require(scales.numel() == (four ? outs * (in / GROUP) * 2 : outs), "scales of another shape");
   return in;
+}
+
+// A weight [out, in], f32 or bf16, in 8 or 4 bits, into `w` and `scales` of the shapes that products
+// take. NaN weights give some number.
+bool math_llava_quantise(const at::Tensor* x, const at::Tensor* w, const at::Tensor* scales, char** error) {
+  return guarded(error, [&] {
+    const bool four = w->scalar_type() == at::kByte;
+    const int64_t in = check_quantised(*w, *scales), outs = w->size(0), groups = in / GROUP;
+    const auto kind = x->scalar_type();
+    require(kind == at::kFloat || kind == at::kBFloat16, "weights to be quantised are f32 or bf16");
+    require(plain(*x, kind) && x->dim() == 2 && x->size(0) == outs && x->size(1) == in, "a weight of another shape");
+    const auto run = [&](const auto* from) {
+      at::parallel_for(0, outs / ROWS, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t block = begin; block < end; block++) {
+          const int64_t first = block * ROWS;
+          if (four)
+            quantise_int4(
+                from + first * in, in, static_cast<uint8_t*>(w->mutable_data_ptr()) + first * in / 2,
+                static_cast<bits*>(scales->mutable_data_ptr()) + first * groups * 2);
+          else
+            quantise_int8(
+                from + first * in, in, static_cast<int8_t*>(w->mutable_data_ptr()) + first * in,
+                static_cast<float*>(scales->mutable_data_ptr()) + first);
+        }
+      });
+    };
+    if (kind == at::kFloat) run(static_cast<const float*>(x->const_data_ptr()));
+    else run(static_cast<const bits*>(x->const_data_ptr()));
+    return true;
+  });
 }
 
 // `x W^T`; `x` is [rows, in] in bf16, for few rows: each reads its weights from the cache again.

@@ -65,6 +65,12 @@ unsafe extern "C" {
         scales: *const C_tensor,
         error: *mut *mut text,
     ) -> *mut C_tensor;
+    fn math_llava_quantise(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        scales: *const C_tensor,
+        error: *mut *mut text,
+    ) -> bool;
     fn math_llava_dequantise(
         weight: *const C_tensor,
         scales: *const C_tensor,
@@ -279,6 +285,17 @@ pub(crate) fn quantised(x: &Tensor, weight: &Tensor, scales: &Tensor) -> Result<
     })
 }
 
+/// Writes a weight [out, in] (f32 or bf16) in few bits into `weight` and `scales`, whose types and
+/// shapes say in how many.
+pub(crate) fn quantise(x: &Tensor, weight: &Tensor, scales: &Tensor) -> Result<(), Error> {
+    let mut error = std::ptr::null_mut();
+    // SAFETY: live tensors; types and shapes are checked on the other side.
+    let done = unsafe {
+        math_llava_quantise(x.as_ptr(), weight.as_ptr(), scales.as_ptr(), &raw mut error)
+    };
+    if done { Ok(()) } else { Err(failure(error)) }
+}
+
 /// The weight [out, in] in bf16 that a quantised one stands for.
 pub(crate) fn dequantise(weight: &Tensor, scales: &Tensor) -> Result<Tensor, Error> {
     // SAFETY: live tensors; types and shapes are checked on the other side.
@@ -293,22 +310,27 @@ fn call(f: impl FnOnce(*mut *mut text) -> *mut C_tensor) -> Result<Tensor, Error
     let mut error = std::ptr::null_mut();
     let made = f(&raw mut error);
     if made.is_null() {
-        let text = if error.is_null() {
-            CString::default()
-        } else {
-            // SAFETY: a text that the kernels allocated for this call, freed once.
-            unsafe {
-                let text = CStr::from_ptr(error).to_owned();
-                math_llava_free(error);
-                text
-            }
-        };
-        let text = text.to_string_lossy();
-        // libtorch appends its C++ stack after the first line.
-        return Err(Error::Torch(text.lines().next().unwrap_or_default().into()));
+        return Err(failure(error));
     }
     // SAFETY: a tensor allocated for this call, owned from here on.
     Ok(unsafe { Tensor::from_ptr(made) })
+}
+
+/// What the kernels said went wrong.
+fn failure(error: *mut text) -> Error {
+    let said = if error.is_null() {
+        CString::default()
+    } else {
+        // SAFETY: a text that the kernels allocated for this call, freed once.
+        unsafe {
+            let said = CStr::from_ptr(error).to_owned();
+            math_llava_free(error);
+            said
+        }
+    };
+    // libtorch appends its C++ stack after the first line.
+    let said = said.to_string_lossy();
+    Error::Torch(said.lines().next().unwrap_or_default().into())
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 mod adamw;
 mod agreement;
 mod checkpoint;
+mod configurations;
+mod families;
 mod generation;
 mod gguf;
 mod images;

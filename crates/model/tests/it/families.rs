@@ -1,0 +1,281 @@
+//! Every family of towers, projectors and decoders gives transformers' numbers: one folder of
+//! `golden/families/` each. Tolerances as in `agreement.rs`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use model::{KvCache, Llava, LlavaConfig};
+use tch::{Device, Kind, Tensor};
+
+use super::{error, golden, tensors};
+
+const TOLERANCE: f64 = 1e-4;
+
+type Golden = std::collections::HashMap<String, Tensor>;
+
+/// Runs a check on every family's folder, all of them before it fails.
+fn each_family(check: impl Fn(&str, &Path)) {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(golden("families"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    folders.sort();
+    assert_eq!(folders.len(), 14);
+    let failed: Vec<&str> = folders
+        .iter()
+        .map(|folder| (folder.file_name().unwrap().to_str().unwrap(), folder))
+        .filter(|(name, folder)| catch_unwind(AssertUnwindSafe(|| check(name, folder))).is_err())
+        .map(|(name, _)| name)
+        .collect();
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+fn open(folder: &Path) -> (Llava, Golden) {
+    let (model, report) = Llava::load(folder, Device::Cpu).unwrap();
+    assert!(
+        report.missing.is_empty() && report.unused.is_empty(),
+        "{report:?}"
+    );
+    (model, tensors(&folder.join("golden.safetensors")))
+}
+
+fn positions(from: i64, tokens: i64) -> Tensor {
+    Tensor::arange_start(from, from + tokens, (Kind::Int64, Device::Cpu)).unsqueeze(0)
+}
+
+/// Image features, where the model sees images, and the embeddings of `ids` with them in place.
+fn embed(model: &Llava, ids: &Tensor, pixels: Option<&Tensor>) -> (Option<Tensor>, Tensor) {
+    let Some(pixels) = pixels else {
+        return (None, model.embed(ids).unwrap());
+    };
+    let pixels = pixels.narrow(0, 0, ids.size()[0]).to_kind(Kind::Float);
+    let features = model.image_features(&pixels).unwrap();
+    let embeds = model.embed_with_images(ids, &features).unwrap();
+    (Some(features), embeds)
+}
+
+/// Hidden states of every layer with the final one normed, and logits.
+fn forward(model: &Llava, embeds: &Tensor) -> (Vec<Tensor>, Tensor) {
+    let mut layers = Vec::new();
+    let last = model
+        .decode_seeing_layers(embeds, &positions(0, embeds.size()[1]), None, None, |x| {
+            layers.push(x.shallow_clone());
+        })
+        .unwrap();
+    let logits = model.logits(&last).unwrap();
+    layers.push(last);
+    (layers, logits)
+}
+
+fn every_eighth(x: &Tensor) -> Tensor {
+    x.slice(-2, 0, None, 8)
+}
+
+#[test]
+fn every_family_has_the_features_hidden_states_and_logits_of_transformers() {
+    each_family(|name, folder| {
+        let (model, expected) = open(folder);
+        let (features, embeds) =
+            embed(&model, &expected["input_ids"], expected.get("pixel_values"));
+        if let Some(features) = features {
+            let features = features.flatten(0, 1);
+            assert!(
+                error(&features, &expected["image_features"]) < TOLERANCE,
+                "{name}: image features"
+            );
+        }
+        let (layers, logits) = forward(&model, &embeds);
+        assert_eq!(
+            layers.len() as i64,
+            expected["hidden_states"].size()[0],
+            "{name}"
+        );
+        for (index, layer) in layers.iter().enumerate() {
+            let wanted = expected["hidden_states"].get(index as i64);
+            let off = error(&every_eighth(layer), &wanted);
+            assert!(
+                off < TOLERANCE,
+                "{name}: input of layer {index} is off by {off}"
+            );
+        }
+        let off = error(&every_eighth(&logits), &expected["logits"]);
+        assert!(off < TOLERANCE, "{name}: logits are off by {off}");
+    });
+}
+
+#[test]
+fn every_family_has_the_loss_and_the_gradients_of_transformers() {
+    each_family(|name, folder| {
+        let (model, expected) = open(folder);
+        let (_, embeds) = embed(&model, &expected["input_ids"], expected.get("pixel_values"));
+        let (_, logits) = forward(&model, &embeds);
+        let tokens = logits.size()[1];
+        let flat = logits.narrow(1, 0, tokens - 1).flatten(0, 1);
+        let labels = expected["labels"].narrow(1, 1, tokens - 1).flatten(0, 1);
+        let loss =
+            flat.cross_entropy_loss::<Tensor>(&labels, None, tch::Reduction::Mean, -100, 0.0);
+        assert!(error(&loss, &expected["loss"]) < TOLERANCE, "{name}: loss");
+        loss.backward();
+        let mut parameters: Vec<&(String, Tensor)> = model.parameters().iter().collect();
+        parameters.sort_by(|a, b| a.0.cmp(&b.0));
+        let gradients = &expected["gradients"];
+        assert_eq!(gradients.size(), [parameters.len() as i64, 2], "{name}");
+        for (row, (parameter, tensor)) in parameters.into_iter().enumerate() {
+            let wanted = |column| gradients.double_value(&[row as i64, column]);
+            let (size, along) = (wanted(0), wanted(1));
+            let gradient = tensor.grad();
+            if !gradient.defined() {
+                assert_eq!(size, 0.0, "{name}: {parameter} has no gradient");
+                continue;
+            }
+            let gradient = gradient.flatten(0, -1).to_kind(Kind::Double);
+            let wave = Tensor::arange(gradient.size()[0], (Kind::Double, Device::Cpu)).cos();
+            let found = (
+                gradient.norm().double_value(&[]),
+                gradient.dot(&wave).double_value(&[]),
+            );
+            // Keys have a bias whose gradient is zero in exact arithmetic.
+            let slack = TOLERANCE * size + 1e-6;
+            assert!(
+                (found.0 - size).abs() < slack && (found.1 - along).abs() < slack,
+                "{name}: {parameter}: {found:?} for {size}, {along}"
+            );
+        }
+    });
+}
+
+/// The best token after each step, with a cache; the prompt goes in `pieces` runs.
+fn greedy(model: &Llava, embeds: &Tensor, pieces: &[i64], count: usize) -> Vec<i64> {
+    tch::no_grad(|| {
+        let mut cache = KvCache::new(0);
+        let mut last = Tensor::new();
+        for piece in embeds.split_with_sizes(pieces, 1) {
+            let at = positions(cache.len(), piece.size()[1]);
+            last = model.decode(&piece, &at, None, Some(&mut cache)).unwrap();
+        }
+        let mut tokens = Vec::with_capacity(count);
+        loop {
+            let row = last.select(1, last.size()[1] - 1);
+            let best = model.logits(&row).unwrap().argmax(-1, false);
+            tokens.push(best.int64_value(&[0]));
+            if tokens.len() == count {
+                return tokens;
+            }
+            let next = model.embed(&best.unsqueeze(0)).unwrap();
+            let at = positions(cache.len(), 1);
+            last = model.decode(&next, &at, None, Some(&mut cache)).unwrap();
+        }
+    })
+}
+
+#[test]
+fn every_family_writes_the_greedy_tokens_of_transformers() {
+    each_family(|name, folder| {
+        let (model, expected) = open(folder);
+        let prompt = expected["input_ids"].narrow(0, 0, 1);
+        let (_, embeds) = embed(&model, &prompt, expected.get("pixel_values"));
+        let wanted = Vec::<i64>::try_from(&expected["greedy"]).unwrap();
+        assert_eq!(wanted.len(), 64);
+        assert_eq!(greedy(&model, &embeds, &[40], 64), wanted, "{name}");
+        // Under dynamic scaling a piece is turned by what is known when it comes, here and in
+        // transformers; everywhere else it does not matter how the prompt arrives.
+        if !name.contains("dynamic") {
+            assert_eq!(greedy(&model, &embeds, &[7, 32, 1], 64), wanted, "{name}");
+        }
+    });
+}
+
+#[test]
+fn every_family_points_the_same_way_in_bf16() {
+    each_family(|name, folder| {
+        let (mut model, expected) = open(folder);
+        model.compute = Kind::BFloat16;
+        let (_, embeds) = embed(&model, &expected["input_ids"], expected.get("pixel_values"));
+        assert_eq!(embeds.kind(), Kind::BFloat16);
+        let (_, logits) = forward(&model, &embeds);
+        let found = every_eighth(&logits).flatten(0, -1);
+        let wanted = expected["logits"].flatten(0, -1);
+        let cosine = found.dot(&wanted) / (found.norm() * wanted.norm());
+        assert!(cosine.double_value(&[]) > 0.999, "{name}: {cosine:?}");
+    });
+}
+
+#[test]
+fn a_window_hides_what_lies_before_it_under_any_mask_and_in_any_row() {
+    let (model, expected) = open(&golden("families/mistral_window"));
+    let embeds = model
+        .embed(&expected["input_ids"].clamp(2, 47))
+        .unwrap()
+        .detach();
+    let tokens = embeds.size()[1];
+    let at = positions(0, tokens);
+    let run = |mask: Option<&Tensor>, cache: Option<&mut KvCache>| {
+        model.decode(&embeds, &at, mask, cache).unwrap()
+    };
+    let plain = run(None, None);
+    let causal = Tensor::ones([tokens, tokens], (Kind::Bool, Device::Cpu)).tril(0);
+    let added = Tensor::zeros([1, 1, tokens, tokens], (Kind::Float, Device::Cpu))
+        .masked_fill(&causal.logical_not(), f64::NEG_INFINITY);
+    for mask in [&causal, &added] {
+        assert!(error(&run(Some(mask), None), &plain) < TOLERANCE);
+    }
+    // Two layers, each of which sees 11 tokens back: the first token reaches 22 further, not 23.
+    let changed = embeds.copy();
+    let _ = changed.select(1, 0).fill_(1.0);
+    let other = model.decode(&changed, &at, None, None).unwrap();
+    let moved = (&other - &plain).abs().amax([0, 2], false);
+    assert!(moved.double_value(&[22]) > 1e-6);
+    assert_eq!(
+        moved.narrow(0, 23, tokens - 23).max().double_value(&[]),
+        0.0
+    );
+    // Rows that trade places in the cache keep their keys' positions.
+    let mut cache = KvCache::new(0);
+    let half = embeds.narrow(1, 0, 20);
+    let shifted = Tensor::cat(&[positions(0, 20), positions(9, 20)], 0);
+    let _ = model
+        .decode(&half, &shifted, None, Some(&mut cache))
+        .unwrap();
+    cache.select_rows(&[1, 0], 0).unwrap();
+    let rest = embeds.narrow(1, 20, 5).flip([0]);
+    let next = Tensor::cat(&[positions(29, 5), positions(20, 5)], 0);
+    let found = model.decode(&rest, &next, None, Some(&mut cache)).unwrap();
+    let wanted = plain.narrow(1, 20, 5).flip([0]);
+    assert!(error(&found, &wanted) < TOLERANCE);
+}
+
+#[test]
+fn an_image_token_without_a_row_of_the_embedding_is_replaced_all_the_same() {
+    let (_, expected) = open(&golden("families/smollm"));
+    let ids = &expected["input_ids"];
+    let load = |change: fn(&mut serde_json::Value)| {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = golden("families/smollm");
+        let text = std::fs::read_to_string(folder.join("config.json")).unwrap();
+        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        change(&mut value);
+        std::fs::write(dir.path().join("config.json"), value.to_string()).unwrap();
+        let weights = "model.safetensors";
+        std::fs::copy(folder.join(weights), dir.path().join(weights)).unwrap();
+        Llava::load(dir.path(), Device::Cpu).unwrap().0
+    };
+    let outside = load(|value| value["image_token_index"] = 48.into());
+    let (_, wanted) = embed(&load(|_| ()), ids, expected.get("pixel_values"));
+    let renamed = ids.masked_fill(&ids.eq(1), 48);
+    let (_, found) = embed(&outside, &renamed, expected.get("pixel_values"));
+    assert!(found.equal(&wanted));
+}
+
+#[test]
+fn a_family_writes_the_config_it_was_read_from() {
+    each_family(|name, folder| {
+        let config = LlavaConfig::read(folder).unwrap();
+        let written = config.to_json().unwrap().to_string();
+        assert_eq!(LlavaConfig::parse(&written).unwrap(), config, "{name}");
+        let model = Llava::new(&config, 5, Device::Cpu).unwrap();
+        let count: usize = model.parameters().iter().map(|(_, t)| t.numel()).sum();
+        assert_eq!(count as i64, config.parameter_count(), "{name}");
+        let finite = |t: &Tensor| t.isfinite().all().int64_value(&[]) == 1;
+        assert!(model.parameters().iter().all(|(_, t)| finite(t)), "{name}");
+    });
+}
