@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::original::with_image_token;
 use super::{Checkpoint, Form, pretty};
 use crate::gguf::GgufFile;
 use crate::tokenizer::special::json_file;
@@ -50,16 +51,24 @@ impl Checkpoint {
                 detail: "is the checkpoint itself: write to another folder".into(),
             });
         }
-        let Form::Folder = self.form else {
-            model.save(out, &self.tokenizer()?, kind)?;
-            if let Form::Gguf = self.form
-                && let Some(template) = GgufFile::open(&self.path)?.chat_template()?
-            {
-                let path = out.join("chat_template.jinja");
-                sample::write_atomic(&path, template.as_bytes())?;
+        match self.form {
+            Form::Folder => self.carry(model, out, kind),
+            Form::Original(_) => {
+                let (model, tokenizer) = with_image_token(model, self.tokenizer()?)?;
+                model.save(out, &tokenizer, kind)
             }
-            return Ok(());
-        };
+            Form::Gguf => {
+                model.save(out, &self.tokenizer()?, kind)?;
+                if let Some(template) = GgufFile::open(&self.path)?.chat_template()? {
+                    let path = out.join("chat_template.jinja");
+                    sample::write_atomic(&path, template.as_bytes())?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn carry(&self, model: &Llava, out: &Path, kind: WeightKind) -> Result<(), Error> {
         model.save_weights(out, kind)?;
         for name in CARRIED {
             sample::interrupt::check()?;

@@ -118,11 +118,7 @@ impl Checkpoint {
             kind: how.kind,
             seed: how.seed,
         };
-        let (mut parameters, mut report) = plan.read(&self.path, target)?;
-        if let Form::Original(original) = &self.form {
-            let rows = self.config.text_config.vocab_size;
-            original::add_rows(&mut parameters, original.rows, rows)?;
-        }
+        let (parameters, mut report) = plan.read(&self.path, target)?;
         let config = self.config.clone();
         let mut model = Llava::from_parameters(config, parameters, how.device, how.trainable)?;
         model.compute = how.kind;
@@ -148,11 +144,7 @@ impl Checkpoint {
         how: &LoadOptions,
         quantisation: Quantisation,
     ) -> Result<(Llava, LoadReport), Error> {
-        let grown = match &self.form {
-            Form::Original(original) => original.rows != self.config.text_config.vocab_size,
-            Form::Folder | Form::Gguf => false,
-        };
-        if how.adapter.is_some() || how.seed.is_some() || grown {
+        if how.adapter.is_some() || how.seed.is_some() {
             let (model, report) = self.load(how)?;
             return Ok((model.into_answering(how.kind, quantisation)?, report));
         }
@@ -190,11 +182,7 @@ impl Checkpoint {
                 rename: &gguf::internal_name,
             }],
         };
-        let mut stored = self.config.clone();
-        if let Form::Original(original) = &self.form {
-            stored.text_config.vocab_size = original.rows;
-        }
-        plan(sources, specification(&stored))
+        plan(sources, specification(&self.config))
     }
 
     /// The tokenizer, whose tokens are all rows of the model's embedding.

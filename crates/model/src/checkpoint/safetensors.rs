@@ -203,7 +203,7 @@ mod tests {
                 .map(|(name, t)| (name.as_str(), t.shallow_clone()))
         };
         // Two tensors of bf16 fit into a shard; then one file replaces the shards.
-        for (most, files) in [(48, 3), (1, 5), (1 << 20, 1), (48, 3)] {
+        for (most, files) in [(54, 3), (1, 5), (1 << 20, 1), (54, 3)] {
             write_weights(dir.path(), all(), Kind::BFloat16, most).unwrap();
             let found = weight_files(dir.path()).unwrap();
             assert_eq!(found.len(), files);

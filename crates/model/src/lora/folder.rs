@@ -85,7 +85,7 @@ pub(super) fn read(dir: &Path, device: Device, kind: Kind) -> Result<Adapter, Er
             )));
         }
         all.push(Update {
-            module: internal_name(&module).unwrap_or(module),
+            module: internal_module(&module),
             a,
             b,
             scale,
@@ -128,6 +128,15 @@ fn check_size(file: &dyn TensorFile) -> Result<(), Error> {
         path: file.path().to_owned(),
         detail: "is larger than any adapter".into(),
     })
+}
+
+/// The model's name for a module.
+fn internal_module(module: &str) -> String {
+    let weight = internal_name(&format!("{module}.weight"));
+    let bare = weight
+        .as_deref()
+        .and_then(|name| name.strip_suffix(".weight"));
+    bare.unwrap_or(module).to_owned()
 }
 
 /// What a name says; modules keep the name they have in the file.

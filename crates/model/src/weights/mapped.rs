@@ -159,8 +159,7 @@ fn read_in_blocks(
                 bytes.len()
             ))
         })?;
-    let steps = (from, to);
-    let direct = match steps {
+    let direct = match (from, to) {
         (Kind::Half | Kind::BFloat16, Kind::Float) | (Kind::Float | Kind::Half, Kind::BFloat16) => {
             to
         }
@@ -201,6 +200,14 @@ fn convert_kind(bytes: &[u8], place: &mut [u8], from: Kind, to: Kind) -> bool {
         (Kind::Half, Kind::BFloat16) => convert(bytes, place, |h: [u8; 2]| {
             let wide = half_to_float(u16::from_le_bytes(h));
             (float_to_bf16(wide).to_ne_bytes(), wide.is_finite())
+        }),
+        (Kind::Float, Kind::Half) => convert(bytes, place, |w: [u8; 4]| {
+            let wide = f32::from_le_bytes(w);
+            (float_to_half(wide).to_ne_bytes(), wide.is_finite())
+        }),
+        (Kind::BFloat16, Kind::Half) => convert(bytes, place, |h: [u8; 2]| {
+            let wide = f32::from_bits(u32::from(u16::from_le_bytes(h)) << 16);
+            (float_to_half(wide).to_ne_bytes(), wide.is_finite())
         }),
         (Kind::Float, _) => convert(bytes, place, |w: [u8; 4]| {
             let value = f32::from_le_bytes(w);
@@ -303,6 +310,11 @@ fn half_to_float(bits: u16) -> f32 {
         0
     };
     f32::from_bits(scaled.to_bits() | special | (u32::from(bits & 0x8000) << 16))
+}
+
+/// Rounds to the nearest, ties to even; what is too large becomes infinite.
+fn float_to_half(value: f32) -> u16 {
+    half::f16::from_f32(value).to_bits()
 }
 
 /// Rounds to the nearest, ties to even, as libtorch does.
