@@ -1,19 +1,23 @@
 //! Times the parts of answering on random weights: our half of `bench/model_speed.py`, which
 //! alternates with other programs in one run.
 //!
-//!     model_speed SHAPE THREADS none|int8|int4 [bf16|f32]
+//!     model_speed SHAPE THREADS none|int8|int4 [bf16|f32] [questions]
 //!
 //! SHAPE is `small` (width 1024, 12 layers, 16 heads, MLP 2816) or `tinyllama` (TinyLlama-1.1B's),
 //! behind a ViT-L/14-336. Prints `ready`, then for each line TASK on standard input the seconds that it
 //! took: `prefill` (640 tokens), `decode` (16 tokens after these), `encode` (one image through tower and
-//! projector).
+//! projector), `questions` (32 questions about 4 images, 16 new tokens each).
 
 #![allow(clippy::print_stdout)]
 
 use std::io::{BufRead, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
-use model::{Llava, LlavaConfig, Quantisation, TextConfig, VisionConfig};
+use model::{
+    Generator, KvCache, Llava, LlavaConfig, Pixels, Preprocessor, PromptForm, Quantisation,
+    Request, Template, TextConfig, VisionConfig, train_bpe,
+};
 use tch::{Device, Kind, Tensor, no_grad};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,6 +43,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "tinyllama" => (2048, 22, 32, 4, 5632),
         other => return Err(format!("{other:?} is neither small nor tinyllama").into()),
     };
+    let tokenizer = train_bpe(
+        ["how many bars are there, and which is the largest?"; 9],
+        300,
+    )?;
     let config = LlavaConfig {
         text_config: TextConfig {
             hidden_size: width,
@@ -58,6 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             patch_size: 14,
             ..VisionConfig::default()
         }),
+        image_token_index: tokenizer.image.unwrap_or(4),
         ..LlavaConfig::default()
     };
     let model = Llava::new(&config, 1, Device::Cpu)?.into_answering(kind, how)?;
@@ -65,17 +74,59 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ids = Tensor::from_slice(&ids).unsqueeze(0);
     let positions = Tensor::arange(640, (Kind::Int64, Device::Cpu)).unsqueeze(0);
     let pixels = Tensor::randn([1, 3, 336, 336], (Kind::Float, Device::Cpu));
+    let text = &config.text_config;
+    let prefill = |cache: &mut KvCache| {
+        no_grad(|| -> Result<(), model::Error> {
+            cache.reserve(1, 704)?;
+            let mut run = cache.extend(0, &[(&[], 0)], 640, None)?;
+            let hidden = model.decode(&model.embed(&ids)?, &positions, None, Some(&mut run))?;
+            let _ = model.logits(&hidden.narrow(1, 639, 1))?;
+            Ok(())
+        })
+    };
+    let mut cache = KvCache::new(text, kind, Device::Cpu)?;
+    let questions = Questions::new(&config, &tokenizer);
+    // The same weights again: they are the price of answering by the public interface.
+    let generator = match arguments.last().map(String::as_str) {
+        Some("questions") => Some(Generator::with(
+            Llava::new(&config, 1, Device::Cpu)?.into_answering(kind, how)?,
+            tokenizer,
+            Preprocessor::new(&config),
+            PromptForm::Named(Template::Tiny),
+        )?),
+        _ => None,
+    };
     println!("ready");
     for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        if line.trim() == "decode" {
+            prefill(&mut cache)?;
+        }
         let started = Instant::now();
-        match line?.trim() {
-            "prefill" => no_grad(|| -> Result<(), model::Error> {
-                let hidden = model.decode(&model.embed(&ids)?, &positions, None, None)?;
-                let _ = model.logits(&hidden.narrow(1, 639, 1))?;
+        match line.trim() {
+            "prefill" => prefill(&mut cache)?,
+            "decode" => no_grad(|| -> Result<(), model::Error> {
+                let mut next = Tensor::from_slice(&[5i64]).unsqueeze(0);
+                for held in 640..656 {
+                    let mut run = cache.extend(0, &[(&[], held)], 1, None)?;
+                    let at = run.positions()?;
+                    let hidden = model.decode(&model.embed(&next)?, &at, None, Some(&mut run))?;
+                    next = model.logits(&hidden)?.argmax(-1, false);
+                }
                 Ok(())
             })?,
             "encode" => {
                 let _ = no_grad(|| model.image_features(&pixels))?;
+            }
+            "questions" => {
+                let generator = generator
+                    .as_ref()
+                    .ok_or("say questions as the last argument")?;
+                let replies = generator.generate(&questions.0, 32, |_, _| ())?;
+                let tokens: usize = replies.iter().map(|reply| reply.tokens.len()).sum();
+                if tokens != 32 * 16 {
+                    return Err(format!("{tokens} tokens were written").into());
+                }
             }
             other => return Err(format!("{other:?} is no task").into()),
         }
@@ -83,4 +134,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::io::stdout().flush()?;
     }
     Ok(())
+}
+
+/// 32 questions of 38 tokens about 4 images.
+struct Questions(Vec<Request>);
+
+impl Questions {
+    fn new(config: &LlavaConfig, tokenizer: &model::Tokenizer) -> Questions {
+        let side = config.image_side() as usize;
+        let mut requests = Vec::new();
+        for image in 0..4u8 {
+            let pixels = Arc::new(Pixels {
+                side,
+                bytes: (0..3 * side * side)
+                    .map(|i| (i as u8).wrapping_mul(31).wrapping_add(image))
+                    .collect(),
+            });
+            for question in 0..8 {
+                let mut text = format!("{question}: ");
+                while tokenizer.encode(&text).is_ok_and(|ids| ids.len() < 38) {
+                    text.push_str(" which?");
+                }
+                requests.push(Request::question(&text, Some(pixels.clone()), 16));
+            }
+        }
+        Questions(requests)
+    }
 }

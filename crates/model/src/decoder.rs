@@ -8,9 +8,10 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::cpu::{Activation, Join};
+use crate::kv_cache::Extension;
 use crate::layers::{Linear, Named, Projections, Ready, RmsNorm, attend, split_heads};
 use crate::rope::Rope;
-use crate::{Error, KvCache, LlavaConfig, Quantisation};
+use crate::{Error, LlavaConfig, Quantisation};
 
 pub(crate) struct Decoder {
     pub embedding: Tensor,
@@ -117,20 +118,21 @@ impl Decoder {
         embeds: &Tensor,
         positions: &Tensor,
         mask: Option<&Tensor>,
-        mut cache: Option<&mut KvCache>,
+        mut cache: Option<&mut Extension>,
         mut each_layer: impl FnMut(&Tensor),
     ) -> Result<Tensor, Error> {
         let kind = embeds.f_kind()?;
         let tokens = embeds.size()[1];
-        let before = cache.as_ref().map_or(0, |c| c.len);
         let mask = match mask {
             Some(mask) if mask.f_kind()? != Kind::Bool => Some(mask.f_to_kind(kind)?),
             Some(mask) => Some(mask.shallow_clone()),
-            // One new token sees all that came before it.
-            None if before == 0 || tokens == 1 => None,
-            None => Some(causal_mask(tokens, before, embeds.device())?),
+            None => None,
         };
-        let windowed = self.windowed(positions, mask.as_ref(), cache.as_deref_mut())?;
+        // With a cache, the extension says what tokens see.
+        let windowed = match cache {
+            Some(_) => None,
+            None => self.windowed(positions, mask.as_ref())?,
+        };
         let rotary = self.rope.turns(positions, kind)?;
         let mut hidden = embeds.shallow_clone();
         for (index, layer) in self.layers.iter().enumerate() {
@@ -141,40 +143,27 @@ impl Decoder {
             let causal = mask.is_none() && tokens > 1;
             hidden = layer.forward(&hidden, &rotary, mask, causal, kv)?;
         }
-        if let Some(cache) = cache {
-            cache.len += tokens;
-        }
         self.norm.forward(&hidden)
     }
 
-    /// What tokens of windowed layers see, [batch, 1, tokens, cached + tokens]; `None` where the window
-    /// is wide enough for all of them.
-    fn windowed(
-        &self,
-        positions: &Tensor,
-        mask: Option<&Tensor>,
-        cache: Option<&mut KvCache>,
-    ) -> Result<Option<Tensor>, Error> {
+    /// What tokens of windowed layers see, [batch, 1, tokens, tokens]; `None` where the window is wide
+    /// enough for all of them.
+    fn windowed(&self, positions: &Tensor, mask: Option<&Tensor>) -> Result<Option<Tensor>, Error> {
         let Some(window) = self.window else {
             return Ok(None);
         };
-        let keys = match cache {
-            Some(cache) => cache.append_positions(positions)?,
-            None => positions.shallow_clone(),
-        };
-        if i64::try_from(&keys.f_max()?)? < window {
+        if i64::try_from(&positions.f_max()?)? < window {
             return Ok(None);
         }
-        // [batch, 1, tokens, cached + tokens]: how far back each key lies.
+        // [batch, 1, tokens, tokens]: how far back each key lies.
         let back = positions
             .f_unsqueeze(-1)?
-            .f_sub(&keys.f_unsqueeze(1)?)?
+            .f_sub(&positions.f_unsqueeze(1)?)?
             .f_unsqueeze(1)?;
         let beyond = back.f_ge(window)?;
-        let (tokens, seen) = (positions.size()[1], keys.size()[1]);
         let whole = match mask {
             Some(mask) => mask.shallow_clone(),
-            None => causal_mask(tokens, seen - tokens, positions.device())?,
+            None => causal_mask(positions.size()[1], positions.device())?,
         };
         Ok(Some(if whole.f_kind()? == Kind::Bool {
             whole.f_logical_and(&beyond.f_logical_not()?)?
@@ -191,18 +180,25 @@ impl Layer {
         rotary: &(Tensor, Tensor),
         mask: Option<&Tensor>,
         causal: bool,
-        cache: Option<(&mut KvCache, usize)>,
+        cache: Option<(&mut Extension, usize)>,
     ) -> Result<Tensor, Error> {
         let x = self.input_norm.forward(hidden)?;
-        let [q, k, v] = self.attention.forward(&x)?;
-        let q = rotate(&split_heads(&q, self.heads, self.head_dim)?, rotary)?;
-        let k = rotate(&split_heads(&k, self.kv_heads, self.head_dim)?, rotary)?;
-        let v = split_heads(&v, self.kv_heads, self.head_dim)?;
-        let (k, v) = match cache {
-            Some((cache, layer)) => cache.append(layer, &k, &v)?,
-            None => (k, v),
+        let attended = match (&self.attention, cache) {
+            (Projections::Joined(all, _), Some((cache, layer))) if cache.is_step() => {
+                let qkv = all.forward(&x)?;
+                cache.attend_step(layer, self.windowed, &qkv, rotary, self.heads)?
+            }
+            (attention, cache) => {
+                let [q, k, v] = attention.forward(&x)?;
+                let q = rotate(&split_heads(&q, self.heads, self.head_dim)?, rotary)?;
+                let k = rotate(&split_heads(&k, self.kv_heads, self.head_dim)?, rotary)?;
+                let v = split_heads(&v, self.kv_heads, self.head_dim)?;
+                match cache {
+                    Some((cache, layer)) => cache.attend(layer, self.windowed, &q, &k, &v)?,
+                    None => attend(&q, &k, &v, mask, causal)?,
+                }
+            }
         };
-        let attended = attend(&q, &k, &v, mask, causal)?;
         let hidden = self.o.forward_joined(&attended, hidden, Join::Add)?;
         let x = self.mlp_norm.forward(&hidden)?;
         let gate = self.gate.forward_active(&x, Activation::Silu)?;
@@ -235,7 +231,7 @@ fn rotate(x: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor, Error> {
     Ok(x.f_mul(cos)?.f_add(&turned.f_mul(sin)?)?)
 }
 
-/// [tokens, before + tokens]: true where the column is not after the row's token.
-fn causal_mask(tokens: i64, before: i64, device: Device) -> Result<Tensor, Error> {
-    Ok(Tensor::f_ones([tokens, before + tokens], (Kind::Bool, device))?.f_tril(before)?)
+/// [tokens, tokens]: true where the column is not after the row's token.
+fn causal_mask(tokens: i64, device: Device) -> Result<Tensor, Error> {
+    Ok(Tensor::f_ones([tokens, tokens], (Kind::Bool, device))?.f_tril(0)?)
 }

@@ -43,8 +43,11 @@ pub use config::{FeatureSelect, LlavaConfig, TextConfig, TokenIds, VisionConfig}
 pub use conversation::{
     ConversationTokens, Part, PromptForm, Speaker, Template, Turn, conversation_tokens,
 };
-pub use generate::{Finish, Generated, Generator, Question};
-pub use kv_cache::KvCache;
+pub use generate::{
+    Engine, EngineLimits, Event, Finish, GenerateOptions, Generated, Generator, Logprobs,
+    PrefillCounts, Request, RequestId, Sampling, TokenLogprob,
+};
+pub use kv_cache::{Extension, KvCache, Segment};
 pub use llava::{Llava, merge_image_features};
 pub use logits::write_logits;
 pub use lora::Adapter;

@@ -5,12 +5,13 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 use crate::decoder::Decoder;
+use crate::kv_cache::Extension;
 use crate::layers::{Named, Ready};
 use crate::lora::HEAD;
 use crate::parameters::{initialise, specification};
 use crate::vision::{Projector, VisionTower};
 use crate::weights::{Reader, TensorFile};
-use crate::{Adapter, Error, KvCache, LlavaConfig, LoadReport, Quantisation};
+use crate::{Adapter, Error, LlavaConfig, LoadReport, Quantisation};
 
 /// LLaVA: tower, projector, decoder.
 pub struct Llava {
@@ -19,6 +20,7 @@ pub struct Llava {
     /// Low-rank updates that are in use beside the weights.
     adapter: Option<Adapter>,
     /// The files that tensors of a model for answering lie in.
+    #[expect(dead_code, reason = "kept for the tensors that lie in them")]
     files: Vec<Box<dyn TensorFile>>,
     /// `None` in a model that reads text only.
     vision: Vision,
@@ -246,15 +248,15 @@ impl Llava {
     /// Runs the decoder; the result has the final norm applied, [batch, tokens, hidden].
     ///
     /// `positions` is [batch, tokens] (i64; one row serves all of a batch). `mask` must broadcast
-    /// to [batch, 1, tokens, cached + tokens]: true where a token may look, or numbers added to the
-    /// scores; without it each token sees the cached ones and those not after it. With a cache no
-    /// gradients are recorded.
+    /// to [batch, 1, tokens, tokens]: true where a token may look, or numbers added to the scores;
+    /// without it each token sees those not after it. With a cache, the extension says what tokens
+    /// see, and no gradients are recorded.
     pub fn decode(
         &self,
         embeds: &Tensor,
         positions: &Tensor,
         mask: Option<&Tensor>,
-        cache: Option<&mut KvCache>,
+        cache: Option<&mut Extension>,
     ) -> Result<Tensor, Error> {
         self.decode_seeing_layers(embeds, positions, mask, cache, |_| ())
     }
@@ -265,7 +267,7 @@ impl Llava {
         embeds: &Tensor,
         positions: &Tensor,
         mask: Option<&Tensor>,
-        cache: Option<&mut KvCache>,
+        cache: Option<&mut Extension>,
         each_layer: impl FnMut(&Tensor),
     ) -> Result<Tensor, Error> {
         let size = embeds.size();

@@ -2,7 +2,8 @@
 //!
 //! Decoding one token reads every weight once, so it is as fast as the weights are small. Products
 //! are computed in f32 from bf16 inputs; only the weights are rounded. 8 bits: one scale per output
-//! row, symmetric. 4 bits: a scale and a least value for every 64 inputs, 4.5 bits a weight in all.
+//! row, symmetric. 4 bits: a scale and a least value for every 32 inputs, 5 bits a weight in all: as
+//! GGUF's Q4_1, whose weights, and Q4_0's, come through as they were.
 //!
 //! The layout is that of `cpu/kernels.cpp`: blocks of 8 rows, in a block steps of 64 inputs, in a
 //! step the rows one after the other, so that memory is read in one line.
@@ -21,21 +22,23 @@ pub enum Quantisation {
     None,
     /// 8 bits a weight.
     Int8,
-    /// 4.5 bits a weight.
+    /// 5 bits a weight.
     Int4,
 }
 
 /// Rows of a block.
 const ROWS: i64 = 8;
 /// Inputs of a step.
-const GROUP: i64 = 64;
+const STEP: i64 = 64;
+/// Inputs that share a scale in 4 bits.
+const GROUP: i64 = 32;
 
 /// A quantised weight.
 #[derive(Debug)]
 pub(crate) struct Quantised {
     /// int8 [out, in], or uint8 [out, in / 2]
     weight: Tensor,
-    /// f32 `[out]`, or bf16 [out * in / 64, 2]
+    /// f32 `[out]`, or bf16 [out * in / 32, 2]
     scales: Tensor,
 }
 
@@ -43,7 +46,7 @@ impl Quantised {
     /// `None` for weights whose shape has no whole blocks: they are kept as they are.
     pub fn new(weight: &Tensor, how: Quantisation) -> Result<Option<Quantised>, Error> {
         let (out, inputs) = (weight.size()[0], weight.size()[1]);
-        if out % ROWS != 0 || inputs % GROUP != 0 {
+        if out % ROWS != 0 || inputs % STEP != 0 {
             return Ok(None);
         }
         let on_cpu = |shape: &[i64], kind| Tensor::f_empty(shape, (kind, Device::Cpu));

@@ -1,9 +1,10 @@
 //! Checkpoints: what a path on disk is, everything that belongs to it, and writing one.
 //!
 //! A checkpoint is a folder as Hugging Face's code writes it, of a model that sees or of a decoder
-//! alone, one of the original LLaVA's code, or one GGUF file. [`Checkpoint::open`] reads its configuration and no
-//! weights; [`Checkpoint::plan`] holds its files' headers against that; [`Checkpoint::load`] reads
-//! the weights; [`Checkpoint::write`] writes a folder that transformers opens.
+//! alone, one of the original LLaVA's code, or a GGUF file. [`Checkpoint::open`] reads its
+//! configuration and no weights; [`Checkpoint::plan`] holds its files' headers against that;
+//! [`Checkpoint::load`] reads the weights; [`Checkpoint::write`] writes a folder that transformers
+//! opens.
 
 mod carry;
 mod original;
@@ -42,7 +43,7 @@ enum Form {
     Folder,
     /// The original LLaVA's.
     Original(Original),
-    /// One file of a decoder, with its tokenizer.
+    /// One GGUF file, of a decoder alone.
     Gguf,
 }
 

@@ -237,7 +237,7 @@ impl TextConfig {
     }
 
     /// Positions that a token of a windowed layer sees, its own included.
-    pub(crate) fn window(&self) -> Option<i64> {
+    pub fn window(&self) -> Option<i64> {
         match self.family() {
             Family::Llama => None,
             Family::Mistral => self.sliding_window,

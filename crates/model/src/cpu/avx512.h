@@ -73,6 +73,46 @@ AVX512 int64_t quick_gelu(const T* x, T* out, int64_t count) {
   return i;
 }
 
+// Softmax of the first `seen` of a row's scores times `scale`, in place; the others become 0. `wide` has
+// room for the row.
+template <typename T>
+AVX512 void softmax_row(T* x, int64_t count, int64_t seen, float scale, float* wide) {
+  const auto rest = [](int64_t left) {
+    return left >= 16 ? __mmask16{0xffff} : static_cast<__mmask16>((1 << left) - 1);
+  };
+  __m512 most = _mm512_set1_ps(-INFINITY);
+  int64_t i = 0;
+  for (; i + 16 <= seen; i += 16) {
+    const __m512 value = _mm512_mul_ps(load(x + i), _mm512_set1_ps(scale));
+    _mm512_storeu_ps(wide + i, value);
+    most = _mm512_max_ps(most, value);
+  }
+  for (; i < seen; i++) {
+    float one[16] = {};
+    T few[16] = {};
+    few[0] = x[i];
+    store(one, _mm512_mul_ps(load(few), _mm512_set1_ps(scale)));
+    wide[i] = one[0];
+    most = _mm512_mask_max_ps(most, 1, most, _mm512_set1_ps(one[0]));
+  }
+  const __m512 top = _mm512_set1_ps(_mm512_reduce_max_ps(most));
+  __m512 sums = _mm512_setzero_ps();
+  for (i = 0; i < seen; i += 16) {
+    const __mmask16 in = rest(seen - i);
+    const __m512 e = exp(_mm512_sub_ps(_mm512_maskz_loadu_ps(in, wide + i), top));
+    _mm512_mask_storeu_ps(wide + i, in, e);
+    sums = _mm512_mask_add_ps(sums, in, sums, e);
+  }
+  const float share = 1.0f / _mm512_reduce_add_ps(sums);
+  for (i = seen; i < count; i++) wide[i] = 0.0f;
+  for (i = 0; i + 16 <= count; i += 16) store(x + i, _mm512_mul_ps(_mm512_loadu_ps(wide + i), _mm512_set1_ps(share)));
+  if (i < count) {
+    T few[16];
+    store(few, _mm512_mul_ps(_mm512_maskz_loadu_ps(rest(count - i), wide + i), _mm512_set1_ps(share)));
+    __builtin_memcpy(x + i, few, (count - i) * sizeof(T));
+  }
+}
+
 // `dim` is a multiple of 16, at most 256.
 template <typename T>
 AVX512 void attend_keys(
@@ -142,48 +182,55 @@ AVX512 void dot_int8(const float* x, const int8_t* w, int64_t in, float* out) {
     for (int64_t r = 0; r < 8; r++) out[n * 8 + r] = _mm512_reduce_add_ps(sum[n][r]);
 }
 
-// The same in 4 bits; `sums` [N, in / 64] are the inputs' sums over each step.
+// The same in 4 bits; `sums` [N, in / 32] are the inputs' sums over each group.
 template <int N>
 AVX512 void dot_int4(
     const float* x, const float* sums, const uint8_t* w, const uint16_t* scales, int64_t in, float* out) {
   // The numbers 0 to 15, so that a lookup turns four bits into an f32.
   const __m512 table = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-  __m512 total[N][8];
-  __m256 least[N];
+  __m512 total[N][8], least[N];
   for (int64_t n = 0; n < N; n++) {
     for (auto& t : total[n]) t = _mm512_setzero_ps();
-    least[n] = _mm256_setzero_ps();
+    least[n] = _mm512_setzero_ps();
   }
-  for (int64_t g = 0; g < in / 64; g++, w += 256, scales += 16) {
-    const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales));
+  for (int64_t g = 0; g < in / 64; g++, w += 256, scales += 32) {
+    // Both groups' pairs of all rows: the first group's in the lower half.
+    const __m512i pairs = _mm512_loadu_si512(scales);
+    _mm_prefetch(reinterpret_cast<const char*>(scales) + AHEAD / 4, _MM_HINT_T0);
     // The least values lie in the upper halves of the pairs.
-    const __m256 lowest = _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
-    for (int64_t n = 0; n < N; n++)
-      least[n] = _mm256_fmadd_ps(lowest, _mm256_set1_ps(sums[n * (in / 64) + g]), least[n]);
-    const __m512i scale = _mm512_castsi256_si512(_mm256_slli_epi32(pairs, 16));
+    const __m512 lowest = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
+    for (int64_t n = 0; n < N; n++) {
+      const float* of = sums + n * (in / 32) + 2 * g;
+      const __m512 both = _mm512_mask_mov_ps(_mm512_set1_ps(of[0]), 0xff00, _mm512_set1_ps(of[1]));
+      least[n] = _mm512_fmadd_ps(lowest, both, least[n]);
+    }
+    const __m512i scale = _mm512_slli_epi32(pairs, 16);
 #pragma GCC unroll 8
     for (int64_t r = 0; r < 8; r++) {
       const __m128i* q = reinterpret_cast<const __m128i*>(w + r * 32);
       if (r % 2 == 0) _mm_prefetch(reinterpret_cast<const char*>(q) + AHEAD, _MM_HINT_T0);
       const __m512i first = _mm512_cvtepu8_epi32(_mm_loadu_si128(q)), second = _mm512_cvtepu8_epi32(_mm_loadu_si128(q + 1));
-      const __m512 a = _mm512_permutexvar_ps(first, table), b = _mm512_permutexvar_ps(second, table);
-      const __m512 c = _mm512_permutexvar_ps(_mm512_srli_epi32(first, 4), table);
+      const __m512 a = _mm512_permutexvar_ps(first, table), c = _mm512_permutexvar_ps(second, table);
+      const __m512 b = _mm512_permutexvar_ps(_mm512_srli_epi32(first, 4), table);
       const __m512 d = _mm512_permutexvar_ps(_mm512_srli_epi32(second, 4), table);
-      const __m512 own = _mm512_castsi512_ps(_mm512_permutexvar_epi32(_mm512_set1_epi32(static_cast<int>(r)), scale));
+      const auto own = [&](int64_t lane) __attribute__((target("avx512f"), always_inline)) {
+        return _mm512_castsi512_ps(_mm512_permutexvar_epi32(_mm512_set1_epi32(static_cast<int>(lane)), scale));
+      };
+      const __m512 one = own(r), two = own(r + 8);
 #pragma GCC unroll 2
       for (int64_t n = 0; n < N; n++) {
         const float* at = x + n * in + g * 64;
-        __m512 p = _mm512_mul_ps(load(at), a), s = _mm512_mul_ps(load(at + 16), b);
-        p = _mm512_fmadd_ps(load(at + 32), c, p);
+        __m512 p = _mm512_mul_ps(load(at), a), s = _mm512_mul_ps(load(at + 32), c);
+        p = _mm512_fmadd_ps(load(at + 16), b, p);
         s = _mm512_fmadd_ps(load(at + 48), d, s);
-        total[n][r] = _mm512_fmadd_ps(own, _mm512_add_ps(p, s), total[n][r]);
+        total[n][r] = _mm512_fmadd_ps(two, s, _mm512_fmadd_ps(one, p, total[n][r]));
       }
     }
   }
   for (int64_t n = 0; n < N; n++) {
-    alignas(32) float lowest[8];
-    _mm256_store_ps(lowest, least[n]);
-    for (int64_t r = 0; r < 8; r++) out[n * 8 + r] = _mm512_reduce_add_ps(total[n][r]) + lowest[r];
+    alignas(64) float lowest[16];
+    _mm512_store_ps(lowest, least[n]);
+    for (int64_t r = 0; r < 8; r++) out[n * 8 + r] = _mm512_reduce_add_ps(total[n][r]) + lowest[r] + lowest[r + 8];
   }
 }
 
@@ -199,22 +246,21 @@ AVX512 inline void spread_int8(const int8_t* w, const float* scales, uint16_t* o
 
 AVX512 inline void spread_int4(const uint8_t* w, const uint16_t* scales, uint16_t* out, int64_t in) {
   const __m512 table = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-  for (int64_t g = 0; g < in; g += 64)
-    for (int64_t r = 0; r < 8; r++, w += 32, scales += 2) {
-      const auto wide = [](uint16_t x) {
-        const uint32_t bits = static_cast<uint32_t>(x) << 16;
-        float value;
-        __builtin_memcpy(&value, &bits, 4);
-        return value;
-      };
-      const __m512 values = _mm512_fmadd_ps(_mm512_set1_ps(wide(scales[0])), table, _mm512_set1_ps(wide(scales[1])));
-      for (int64_t half = 0; half < 2; half++) {
-        const __m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w + half * 16)));
-        uint16_t* to = out + r * in + g + half * 16;
-        store(to, _mm512_permutexvar_ps(q, values));
-        store(to + 32, _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), values));
-      }
-    }
+  const auto wide = [](uint16_t x) {
+    const uint32_t bits = static_cast<uint32_t>(x) << 16;
+    float value;
+    __builtin_memcpy(&value, &bits, 4);
+    return value;
+  };
+  for (int64_t at = 0; at < 8 * in / 32; at++, w += 16) {
+    const int64_t g = at / 16, r = at / 2 % 8, part = at % 2;
+    const uint16_t* s = scales + ((g * 2 + part) * 8 + r) * 2;
+    const __m512 values = _mm512_fmadd_ps(_mm512_set1_ps(wide(s[0])), table, _mm512_set1_ps(wide(s[1])));
+    const __m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w)));
+    uint16_t* to = out + r * in + g * 64 + part * 32;
+    store(to, _mm512_permutexvar_ps(q, values));
+    store(to + 16, _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), values));
+  }
 }
 
 }  // namespace avx512

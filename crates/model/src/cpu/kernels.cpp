@@ -152,6 +152,17 @@ void quick_gelu(const T* x, T* out, int64_t count) {
 }
 
 template <typename T>
+void softmax_row(T* x, int64_t count, int64_t seen, float scale, float* room) {
+#ifdef HAS_AVX512
+  if (wide(0)) return avx512::softmax_row(x, count, seen, scale, room);
+#endif
+  float most = -std::numeric_limits<float>::infinity(), sum = 0;
+  for (int64_t i = 0; i < seen; i++) most = std::max(most, room[i] = widen(x[i]) * scale);
+  for (int64_t i = 0; i < seen; i++) sum += room[i] = std::exp(room[i] - most);
+  for (int64_t i = 0; i < count; i++) narrow(i < seen ? room[i] / sum : 0.0f, x + i);
+}
+
+template <typename T>
 void attend_keys(
     const float* q, int64_t group, int64_t dim, const T* k, const T* v, int64_t keys, float* scores,
     float* most, float* total, float* out) {
@@ -169,32 +180,35 @@ inline float round_even(float x) {
 }
 
 // How quantised weights are laid out: blocks of ROWS rows, so that sums do not wait for each other;
-// in a block steps of GROUP inputs, in a step the rows one after the other. So memory is read in one
-// line. In 4 bits a step's inputs share a scale and a least value, and a byte holds input i in its
-// low bits and input i + GROUP / 2 in its high ones.
-constexpr int64_t ROWS = 8, GROUP = 64, HALF = GROUP / 2;
+// in a block steps of STEP inputs, in a step the rows one after the other. So memory is read in one
+// line. In 4 bits each GROUP of inputs shares a scale and a least value (as GGUF's Q4_1), a byte holds
+// input i of its group in its low bits and input i + HALF in its high ones, and the scales of a step
+// are those of its first group, row by row, then those of its second.
+constexpr int64_t ROWS = 8, STEP = 64, GROUP = 32, HALF = GROUP / 2;
 
 // out[r] = sum_i x[i] w[r][i] for a block of rows.
 void dot_int8(const float* x, const int8_t* w, int64_t in, float* out) {
   std::fill(out, out + ROWS, 0.0f);
-  for (int64_t g = 0; g < in; g += GROUP)
-    for (int64_t r = 0; r < ROWS; r++, w += GROUP)
-      for (int64_t i = 0; i < GROUP; i++) out[r] += x[g + i] * static_cast<float>(w[i]);
+  for (int64_t g = 0; g < in; g += STEP)
+    for (int64_t r = 0; r < ROWS; r++, w += STEP)
+      for (int64_t i = 0; i < STEP; i++) out[r] += x[g + i] * static_cast<float>(w[i]);
 }
 
-// out[r] = sum over steps of scale sum_i x[i] q[i] + least sum_i x[i], for a block of rows. `sums`
-// has the last factor of each step; `scales` [steps, ROWS, 2] scale and least value.
+// out[r] = sum over groups of scale sum_i x[i] q[i] + least sum_i x[i], for a block of rows. `sums`
+// has the last factor of each group; `scales` [steps, 2, ROWS, 2] scale and least value.
 void dot_int4(
     const float* x, const float* sums, const uint8_t* w, const bits* scales, int64_t in, float* out) {
   std::fill(out, out + ROWS, 0.0f);
-  for (int64_t g = 0; g < in / GROUP; g++)
-    for (int64_t r = 0; r < ROWS; r++, w += HALF, scales += 2) {
-      const float *low = x + g * GROUP, *high = low + HALF;
-      float sum = 0;
-      for (int64_t i = 0; i < HALF; i++)
-        sum += low[i] * static_cast<float>(w[i] & 15) + high[i] * static_cast<float>(w[i] >> 4);
-      out[r] += widen(scales[0]) * sum + widen(scales[1]) * sums[g];
-    }
+  for (int64_t g = 0; g < in / STEP; g++, scales += 4 * ROWS)
+    for (int64_t r = 0; r < ROWS; r++)
+      for (int64_t part = 0; part < 2; part++, w += HALF) {
+        const float *low = x + g * STEP + part * GROUP, *high = low + HALF;
+        const bits* s = scales + (part * ROWS + r) * 2;
+        float sum = 0;
+        for (int64_t i = 0; i < HALF; i++)
+          sum += low[i] * static_cast<float>(w[i] & 15) + high[i] * static_cast<float>(w[i] >> 4);
+        out[r] += widen(s[0]) * sum + widen(s[1]) * sums[2 * g + part];
+      }
 }
 
 // A block of rows times `rows` inputs of `in` numbers: out[n][r].
@@ -237,28 +251,30 @@ void quantise_int8(const T* x, int64_t in, int8_t* out, float* scales) {
     scales[r] = most / 127.0f;
     inverse[r] = most > 0 ? 127.0f / most : 0.0f;
   }
-  for (int64_t g = 0; g < in; g += GROUP)
-    for (int64_t r = 0; r < ROWS; r++, out += GROUP)
-      for (int64_t i = 0; i < GROUP; i++) {
+  for (int64_t g = 0; g < in; g += STEP)
+    for (int64_t r = 0; r < ROWS; r++, out += STEP)
+      for (int64_t i = 0; i < STEP; i++) {
         const float q = round_even(widen(x[r * in + g + i]) * inverse[r]);
         out[i] = static_cast<int8_t>(std::min(127.0f, std::max(-127.0f, q)));
       }
 }
 
-// A block of rows into 4 bits: a scale and a least value for each step, as they are stored.
+// A block of rows into 4 bits, rounded to the scales as they are stored.
 template <typename T>
 void quantise_int4(const T* x, int64_t in, uint8_t* out, bits* scales) {
-  for (int64_t g = 0; g < in; g += GROUP)
-    for (int64_t r = 0; r < ROWS; r++, out += HALF, scales += 2) {
-      const T* from = x + r * in + g;
+  for (int64_t at = 0; at < ROWS * in / GROUP; at++, out += HALF) {
+      // Bytes go step by step, row by row, group by group; scales step by step, group by group.
+      const int64_t g = at / (2 * ROWS), r = at / 2 % ROWS, part = at % 2;
+      const T* from = x + r * in + g * STEP + part * GROUP;
+      bits* s = scales + ((g * 2 + part) * ROWS + r) * 2;
       float least = widen(from[0]), most = least;
       for (int64_t i = 0; i < GROUP; i++) {
         least = std::min(least, widen(from[i]));
         most = std::max(most, widen(from[i]));
       }
-      narrow((most - least) / 15.0f, scales);
-      narrow(least, scales + 1);
-      const float scale = widen(scales[0]), start = widen(scales[1]), inverse = scale > 0 ? 1.0f / scale : 0.0f;
+      narrow((most - least) / 15.0f, s);
+      narrow(least, s + 1);
+      const float scale = widen(s[0]), start = widen(s[1]), inverse = scale > 0 ? 1.0f / scale : 0.0f;
       uint8_t q[GROUP];
       for (int64_t i = 0; i < GROUP; i++) {
         const float near = round_even((widen(from[i]) - start) * inverse);
@@ -273,22 +289,22 @@ void spread_int8(const int8_t* w, const float* scales, bits* out, int64_t in) {
 #ifdef HAS_AVX512
   if (wide(in)) return avx512::spread_int8(w, scales, out, in);
 #endif
-  for (int64_t g = 0; g < in; g += GROUP)
-    for (int64_t r = 0; r < ROWS; r++, w += GROUP)
-      for (int64_t i = 0; i < GROUP; i++) narrow(scales[r] * static_cast<float>(w[i]), out + r * in + g + i);
+  for (int64_t g = 0; g < in; g += STEP)
+    for (int64_t r = 0; r < ROWS; r++, w += STEP)
+      for (int64_t i = 0; i < STEP; i++) narrow(scales[r] * static_cast<float>(w[i]), out + r * in + g + i);
 }
 
 void spread_int4(const uint8_t* w, const bits* scales, bits* out, int64_t in) {
 #ifdef HAS_AVX512
   if (wide(in)) return avx512::spread_int4(w, scales, out, in);
 #endif
-  for (int64_t g = 0; g < in; g += GROUP)
-    for (int64_t r = 0; r < ROWS; r++, w += HALF, scales += 2) {
-      // Sixteen values a step: spread them by a table.
+  for (int64_t at = 0; at < ROWS * in / GROUP; at++, w += HALF) {
+      const int64_t g = at / (2 * ROWS), r = at / 2 % ROWS, part = at % 2;
+      const bits* s = scales + ((g * 2 + part) * ROWS + r) * 2;
+      // Sixteen values a group: spread them by a table.
       bits values[16];
-      for (int64_t q = 0; q < 16; q++)
-        narrow(widen(scales[0]) * static_cast<float>(q) + widen(scales[1]), values + q);
-      bits* to = out + r * in + g;
+      for (int64_t q = 0; q < 16; q++) narrow(widen(s[0]) * static_cast<float>(q) + widen(s[1]), values + q);
+      bits* to = out + r * in + g * STEP + part * GROUP;
       for (int64_t i = 0; i < HALF; i++) {
         to[i] = values[w[i] & 15];
         to[i + HALF] = values[w[i] >> 4];
@@ -498,6 +514,30 @@ at::Tensor* math_llava_quick_gelu(const at::Tensor* x, char** error) {
   });
 }
 
+// Softmax over the last dimension of `x` times `scale`, in place. With a `period` row r sees the first
+// `first + r % period + 1` scores only: queries that follow one another.
+bool math_llava_softmax(const at::Tensor* x, double scale, int64_t period, int64_t first, char** error) {
+  return guarded(error, [&] {
+    const auto kind = x->scalar_type();
+    require(kind == at::kFloat || kind == at::kBFloat16, "softmax takes f32 or bf16");
+    require(plain(*x, kind) && x->dim() > 0, "softmax takes whole tensors");
+    const int64_t count = x->size(-1), rows = count ? x->numel() / count : 0;
+    require(period >= 0 && first >= 0 && (period == 0 || first + period <= count), "softmax of another shape");
+    const auto run = [&](auto* type) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      T* at = static_cast<T*>(x->mutable_data_ptr());
+      at::parallel_for(0, rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(count, 1)), [&](int64_t begin, int64_t end) {
+        std::vector<float> room(count);
+        for (int64_t r = begin; r < end; r++)
+          softmax_row(at + r * count, count, period ? first + r % period + 1 : count, static_cast<float>(scale), room.data());
+      });
+    };
+    if (kind == at::kFloat) run(static_cast<float*>(nullptr));
+    else run(static_cast<bits*>(nullptr));
+    return true;
+  });
+}
+
 // One new token of each of several conversations: turns queries and keys of `qkv`
 // [rows, (heads + 2 kv_heads) dim] by `cos` and `sin` [rows, dim], writes key and value into the
 // caches [slots, kv_heads, room, dim] at slot `slots[row]`, place `lengths[row]`, and attends to what
@@ -563,7 +603,7 @@ static int64_t check_quantised(const at::Tensor& w, const at::Tensor& scales) {
   require(plain(w, four ? at::kByte : at::kChar) && w.dim() == 2, "not a quantised weight");
   require(plain(scales, four ? at::kBFloat16 : at::kFloat), "not the weight's scales");
   const int64_t outs = w.size(0), in = four ? w.size(1) * 2 : w.size(1);
-  require(outs % ROWS == 0 && in % GROUP == 0, "quantised weights have whole blocks");
+  require(outs % ROWS == 0 && in % STEP == 0, "quantised weights have whole blocks");
   require(scales.numel() == (four ? outs * (in / GROUP) * 2 : outs), "scales of another shape");
   return in;
 }

@@ -313,7 +313,11 @@ pub(crate) fn entries(tokenizer: &Tokenizer, rows: usize) -> Result<Vec<(String,
     for (key, id) in [
         ("bos_token_id", tokenizer.bos),
         ("eos_token_id", Some(tokenizer.eos)),
-        ("padding_token_id", Some(tokenizer.pad)),
+        // Where there is none of its own, the end token fills rows, and nothing is said.
+        (
+            "padding_token_id",
+            Some(tokenizer.pad).filter(|&pad| pad != tokenizer.eos),
+        ),
     ] {
         if let Some(id) = id.and_then(|id| u32::try_from(id).ok()) {
             put(key, Put::U32(id));

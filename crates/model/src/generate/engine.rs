@@ -1,0 +1,399 @@
+//! The loop that answers: requests join and leave between steps.
+//!
+//! A step either runs the prompts of requests that wait and fit, or adds one token to every live
+//! reply. Each live request has a slot of the cache; slots are used from the first on without gaps,
+//! so that all live requests are neighbours in memory: when one leaves, the last takes its place.
+//!
+//! **Invariant:** in f32 a greedy reply has the same tokens whatever else is live.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::rc::Rc;
+
+use tch::Tensor;
+
+use crate::Error;
+use crate::generate::Generator;
+use crate::generate::live::{Live, Prompt, Waiting};
+use crate::generate::prefix::Key;
+use crate::generate::request::{Event, Finish, Generated, Request, RequestId};
+use crate::generate::retained::{Retained, distinct_tokens};
+use crate::kv_cache::{KvCache, Segment};
+
+/// How much an engine does and keeps at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineLimits {
+    /// Requests that are answered at the same time.
+    pub slots: usize,
+    /// Bytes of keys and values, those of past conversations included.
+    pub cache_bytes: u64,
+    /// Prompt tokens in one pass through the model, which bounds its memory.
+    pub prefill_tokens: usize,
+}
+
+impl Default for EngineLimits {
+    fn default() -> EngineLimits {
+        EngineLimits {
+            slots: 32,
+            cache_bytes: a_quarter_of_memory(),
+            prefill_tokens: 2048,
+        }
+    }
+}
+
+/// A past conversation is worth keeping from this many tokens of its own on.
+pub(super) const WORTH_KEEPING: usize = 16;
+
+/// Images whose features are kept between steps; more are encoded again when they come.
+const KEPT_FEATURES: usize = 64;
+
+/// Answers requests as they come; see [`Generator::engine`].
+pub struct Engine<'m> {
+    pub(super) generator: &'m Generator,
+    pub(super) limits: EngineLimits,
+    pub(super) cache: KvCache,
+    pub(super) live: Vec<Live>,
+    pub(super) retained: Retained,
+    /// [image tokens, hidden] by image.
+    pub(super) features: BTreeMap<u32, Tensor>,
+    /// Tokens that the longest of the live conversations may grow to.
+    reach: usize,
+    waiting: VecDeque<Waiting>,
+    /// Replies of no tokens.
+    done: Vec<Event>,
+    /// Images by the digest of their pixels.
+    images: BTreeMap<String, u32>,
+    next_image: u32,
+    next_request: u64,
+    /// Prompt tokens that were run, and those that were found in the cache.
+    pub(super) counts: PrefillCounts,
+}
+
+/// What became of prompt tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PrefillCounts {
+    /// Run through the model.
+    pub run: usize,
+    /// Not run, because another prompt, live or past, had them.
+    pub shared: usize,
+    /// Images encoded.
+    pub images: usize,
+}
+
+impl<'m> Engine<'m> {
+    pub(super) fn new(generator: &'m Generator, limits: EngineLimits) -> Result<Self, Error> {
+        let model = generator.model();
+        let shape = &model.config().text_config;
+        Ok(Engine {
+            cache: KvCache::new(shape, model.compute, model.device())?,
+            generator,
+            limits: EngineLimits {
+                slots: limits.slots.max(1),
+                prefill_tokens: limits.prefill_tokens.max(1),
+                ..limits
+            },
+            live: Vec::new(),
+            retained: Retained::default(),
+            features: BTreeMap::new(),
+            reach: 0,
+            waiting: VecDeque::new(),
+            done: Vec::new(),
+            images: BTreeMap::new(),
+            next_image: 1,
+            next_request: 0,
+            counts: PrefillCounts::default(),
+        })
+    }
+
+    /// Takes a request; it joins at one of the next steps.
+    ///
+    /// # Errors
+    /// A request that this model cannot answer: images that do not fit its turns or the model, a prompt
+    /// past the context, sampling without meaning, or more keys and values than
+    /// [`EngineLimits::cache_bytes`] can hold. The engine goes on without it.
+    pub fn admit(&mut self, request: &Request) -> Result<RequestId, Error> {
+        let ids = self.generator.prompt(request)?;
+        let room = self.generator.room(ids.len(), &request.options);
+        let bytes = (room as u64).saturating_mul(self.generator.bytes_per_token());
+        if bytes > self.limits.cache_bytes {
+            return Err(Error::Shape(format!(
+                "its {} prompt tokens and {} new ones take {} MiB of keys and values, and the limit \
+                 is {} MiB: ask for fewer new tokens",
+                ids.len(),
+                room - ids.len(),
+                bytes >> 20,
+                self.limits.cache_bytes >> 20
+            )));
+        }
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        if request.options.max_new_tokens == 0 {
+            self.done.push(Event {
+                id,
+                token: None,
+                logprobs: None,
+                text: String::new(),
+                finished: Some(Generated {
+                    text: String::new(),
+                    tokens: Vec::new(),
+                    logprobs: Vec::new(),
+                    prompt_tokens: ids.len(),
+                    finish: Finish::Length,
+                }),
+            });
+            return Ok(id);
+        }
+        let prompt = self.keyed(&ids, request);
+        self.waiting.push_back(Waiting {
+            id,
+            prompt,
+            options: request.options.clone(),
+            room,
+        });
+        Ok(id)
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.live.is_empty() && self.done.is_empty()
+    }
+
+    /// Requests that are answered now, and those that wait.
+    pub fn load(&self) -> (usize, usize) {
+        (self.live.len(), self.waiting.len())
+    }
+
+    /// What became of all prompt tokens so far.
+    pub fn prefill_counts(&self) -> PrefillCounts {
+        self.counts
+    }
+
+    /// Gives up a request, with the reply so far; `None` where it is not here any more.
+    pub fn cancel(&mut self, id: RequestId) -> Result<Option<Generated>, Error> {
+        if let Some(at) = self.waiting.iter().position(|w| w.id == id) {
+            let waiting = self.waiting.remove(at);
+            return Ok(waiting.map(|w| Live::new(w, Vec::new()).generated(Finish::Cancelled)));
+        }
+        let Some(slot) = self.live.iter().position(|live| live.id == id) else {
+            self.done.retain(|event| event.id != id);
+            return Ok(None);
+        };
+        let reply = self.live[slot].generated(Finish::Cancelled);
+        self.leave(slot)?;
+        Ok(Some(reply))
+    }
+
+    /// Runs waiting prompts, or adds a token to every live reply; at most one event a request.
+    ///
+    /// # Errors
+    /// libtorch's own. What was live is then in no defined state: drop the engine.
+    pub fn step(&mut self) -> Result<Vec<Event>, Error> {
+        let mut events = std::mem::take(&mut self.done);
+        let arriving = self.arriving();
+        let before = self.live.len();
+        let (first, hidden) = if !arriving.is_empty() {
+            (before, tch::no_grad(|| self.prefill(arriving))?)
+        } else if before > 0 {
+            (0, tch::no_grad(|| self.run_live())?)
+        } else {
+            return Ok(events);
+        };
+        events.extend(self.choose(first, &hidden)?);
+        let finished: Vec<RequestId> = events
+            .iter()
+            .filter(|event| event.finished.is_some())
+            .map(|event| event.id)
+            .collect();
+        for slot in (0..self.live.len()).rev() {
+            if finished.contains(&self.live[slot].id) {
+                self.leave(slot)?;
+            }
+        }
+        self.forget_images();
+        Ok(events)
+    }
+
+    /// Requests that join now: in order of arrival, while there are slots and memory. Where others
+    /// are live, they wait for company, so that prompts are not run one by one between steps.
+    fn arriving(&mut self) -> Vec<Waiting> {
+        let free = self.limits.slots.saturating_sub(self.live.len());
+        let company = self.waiting.len().min(self.limits.slots.div_ceil(4));
+        if free == 0 || (!self.live.is_empty() && free < company) {
+            return Vec::new();
+        }
+        let mut room = self.live.iter().map(|live| live.room).max().unwrap_or(0);
+        self.reach = room;
+        let mut arriving = Vec::new();
+        while let Some(next) = self.waiting.front() {
+            room = room.max(next.room);
+            let rows = self.live.len() + arriving.len() + 1;
+            let tokens = (rows as u64).saturating_mul(room as u64);
+            let bytes = tokens.saturating_mul(self.generator.bytes_per_token());
+            if arriving.len() == free || (rows > 1 && bytes > self.limits.cache_bytes) {
+                break;
+            }
+            arriving.extend(self.waiting.pop_front());
+            self.reach = room;
+        }
+        arriving
+    }
+
+    /// One token of every live request; [live, hidden].
+    fn run_live(&mut self) -> Result<Tensor, Error> {
+        let model = self.generator.model();
+        let longest = self.live.iter().map(|live| live.held).max().unwrap_or(0);
+        self.make_room(self.live.len(), longest + 1)?;
+        let last: Vec<i64> = self.live.iter().map(Live::last).collect();
+        let ids = Tensor::f_from_slice(&last)?
+            .f_unsqueeze(1)?
+            .f_to_device(model.device())?;
+        let embeds = model.embed(&ids)?;
+        let rows: Vec<(&[Rc<Segment>], usize)> = self
+            .live
+            .iter()
+            .map(|live| (&live.path[..], live.held))
+            .collect();
+        let mut extension = self
+            .cache
+            .extend(0, &rows, 1, model.config().text_config.window())?;
+        let positions = extension.positions()?;
+        let hidden = model.decode(&embeds, &positions, None, Some(&mut extension))?;
+        for live in &mut self.live {
+            live.held += 1;
+        }
+        Ok(hidden.f_squeeze_dim(1)?)
+    }
+
+    /// The next token of the live requests from `first` on, from their hidden states.
+    fn choose(&mut self, first: usize, hidden: &Tensor) -> Result<Vec<Event>, Error> {
+        let generator = self.generator;
+        let (tokenizer, ends) = (&generator.tokenizer, &generator.ends[..]);
+        let logits = tch::no_grad(|| generator.model.logits(hidden))?; // [rows, vocabulary]
+        let live = &mut self.live[first..];
+        if live.iter().all(Live::needs_argmax_only) {
+            let tokens: Vec<i64> = Vec::try_from(logits.f_argmax(-1, false)?)?;
+            return live
+                .iter_mut()
+                .zip(tokens)
+                .map(|(live, token)| live.add(token, None, tokenizer, ends))
+                .collect();
+        }
+        let width = usize::try_from(logits.size()[1]).unwrap_or(1).max(1);
+        let logits: Vec<f32> = Vec::try_from(logits.f_contiguous()?.f_view([-1])?)?;
+        live.iter_mut()
+            .zip(logits.chunks(width))
+            .map(|(live, logits)| live.choose(logits, tokenizer, ends))
+            .collect()
+    }
+
+    /// Takes a request out of its slot, keeps what it computed, and fills the gap.
+    fn leave(&mut self, slot: usize) -> Result<(), Error> {
+        let last = self.live.len() - 1;
+        let live = &mut self.live[slot];
+        let mut path = std::mem::take(&mut live.path);
+        let mut keys = std::mem::take(&mut live.keys);
+        if live.held >= WORTH_KEEPING {
+            path.push(Rc::new(self.cache.segment(slot, 0, live.held)?));
+        }
+        keys.truncate(path.iter().map(|segment| segment.tokens()).sum());
+        self.retained.keep(keys, path);
+        self.cache.copy_slot(last, slot, self.live[last].held)?;
+        let _ = self.live.swap_remove(slot);
+        self.forget(0);
+        Ok(())
+    }
+
+    /// Room for `tokens` tokens in each of `slots` slots; past conversations make way for it.
+    pub(super) fn make_room(&mut self, slots: usize, tokens: usize) -> Result<(), Error> {
+        if self.cache.fits(slots, tokens) {
+            return Ok(());
+        }
+        // Half as much again, so that a reply does not move all slots every few tokens.
+        let room = (tokens + tokens / 2).min(self.reach).max(tokens);
+        let bytes = (slots as u64)
+            .saturating_mul(room as u64)
+            .saturating_mul(self.generator.bytes_per_token());
+        self.forget(bytes.saturating_sub(self.cache.bytes()));
+        self.cache.reserve(slots, room)
+    }
+
+    /// Forgets past conversations until `more` bytes fit beside what is left.
+    fn forget(&mut self, more: u64) {
+        let per_token = self.generator.bytes_per_token();
+        loop {
+            let live = self.live.iter().flat_map(|live| &live.path);
+            let tokens = distinct_tokens(self.retained.paths().chain(live)) as u64;
+            let held = self.cache.bytes().saturating_add(tokens * per_token);
+            let fits = held.saturating_add(more) <= self.limits.cache_bytes;
+            if fits || !self.retained.forget_oldest() {
+                return;
+            }
+        }
+    }
+
+    /// Tokens as prefixes compare them, images known by their pixels.
+    fn keyed(&mut self, ids: &[i64], request: &Request) -> Prompt {
+        let run = self.generator.image_tokens().max(1);
+        let image_token = self.generator.model.config().image_token_index;
+        let numbers: Vec<u32> = request
+            .images
+            .iter()
+            .map(|image| {
+                let digest = sample::sha256_hex(&image.bytes);
+                *self.images.entry(digest).or_insert_with(|| {
+                    self.next_image += 1;
+                    self.next_image - 1
+                })
+            })
+            .collect();
+        let mut images = Vec::new();
+        let mut seen = 0;
+        let keys = ids
+            .iter()
+            .enumerate()
+            .map(|(at, &id)| {
+                if id != image_token {
+                    return Key { id, image: 0 };
+                }
+                let image = numbers.get(seen / run).copied().unwrap_or(0);
+                if seen % run == 0 {
+                    images.push((at, image));
+                }
+                seen += 1;
+                Key { id, image }
+            })
+            .collect();
+        Prompt {
+            keys,
+            images,
+            pixels: request.images.clone(),
+        }
+    }
+
+    /// Forgets images that no conversation here shows, once there are many.
+    fn forget_images(&mut self) {
+        while self.features.len() > KEPT_FEATURES {
+            let _ = self.features.pop_first();
+        }
+        if self.images.len() <= 4 * KEPT_FEATURES {
+            return;
+        }
+        let waiting = self.waiting.iter().flat_map(|w| &w.prompt.keys);
+        let live = self.live.iter().flat_map(|live| &live.keys);
+        let shown: HashSet<u32> = waiting
+            .chain(live)
+            .chain(self.retained.keys())
+            .map(|key| key.image)
+            .collect();
+        self.images.retain(|_, image| shown.contains(image));
+    }
+}
+
+/// A quarter of the machine's memory; 4 GiB where that is not known.
+fn a_quarter_of_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| {
+        let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?;
+        kib.trim().parse::<u64>().ok()
+    });
+    total.map_or(4 << 30, |kib| kib * 1024 / 4)
+}

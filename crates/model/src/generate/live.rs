@@ -1,0 +1,148 @@
+//! A request that is being answered.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::generate::prefix::Key;
+use crate::generate::request::{Event, Finish, GenerateOptions, Generated, Logprobs, RequestId};
+use crate::generate::retained::tokens;
+use crate::generate::sampling::{likeliest, logprobs};
+use crate::generate::text::ReplyText;
+use crate::kv_cache::Segment;
+use crate::{Error, Pixels, Tokenizer};
+
+/// A prompt as the engine holds it.
+#[derive(Debug)]
+pub(super) struct Prompt {
+    pub keys: Vec<Key>,
+    /// Where each image's tokens begin, and which image it is.
+    pub images: Vec<(usize, u32)>,
+    /// The images themselves, in that order, until they are read.
+    pub pixels: Vec<Arc<Pixels>>,
+}
+
+/// A request that waits for a slot.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub id: RequestId,
+    pub prompt: Prompt,
+    pub options: GenerateOptions,
+    /// Tokens that the conversation may grow to.
+    pub room: usize,
+}
+
+/// A request in a slot: the engine's `n`th is in slot `n`.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub id: RequestId,
+    /// Prompt and reply; the last token is not in the cache yet.
+    pub keys: Vec<Key>,
+    pub room: usize,
+    /// What it stands on.
+    pub path: Vec<Rc<Segment>>,
+    /// Tokens in its slot.
+    pub held: usize,
+    prompt_tokens: usize,
+    options: GenerateOptions,
+    reply: ReplyText,
+    tokens: Vec<i64>,
+    logprobs: Vec<Logprobs>,
+}
+
+impl Live {
+    /// A request whose whole prompt is in the cache.
+    pub fn new(waiting: Waiting, path: Vec<Rc<Segment>>) -> Live {
+        let keys = waiting.prompt.keys;
+        Live {
+            id: waiting.id,
+            prompt_tokens: keys.len(),
+            held: keys.len() - tokens(&path),
+            keys,
+            room: waiting.room,
+            path,
+            reply: ReplyText::new(&waiting.options.stop),
+            options: waiting.options,
+            tokens: Vec::new(),
+            logprobs: Vec::new(),
+        }
+    }
+
+    /// The last token, which the next step runs.
+    pub fn last(&self) -> i64 {
+        self.keys.last().map_or(0, |key| key.id)
+    }
+
+    /// Whether the likeliest token is all that is wanted.
+    pub fn needs_argmax_only(&self) -> bool {
+        self.options.sampling.is_plain_greedy() && self.options.logprobs.is_none()
+    }
+
+    /// Chooses a token and adds it.
+    pub fn choose(
+        &mut self,
+        logits: &[f32],
+        tokenizer: &Tokenizer,
+        ends: &[i64],
+    ) -> Result<Event, Error> {
+        let sampling = &self.options.sampling;
+        let token = if sampling.is_plain_greedy() {
+            likeliest(logits)
+        } else {
+            let seen = self.keys.iter().map(|key| key.id);
+            sampling.choose(logits, seen, self.tokens.len())
+        };
+        let logprobs = self.options.logprobs.map(|top| {
+            let (chosen, top) = logprobs(logits, token, top);
+            Logprobs { chosen, top }
+        });
+        self.add(token, logprobs, tokenizer, ends)
+    }
+
+    /// Adds a token.
+    pub fn add(
+        &mut self,
+        token: i64,
+        logprobs: Option<Logprobs>,
+        tokenizer: &Tokenizer,
+        ends: &[i64],
+    ) -> Result<Event, Error> {
+        let mut event = Event {
+            id: self.id,
+            token: None,
+            logprobs: None,
+            text: String::new(),
+            finished: None,
+        };
+        if ends.contains(&token) {
+            event.text = self.reply.finish(tokenizer)?;
+            event.finished = Some(self.generated(Finish::Stop));
+            return Ok(event);
+        }
+        self.tokens.push(token);
+        self.keys.push(Key {
+            id: token,
+            image: 0,
+        });
+        self.logprobs.extend(logprobs.clone());
+        let (text, stopped) = self.reply.push(token, tokenizer)?;
+        (event.token, event.logprobs, event.text) = (Some(token), logprobs, text);
+        if stopped {
+            event.finished = Some(self.generated(Finish::Stop));
+        } else if self.keys.len() >= self.room {
+            event.text.push_str(&self.reply.finish(tokenizer)?);
+            event.finished = Some(self.generated(Finish::Length));
+        }
+        Ok(event)
+    }
+
+    /// The reply so far.
+    pub fn generated(&self, finish: Finish) -> Generated {
+        Generated {
+            text: self.reply.text().to_owned(),
+            tokens: self.tokens.clone(),
+            logprobs: self.logprobs.clone(),
+            prompt_tokens: self.prompt_tokens,
+            finish,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What is asked of a generator, and what comes back.
+
+use std::sync::Arc;
+
+use crate::generate::sampling::{Sampling, TokenLogprob};
+use crate::{Part, Pixels, Speaker, Turn};
+
+/// A conversation that wants a reply.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What was said so far; the reply follows the last turn.
+    pub turns: Vec<Turn>,
+    /// The images, in the order in which the turns show them.
+    pub images: Vec<Arc<Pixels>>,
+    /// How the reply is written.
+    pub options: GenerateOptions,
+}
+
+impl Request {
+    /// One question, about an image or none, answered greedily.
+    pub fn question(text: &str, image: Option<Arc<Pixels>>, max_new_tokens: usize) -> Request {
+        let mut parts: Vec<Part> = image.iter().map(|_| Part::Image).collect();
+        parts.push(Part::Text(text.to_owned()));
+        Request {
+            turns: vec![Turn {
+                speaker: Speaker::User,
+                parts,
+            }],
+            images: image.into_iter().collect(),
+            options: GenerateOptions {
+                max_new_tokens,
+                ..GenerateOptions::default()
+            },
+        }
+    }
+}
+
+/// How a reply is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerateOptions {
+    /// No more than this many tokens; the model's context is a limit as well.
+    pub max_new_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// A reply ends before the first of these strings, which may span tokens.
+    pub stop: Vec<String>,
+    /// Log-probabilities of each token, and of so many of the likeliest in its place.
+    pub logprobs: Option<usize>,
+}
+
+impl Default for GenerateOptions {
+    fn default() -> GenerateOptions {
+        GenerateOptions {
+            max_new_tokens: 512,
+            sampling: Sampling::default(),
+            stop: Vec::new(),
+            logprobs: None,
+        }
+    }
+}
+
+/// A reply.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    /// The text, up to a stop string, with the spaces that the model wrote around it.
+    pub text: String,
+    /// The tokens, without the end token; those of a stop string are among them.
+    pub tokens: Vec<i64>,
+    /// Per token, where they were asked for.
+    pub logprobs: Vec<Logprobs>,
+    /// Tokens of the prompt, image tokens included.
+    pub prompt_tokens: usize,
+    /// Why it ended.
+    pub finish: Finish,
+}
+
+/// How likely a token was, and what else was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logprobs {
+    /// The token that was taken.
+    pub chosen: TokenLogprob,
+    /// The likeliest tokens in its place, likeliest first.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// Why a reply ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// The model wrote an end token, or a stop string.
+    Stop,
+    /// The limit of new tokens, or of the model's context, was reached.
+    Length,
+    /// [`crate::Engine::cancel`].
+    Cancelled,
+}
+
+/// Names a request of one engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// What a step did for one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// The request.
+    pub id: RequestId,
+    /// The token that was added, if one was.
+    pub token: Option<i64>,
+    /// Its log-probabilities, where they were asked for.
+    pub logprobs: Option<Logprobs>,
+    /// Text that can be shown now; may be empty, never splits a character, never shows a stop string
+    /// or its beginning. All pieces together are [`Generated::text`].
+    pub text: String,
+    /// The whole reply, where this ended it.
+    pub finished: Option<Generated>,
+}
