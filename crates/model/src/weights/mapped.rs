@@ -160,9 +160,10 @@ fn read_in_blocks(
             ))
         })?;
     let direct = match (from, to) {
-        (Kind::Half | Kind::BFloat16, Kind::Float) | (Kind::Float | Kind::Half, Kind::BFloat16) => {
-            to
-        }
+        (
+            Kind::Half | Kind::BFloat16 | Kind::Float,
+            Kind::Half | Kind::BFloat16 | Kind::Float,
+        ) => to,
         (Kind::Double | Kind::Float | Kind::Half | Kind::BFloat16, _) => from,
         _ => return Err(Error::Shape(format!("{from:?} is no type of weights"))),
     };
