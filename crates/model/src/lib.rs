@@ -41,7 +41,8 @@ mod weights;
 pub use checkpoint::{Checkpoint, LoadOptions, WeightKind};
 pub use config::{FeatureSelect, LlavaConfig, TextConfig, TokenIds, VisionConfig};
 pub use conversation::{
-    ConversationTokens, Part, PromptForm, Speaker, Template, Turn, conversation_tokens,
+    ChatTemplate, ConversationTokens, Part, PromptForm, Speaker, Template, Turn,
+    conversation_tokens,
 };
 pub use generate::{
     Engine, EngineLimits, Event, Finish, GenerateOptions, Generated, Generator, Logprobs,

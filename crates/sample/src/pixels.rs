@@ -158,6 +158,52 @@ pub fn size(bytes: &[u8]) -> Result<(u32, u32), Fault> {
 
 /// Decodes to 8-bit RGB, transparency over white.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, Fault> {
+    Ok(over_white(decode_dynamic(bytes)?))
+}
+
+/// Decodes to what PIL's `convert("RGB")` makes of the file, which is what published models see:
+/// transparency is dropped, so that hidden colours show; of 16-bit colours the high byte counts;
+/// 16-bit grey is clipped, so that all above 255 is white; the orientation in a photo's EXIF data is
+/// not applied.
+pub fn decode_as_pil(bytes: &[u8]) -> Result<RgbImage, Fault> {
+    let high = |values: &[u16], channels: usize| -> Vec<u8> {
+        let pixels = values.chunks_exact(channels);
+        pixels
+            .flat_map(|pixel| match pixel {
+                [grey, _] => [grey >> 8; 3],
+                [red, green, blue, ..] => [red >> 8, green >> 8, blue >> 8],
+                _ => [0; 3],
+            })
+            .map(|value| u8::try_from(value).unwrap_or(u8::MAX))
+            .collect()
+    };
+    let image = decode_dynamic(bytes)?;
+    let (width, height) = (image.width(), image.height());
+    let raw = match &image {
+        DynamicImage::ImageLuma16(grey) => grey
+            .as_raw()
+            .iter()
+            .flat_map(|&value| [u8::try_from(value).unwrap_or(u8::MAX); 3])
+            .collect(),
+        DynamicImage::ImageLumaA16(grey) => high(grey.as_raw(), 2),
+        DynamicImage::ImageRgb16(rgb) => high(rgb.as_raw(), 3),
+        DynamicImage::ImageRgba16(rgba) => high(rgba.as_raw(), 4),
+        DynamicImage::ImageRgba8(rgba) => {
+            let (pixels, _) = rgba.as_raw().as_chunks::<4>();
+            let mut raw = vec![0; pixels.len() * 3];
+            let (to, _) = raw.as_chunks_mut::<3>();
+            for (to, [red, green, blue, _]) in to.iter_mut().zip(pixels) {
+                *to = [*red, *green, *blue];
+            }
+            raw
+        }
+        _ => return Ok(image.into_rgb8()),
+    };
+    RgbImage::from_raw(width, height, raw)
+        .ok_or_else(|| Fault::Broken("its pixels do not fill it".into()))
+}
+
+fn decode_dynamic(bytes: &[u8]) -> Result<DynamicImage, Fault> {
     size(bytes)?;
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
@@ -168,13 +214,17 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, Fault> {
     // 16-bit RGBA of the largest image allowed.
     limits.max_alloc = Some(MAX_PIXELS * 8);
     reader.limits(limits);
-    let image = reader.decode().map_err(|e| Fault::Broken(e.to_string()))?;
-    Ok(over_white(image))
+    reader.decode().map_err(|e| Fault::Broken(e.to_string()))
 }
 
 /// Reads and decodes a file.
 pub fn open(path: &Path) -> Result<RgbImage, Fault> {
     decode(&read_bytes(path)?)
+}
+
+/// [`open`] by [`decode_as_pil`].
+pub fn open_as_pil(path: &Path) -> Result<RgbImage, Fault> {
+    decode_as_pil(&read_bytes(path)?)
 }
 
 fn over_white(image: DynamicImage) -> RgbImage {

@@ -30,6 +30,8 @@ pub struct Tokenizer {
     /// For text that follows a special token, where that is encoded otherwise than text at the
     /// beginning: without the space that SentencePiece puts before a text.
     later: Option<Box<tokenizers::Tokenizer>>,
+    /// By first byte, the longest first among those; none is empty.
+    special: Vec<SpecialText>,
     /// First token of a conversation, where the tokenizer has one.
     pub bos: Option<i64>,
     /// Ends a reply.
@@ -41,6 +43,22 @@ pub struct Tokenizer {
     pub image: Option<i64>,
     /// Whether a text begins with [`Tokenizer::bos`].
     pub adds_bos: bool,
+}
+
+/// A special token as it stands in rendered text.
+#[derive(Clone)]
+struct SpecialText {
+    text: String,
+    id: i64,
+    lstrip: bool,
+    rstrip: bool,
+}
+
+/// A stretch of rendered text: one special token, or what stands between two.
+pub(crate) struct TextPiece {
+    pub start: usize,
+    pub end: usize,
+    pub special: Option<i64>,
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -107,6 +125,7 @@ impl Tokenizer {
             .with_padding(None);
         Ok(Tokenizer {
             later: without_first_space(&inner).map(Box::new),
+            special: special_texts(&inner, special.image),
             inner,
             bos: special.bos,
             eos,
@@ -165,6 +184,87 @@ impl Tokenizer {
         encode(self.later.as_deref().unwrap_or(&self.inner), text)
     }
 
+    /// Tokens of a piece of text, each with the bytes of the text it stands for.
+    pub(crate) fn encode_places(
+        &self,
+        text: &str,
+        later: bool,
+    ) -> Result<Vec<(i64, usize, usize)>, Error> {
+        let inner = match &self.later {
+            Some(inner) if later => inner,
+            _ => &self.inner,
+        };
+        let encoding = inner
+            .encode(text, false)
+            .map_err(|e| Error::Tokenizer(e.to_string()))?;
+        let ids = encoding.get_ids().iter().map(|&id| i64::from(id));
+        Ok(ids
+            .zip(encoding.get_offsets())
+            .map(|(id, &(start, end))| (id, start, end))
+            .collect())
+    }
+
+    /// Whether a text is one of the special tokens.
+    pub fn is_special(&self, token: &str) -> bool {
+        self.inner.get_added_vocabulary().is_special_token(token)
+    }
+
+    /// The special token that a text begins with, the longest if several: its id and length.
+    pub(crate) fn special_at(&self, text: &str) -> Option<(i64, usize)> {
+        let first = text.as_bytes().first()?;
+        let at = self
+            .special
+            .partition_point(|s| s.text.as_bytes()[0] < *first);
+        self.special[at..]
+            .iter()
+            .take_while(|s| s.text.as_bytes()[0] == *first)
+            .find(|s| text.starts_with(s.text.as_str()))
+            .map(|s| (s.id, s.text.len()))
+    }
+
+    /// Cuts rendered text at its special tokens.
+    pub(crate) fn pieces(&self, text: &str) -> Vec<TextPiece> {
+        let mut pieces = Vec::new();
+        let (mut start, mut at) = (0, 0);
+        while let Some(c) = text[at..].chars().next() {
+            let Some((id, length)) = self.special_at(&text[at..]) else {
+                at += c.len_utf8();
+                continue;
+            };
+            let token = self.special.iter().find(|s| s.id == id);
+            // Some tokens take the white space beside them.
+            let mut before = at;
+            if token.is_some_and(|t| t.lstrip) {
+                before = start + text[start..at].trim_end().len();
+            }
+            if start < before {
+                pieces.push(TextPiece {
+                    start,
+                    end: before,
+                    special: None,
+                });
+            }
+            at += length;
+            if token.is_some_and(|t| t.rstrip) {
+                at = text.len() - text[at..].trim_start().len();
+            }
+            pieces.push(TextPiece {
+                start: before,
+                end: at,
+                special: Some(id),
+            });
+            start = at;
+        }
+        if start < text.len() {
+            pieces.push(TextPiece {
+                start,
+                end: text.len(),
+                special: None,
+            });
+        }
+        pieces
+    }
+
     /// Text of tokens, special ones left out.
     pub fn decode(&self, ids: &[i64]) -> Result<String, Error> {
         let ids: Vec<u32> = ids
@@ -187,6 +287,7 @@ impl Tokenizer {
         }
         let id = self.id("<image>").unwrap_or(IMAGE_PLACEHOLDER);
         self.image = Some(id);
+        self.special = special_texts(&self.inner, self.image);
         id
     }
 
@@ -223,6 +324,39 @@ fn encode(inner: &tokenizers::Tokenizer, text: &str) -> Result<Vec<i64>, Error> 
         Error::Tokenizer(format!("cannot encode {start:?}: {e}"))
     })?;
     Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
+}
+
+/// Every special token; an image is written `<image>` even where the vocabulary has no such token.
+fn special_texts(inner: &tokenizers::Tokenizer, image: Option<i64>) -> Vec<SpecialText> {
+    let mut found: Vec<SpecialText> = inner
+        .get_added_tokens_decoder()
+        .into_iter()
+        .filter(|(_, token)| token.special && !token.content.is_empty())
+        .map(|(id, token)| SpecialText {
+            text: token.content,
+            id: i64::from(id),
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+        })
+        .collect();
+    if let Some(id) = image
+        && found.iter().all(|special| special.text != "<image>")
+    {
+        found.push(SpecialText {
+            text: "<image>".to_owned(),
+            id,
+            lstrip: false,
+            rstrip: false,
+        });
+    }
+    found.sort_by(|a, b| {
+        let first = |s: &SpecialText| s.text.as_bytes().first().copied();
+        first(a)
+            .cmp(&first(b))
+            .then(b.text.len().cmp(&a.text.len()))
+            .then_with(|| a.text.cmp(&b.text))
+    });
+    found
 }
 
 fn read_json(path: &Path) -> Result<tokenizers::Tokenizer, Error> {

@@ -160,10 +160,9 @@ fn read_in_blocks(
             ))
         })?;
     let direct = match (from, to) {
-        (
-            Kind::Half | Kind::BFloat16 | Kind::Float,
-            Kind::Half | Kind::BFloat16 | Kind::Float,
-        ) => to,
+        (Kind::Half | Kind::BFloat16 | Kind::Float, Kind::Half | Kind::BFloat16 | Kind::Float) => {
+            to
+        }
         (Kind::Double | Kind::Float | Kind::Half | Kind::BFloat16, _) => from,
         _ => return Err(Error::Shape(format!("{from:?} is no type of weights"))),
     };

@@ -3,8 +3,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use model::{Checkpoint, KvCache, Llava, LlavaConfig, LoadOptions, Quantisation};
+use model::{Checkpoint, KvCache, Llava, LlavaConfig, LoadOptions, Quantisation, Segment};
 use tch::{Device, Kind, Tensor};
 
 use super::{error, golden, tensors};
@@ -237,24 +238,25 @@ fn a_window_hides_what_lies_before_it_under_any_mask_and_in_any_row() {
         moved.narrow(0, 23, tokens - 23).max().double_value(&[]),
         0.0
     );
-    // Through a cache, several tokens at a time and one at a time.
-    let text = &model.config().text_config;
-    for steps in [[20, 5], [24, 1]] {
-        let mut cache = KvCache::new(text, Kind::Float, Device::Cpu).unwrap();
-        cache.reserve(2, 25).unwrap();
-        let mut held = 0;
-        for width in steps {
-            let rows = [(&[][..], held), (&[][..], held)];
-            let mut run = cache.extend(0, &rows, width, text.window()).unwrap();
-            let (from, width) = (held as i64, width as i64);
-            let at = run.positions().unwrap();
-            let new = embeds.narrow(1, from, width);
-            let found = model.decode(&new, &at, None, Some(&mut run)).unwrap();
-            let off = error(&found, &plain.narrow(1, from, width));
-            assert!(off < TOLERANCE, "{steps:?}: {off}");
-            held += width as usize;
-        }
-    }
+    // With a cache: one row has all in its slot, the other stands on a segment with its first 15.
+    let shape = &model.config().text_config;
+    let mut cache = KvCache::new(shape, Kind::Float, Device::Cpu).unwrap();
+    cache.reserve(2, 40).unwrap();
+    let extend = |cache: &mut KvCache, rows: &[(&[Rc<Segment>], usize)], from: i64, width: i64| {
+        let mut extension = cache
+            .extend(0, rows, width as usize, shape.window())
+            .unwrap();
+        let at = extension.positions().unwrap();
+        let new = embeds.narrow(1, from, width);
+        let found = model.decode(&new, &at, None, Some(&mut extension)).unwrap();
+        assert!(error(&found, &plain.narrow(1, from, width)) < TOLERANCE);
+    };
+    extend(&mut cache, &[(&[], 0), (&[], 0)], 0, 20);
+    let below = [Rc::new(cache.segment(1, 0, 15).unwrap())];
+    let above = cache.segment(1, 15, 20).unwrap();
+    cache.place(1, 0, &above).unwrap();
+    extend(&mut cache, &[(&[], 20), (&below, 5)], 20, 5);
+    extend(&mut cache, &[(&[], 25), (&below, 10)], 25, 1);
 }
 
 #[test]

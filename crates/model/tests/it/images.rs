@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use image::{Rgb, RgbImage};
-use model::{CLIP_MEAN, CLIP_STD, Fit, Preprocessor, Resample};
+use model::{CLIP_MEAN, CLIP_STD, Fit, LlavaConfig, Preprocessor, Resample};
 use sample::pixels::Fault;
 use tch::Device;
 
@@ -85,4 +85,231 @@ fn pixels_of_another_size_are_refused() {
             .contains("16 pixels a side for a tower of 28"),
         "{refused}"
     );
+}
+
+/// Every mode PIL reads, in the four ways that published towers are shown images.
+#[test]
+fn images_of_every_mode_are_within_one_level_of_the_published_processors() {
+    let fits = [
+        ("pad", Fit::Pad),
+        ("crop", Fit::Crop { shortest: 28 }),
+        ("stretch", Fit::Stretch),
+        ("dino", Fit::Crop { shortest: 32 }),
+    ];
+    let expected = tensors(&golden("images/pixels.safetensors"));
+    assert_eq!(expected.len(), 18 * fits.len());
+    let mut wrong = Vec::new();
+    for (name, expected) in expected {
+        let (file, fit) = name.split_once('/').unwrap();
+        let fit = fits.iter().find(|(name, _)| *name == fit).unwrap().1;
+        let preprocessor = Preprocessor {
+            fit,
+            ..preprocessor(28)
+        };
+        let path = golden(&format!("images/{file}"));
+        let found = preprocessor.open(&path).unwrap().bytes;
+        let expected = Vec::<u8>::try_from(expected.flatten(0, -1)).unwrap();
+        let worst = found
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| a.abs_diff(*b))
+            .max();
+        // Two JPEG decoders differ by a few levels before anything is resized.
+        let allowed = if file.ends_with("jpg") { 3 } else { 1 };
+        if worst.unwrap() > allowed {
+            wrong.push(format!("{name}: {worst:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn padding_without_the_square_is_padding_with_it() {
+    let draw = |width: u32, height: u32| {
+        RgbImage::from_fn(width, height, |x, y| {
+            Rgb([
+                (x * 37 % 256) as u8,
+                (y * 91 % 256) as u8,
+                ((x ^ y) * 53 % 256) as u8,
+            ])
+        })
+    };
+    for (width, height) in [
+        (9, 200),
+        (200, 9),
+        (65, 64),
+        (64, 65),
+        (33, 150),
+        (8, 9),
+        (97, 31),
+    ] {
+        for side in [14, 28, 100] {
+            let image = draw(width, height);
+            let longer = width.max(height);
+            let mut padded = RgbImage::from_pixel(longer, longer, Rgb([122, 116, 104]));
+            let (x, y) = ((longer - width) / 2, (longer - height) / 2);
+            image::imageops::replace(&mut padded, &image, i64::from(x), i64::from(y));
+            let found = preprocessor(side).square(&image).unwrap();
+            assert_eq!(
+                found,
+                preprocessor(side).square(&padded).unwrap(),
+                "{width}x{height}"
+            );
+        }
+    }
+}
+
+/// A tower of 28 pixels a side.
+fn tower(model_type: &str) -> LlavaConfig {
+    let mut config = super::small_config();
+    let vision = config.vision_config.as_mut().unwrap();
+    vision.image_size = 28;
+    model_type.clone_into(&mut vision.model_type);
+    config
+}
+
+#[test]
+fn a_folder_is_preprocessed_as_transformers_would() {
+    const SIGLIP: [f64; 3] = [0.5; 3];
+    type Found = (usize, Fit, Resample, [f64; 3]);
+    let crop = |shortest| Fit::Crop { shortest };
+    let cases: [(&str, &str, &str, Found); 12] = [
+        (
+            "clip_vision_model",
+            "",
+            "",
+            (28, Fit::Pad, Resample::Bicubic, CLIP_MEAN),
+        ),
+        (
+            "clip_vision_model",
+            r#"{"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 28},
+                "crop_size": {"height": 28, "width": 28}}"#,
+            "{}",
+            (28, crop(28), Resample::Bicubic, CLIP_MEAN),
+        ),
+        (
+            "clip_vision_model",
+            r#"{"feature_extractor_type": "CLIPFeatureExtractor", "size": 28, "crop_size": 28,
+                "resample": 2, "image_mean": [0.1, 0.2, 0.3]}"#,
+            "{}",
+            (28, crop(28), Resample::Bilinear, [0.1, 0.2, 0.3]),
+        ),
+        (
+            "clip_vision_model",
+            r#"{"image_processor_type": "CLIPImageProcessor", "size": 28, "crop_size": 28}"#,
+            r#"{"image_aspect_ratio": "pad"}"#,
+            (28, Fit::Pad, Resample::Bicubic, CLIP_MEAN),
+        ),
+        (
+            "clip_vision_model",
+            r#"{"image_processor_type": "LlavaImageProcessor", "do_pad": true,
+                "size": {"shortest_edge": 28}, "crop_size": {"height": 28, "width": 28}}"#,
+            "{}",
+            (28, Fit::Pad, Resample::Bicubic, CLIP_MEAN),
+        ),
+        (
+            "clip_vision_model",
+            r#"{"do_pad": true, "size": {"shortest_edge": 28}, "do_center_crop": false}"#,
+            "{}",
+            (28, Fit::Pad, Resample::Bicubic, CLIP_MEAN),
+        ),
+        (
+            "siglip_vision_model",
+            r#"{"image_processor_type": "SiglipImageProcessor", "size": {"height": 28, "width": 28}}"#,
+            "{}",
+            (28, Fit::Stretch, Resample::Bicubic, SIGLIP),
+        ),
+        (
+            "siglip_vision_model",
+            r#"{"size": {"height": 28, "width": 28}}"#,
+            "{}",
+            (28, Fit::Stretch, Resample::Bicubic, SIGLIP),
+        ),
+        (
+            "vit",
+            r#"{"image_processor_type": "ViTImageProcessor", "size": 28}"#,
+            "{}",
+            (28, Fit::Stretch, Resample::Bilinear, SIGLIP),
+        ),
+        (
+            "dinov2",
+            r#"{"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256},
+                "crop_size": {"height": 224, "width": 224}, "image_mean": [0.485, 0.456, 0.406]}"#,
+            "{}",
+            (224, crop(256), Resample::Bicubic, [0.485, 0.456, 0.406]),
+        ),
+        (
+            "clip_vision_model",
+            r#"{"size": {"height": 28, "width": 28}, "do_normalize": false}"#,
+            "{}",
+            // 224, the class's own crop, is not this tower's.
+            (0, Fit::Pad, Resample::Bicubic, CLIP_MEAN),
+        ),
+        (
+            "clip_vision_model",
+            r#"{"size": {"height": 28, "width": 28}, "do_center_crop": false, "do_normalize": false}"#,
+            "{}",
+            (28, Fit::Stretch, Resample::Bicubic, [0.0; 3]),
+        ),
+    ];
+    for (model_type, file, config, (side, fit, resample, mean)) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [("preprocessor_config.json", file), ("config.json", config)] {
+            if !text.is_empty() {
+                std::fs::write(dir.path().join(name), text).unwrap();
+            }
+        }
+        let found = Preprocessor::load(dir.path(), &tower(model_type));
+        if side == 0 {
+            assert!(found.is_err(), "{file}");
+            continue;
+        }
+        let found = found.unwrap();
+        let found = (found.side, found.fit, found.resample, found.mean);
+        assert_eq!(found, (side, fit, resample, mean), "{file}");
+    }
+}
+
+#[test]
+fn preprocessing_that_no_tower_takes_is_refused() {
+    let cases = [
+        (r#"{"do_resize": false}"#, "not resized"),
+        (r#"{"do_rescale": false}"#, "not rescaled"),
+        (r#"{"rescale_factor": 0.5}"#, "rescale_factor is 0.5"),
+        (
+            r#"{"size": 28, "crop_size": 28, "resample": 1}"#,
+            "resample is 1",
+        ),
+        (r#"{"size": 336, "crop_size": 336}"#, "image_size 28"),
+        (
+            r#"{"size": {"height": 28, "width": 30}, "crop_size": 28}"#,
+            "28x30",
+        ),
+        (r#"{"size": {"longest_edge": 28}}"#, "longest_edge"),
+        (
+            r#"{"size": 28, "crop_size": {"height": 28, "width": 30}}"#,
+            "crop_size",
+        ),
+        (r#"{"size": 28, "do_center_crop": false}"#, "not square"),
+        (
+            r#"{"size": 28, "crop_size": 28, "image_std": [0, 1, 1]}"#,
+            "image_std",
+        ),
+        (
+            r#"{"size": 28, "crop_size": 28, "image_mean": [0.5]}"#,
+            "image_mean",
+        ),
+        (
+            r#"{"size": 18446744073709551615, "crop_size": 28}"#,
+            "preprocessor_config.json",
+        ),
+        ("[1", "preprocessor_config.json"),
+    ];
+    for (text, expected) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("preprocessor_config.json"), text).unwrap();
+        let refused = Preprocessor::load(dir.path(), &tower("clip_vision_model"));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(expected), "{text}: {refused}");
+    }
 }

@@ -11,6 +11,7 @@ mod families;
 mod generation;
 mod gguf;
 mod images;
+mod text;
 mod tokens;
 mod vit;
 mod weights;
