@@ -23,8 +23,8 @@ use crate::gguf::{self, GgufFile};
 use crate::parameters::specification;
 use crate::weights::{Plan, Source, Target, names, open_all, plan, weight_files};
 use crate::{
-    Adapter, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Quantisation,
-    Tokenizer,
+    Adapter, ChatTemplate, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm,
+    Quantisation, Tokenizer,
 };
 use original::Original;
 
@@ -213,6 +213,11 @@ impl Checkpoint {
 
     /// How conversations become tokens.
     pub fn prompt_form(&self) -> Result<PromptForm, Error> {
+        if let Form::Gguf = self.form
+            && let Some(template) = GgufFile::open(&self.path)?.chat_template()?
+        {
+            return Ok(PromptForm::Jinja(ChatTemplate::new(&template)?));
+        }
         Ok(PromptForm::Named(self.config.conversation_template))
     }
 }
