@@ -211,14 +211,20 @@ impl Checkpoint {
         Preprocessor::load(folder, &self.config)
     }
 
-    /// How conversations become tokens.
+    /// How conversations become tokens: the form that was trained, or the checkpoint's own
+    /// template.
+    ///
+    /// # Errors
+    /// A template that is not Jinja; none at all where a decoder is alone.
     pub fn prompt_form(&self) -> Result<PromptForm, Error> {
-        if let Form::Gguf = self.form
-            && let Some(template) = GgufFile::open(&self.path)?.chat_template()?
-        {
-            return Ok(PromptForm::Jinja(ChatTemplate::new(&template)?));
+        match self.form {
+            Form::Folder => PromptForm::of_folder(&self.path, &self.config),
+            Form::Original(_) => Ok(PromptForm::Named(self.config.conversation_template)),
+            Form::Gguf => Ok(match GgufFile::open(&self.path)?.chat_template()? {
+                Some(template) => PromptForm::Jinja(ChatTemplate::new(&template)?),
+                None => PromptForm::Named(self.config.conversation_template),
+            }),
         }
-        Ok(PromptForm::Named(self.config.conversation_template))
     }
 }
 
