@@ -71,7 +71,10 @@ pub fn run(arguments: &Convert) -> Result<bool> {
                 ConvertType::Q8_0 => GgufType::Q8_0,
                 _ => GgufType::F16,
             };
-            model::gguf::write_decoder(&model, &checkpoint.tokenizer()?, &arguments.out, kind)?;
+            let tokenizer = checkpoint.tokenizer()?;
+            // Decoders that were not taught to talk have none.
+            let form = checkpoint.prompt_form().ok();
+            model::gguf::write_decoder(&model, &tokenizer, form.as_ref(), &arguments.out, kind)?;
         }
     }
     println!("written to {}", arguments.out.display());

@@ -26,6 +26,11 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
+    /// The template's text.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
     /// A template from its source.
     ///
     /// # Errors

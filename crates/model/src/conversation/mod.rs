@@ -184,6 +184,14 @@ impl PromptForm {
         Ok(PromptForm::Named(Template::V1))
     }
 
+    /// The same form as a Jinja template.
+    pub fn template(&self) -> String {
+        match self {
+            PromptForm::Named(template) => template.jinja(),
+            PromptForm::Jinja(template) => template.source().to_owned(),
+        }
+    }
+
     /// Tokens of a conversation in which each image takes `image_tokens`. Where `reply_follows`
     /// they end where the model begins its reply.
     ///

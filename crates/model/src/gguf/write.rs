@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 use super::block::Block;
 use super::{names, quantise, vocabulary};
 use crate::rope::{Scaling, llama3_divisors};
-use crate::{Error, Llava, TextConfig, Tokenizer};
+use crate::{Error, Llava, PromptForm, TextConfig, Tokenizer};
 
 /// Where tensors may begin.
 const ALIGNMENT: u64 = 32;
@@ -73,8 +73,7 @@ pub(super) struct Out {
     pub heads: Option<i64>,
 }
 
-/// Writes the decoder and its tokenizer, with the chat template of LLaVA's conversations where the
-/// model is a LLaVA. Vision tower and projector go to a file of their own
+/// Writes the decoder and its tokenizer, with the chat template of `form`. Vision tower and projector go to a file of their own
 /// ([`super::write_mmproj`]).
 ///
 /// # Errors
@@ -82,6 +81,7 @@ pub(super) struct Out {
 pub fn write_decoder(
     model: &Llava,
     tokenizer: &Tokenizer,
+    form: Option<&PromptForm>,
     out: &Path,
     kind: GgufType,
 ) -> Result<(), Error> {
@@ -108,12 +108,8 @@ pub fn write_decoder(
     metadata.extend(shapes(config, architecture)?);
     let rows = usize::try_from(config.vocab_size).unwrap_or(0);
     metadata.extend(vocabulary::entries(tokenizer, rows)?);
-    // A decoder alone has a form of its own, which its configuration does not say.
-    if model.config().vision_config.is_some() {
-        metadata.push((
-            "tokenizer.chat_template".into(),
-            Put::Text(model.config().conversation_template.jinja()),
-        ));
+    if let Some(form) = form {
+        metadata.push(("tokenizer.chat_template".into(), Put::Text(form.template())));
     }
     let mut tensors: Vec<Out> = model
         .parameters()

@@ -347,6 +347,12 @@ proptest! {
     }
 }
 
+/// The form that the small models are written with.
+fn v1() -> Option<&'static PromptForm> {
+    const FORM: PromptForm = PromptForm::Named(model::Template::Tiny);
+    Some(&FORM)
+}
+
 /// Logits after each of a prompt's continuations in turn: `next` gives the token to go on with, or
 /// `None` to end.
 fn go_on(model: &Llava, embeds: &Tensor, mut next: impl FnMut(&Tensor) -> Option<i64>) {
@@ -425,7 +431,7 @@ fn what_is_written_is_read_back() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("written.gguf");
     for (kind, most) in [(GgufType::F16, 5e-4), (GgufType::Q8_0, 5e-3)] {
-        write_decoder(&model, &golden_tokenizer(), &path, kind).unwrap();
+        write_decoder(&model, &golden_tokenizer(), v1(), &path, kind).unwrap();
         let checkpoint = Checkpoint::open(&path).unwrap();
         let (ours, theirs) = (
             &model.config().text_config,
@@ -475,7 +481,14 @@ fn scaled_positions_and_biases_are_written_too() {
     for name in ["llama", "qwen2"] {
         let first = Checkpoint::open(&file(&format!("{name}.gguf"))).unwrap();
         let (model, _) = first.load(&LoadOptions::default()).unwrap();
-        write_decoder(&model, &first.tokenizer().unwrap(), &path, GgufType::F16).unwrap();
+        write_decoder(
+            &model,
+            &first.tokenizer().unwrap(),
+            None,
+            &path,
+            GgufType::F16,
+        )
+        .unwrap();
         let again = Checkpoint::open(&path).unwrap();
         let texts = [&first, &again].map(|c| c.config().text_config.clone());
         assert_eq!(texts[0], texts[1]);
@@ -501,7 +514,7 @@ fn weights_beyond_f16_are_refused_in_f16_and_written_in_q8_0() {
     let _ = tch::no_grad(|| gate.get(0).get(0).fill_(1e5));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("large.gguf");
-    let write = |kind| write_decoder(&model, &golden_tokenizer(), &path, kind);
+    let write = |kind| write_decoder(&model, &golden_tokenizer(), v1(), &path, kind);
     let error = write(GgufType::F16).unwrap_err().to_string();
     assert!(
         error.contains("blk.1.ffn_gate.weight") && error.contains("q8_0"),
@@ -562,7 +575,7 @@ fn llamas_vocabulary_survives_a_file() {
     let model = Llava::new(&config, 0, Device::Cpu).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("llama.gguf");
-    write_decoder(&model, &tokenizer, &path, GgufType::F16).unwrap();
+    write_decoder(&model, &tokenizer, v1(), &path, GgufType::F16).unwrap();
     let read = GgufFile::open(&path).unwrap().tokenizer().unwrap();
     assert_eq!((read.bos, read.eos, read.adds_bos), (Some(1), 2, true));
     let list = |key: &str| vectors[key].as_array().unwrap().clone();
@@ -681,7 +694,7 @@ fn llama_cpp_loads_what_is_written_and_gives_the_same_tokens() {
     }
     for (model, tokenizer) in models {
         for kind in [GgufType::F16, GgufType::Q8_0] {
-            write_decoder(&model, &tokenizer, &path, kind).unwrap();
+            write_decoder(&model, &tokenizer, v1(), &path, kind).unwrap();
             // With the weights as they are in the file.
             let (read, _) = Checkpoint::open(&path)
                 .and_then(|checkpoint| checkpoint.load(&LoadOptions::default()))
@@ -756,7 +769,7 @@ fn llama_cpp_sees_what_the_written_tower_sees() {
     let (model, tokenizer) = (load("grouped"), golden_tokenizer());
     as_in_f16(&model);
     let preprocessor = Preprocessor::new(model.config());
-    write_decoder(&model, &tokenizer, &decoder, GgufType::F16).unwrap();
+    write_decoder(&model, &tokenizer, v1(), &decoder, GgufType::F16).unwrap();
     write_mmproj(&model, &preprocessor, &mmproj).unwrap();
     // As large as the tower's input, so that no resampling is compared.
     let side = u32::try_from(model.config().image_side()).unwrap();
