@@ -75,10 +75,7 @@ pub enum Resample {
 impl Preprocessor {
     /// CLIP's preprocessing at the tower's size, padded or cropped as the configuration says.
     pub fn new(config: &LlavaConfig) -> Preprocessor {
-        let side = config
-            .vision_config
-            .as_ref()
-            .map_or(1, |vision| usize::try_from(vision.image_size).unwrap_or(1));
+        let side = usize::try_from(config.image_side()).unwrap_or(1).max(1);
         Preprocessor {
             side,
             mean: config.image_mean,
