@@ -20,11 +20,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("report", &["sample"]),
     ("grade", &["sample", "chat", "model"]),
     ("export", &["sample"]),
+    ("hub", &["sample"]),
     (
         "math-llava",
         &[
             "sample", "chat", "sources", "select", "synth", "model", "train", "eval", "report",
-            "grade", "export",
+            "grade", "export", "hub",
         ],
     ),
     ("xtask", &[]),

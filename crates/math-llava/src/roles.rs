@@ -52,24 +52,28 @@ impl synth::Prover for Programs {
 
 #[cfg(feature = "torch")]
 mod student {
-    //! The trained model as a `ChatModel`.
+    //! An own model as a `ChatModel`: teacher, judge or student.
 
     use std::collections::HashMap;
     use std::path::{Path, PathBuf};
+    use std::sync::Arc;
 
     use chat::{ChatModel, Error, Finish, Reply, Request, Role};
-    use model::{Generator, Llava, Preprocessor, Question, Tokenizer};
+    use model::{
+        Checkpoint, EngineLimits, GenerateOptions, Generated, Generator, LoadOptions, Part, Pixels,
+        Quantisation, RequestId, Sampling, Speaker, Turn,
+    };
 
     /// A checkpoint that answers.
     pub struct Student {
         name: String,
         generator: Generator,
-        preprocessor: Preprocessor,
         batch_size: usize,
     }
 
     impl Student {
-        /// Loads a Hugging Face folder; `name` goes into scores.
+        /// Loads a checkpoint; `name` goes into scores. It computes in f32 on the CPU: scores must not
+        /// depend on the machine, and f32 makes a batch equal to single requests.
         pub fn load(
             folder: &Path,
             name: &str,
@@ -77,32 +81,104 @@ mod student {
             batch_size: usize,
         ) -> Result<Student, model::Error> {
             tch::set_num_threads(i32::try_from(threads).unwrap_or(1));
-            let (mut llava, _) = Llava::load(folder, tch::Device::Cpu)?;
-            // Scores must not depend on the machine, and f32 makes a batch equal to single.
-            llava.compute = tch::Kind::Float;
-            let preprocessor = Preprocessor::load(folder, llava.config())?;
-            let tokenizer = Tokenizer::load(folder)?;
-            let generator = Generator::new(&llava, tokenizer)?;
+            let checkpoint = Checkpoint::open(folder)?;
+            let (llava, _) =
+                checkpoint.load_answering(&LoadOptions::default(), Quantisation::None)?;
+            let generator = Generator::with(
+                llava,
+                checkpoint.tokenizer()?,
+                checkpoint.preprocessor()?,
+                checkpoint.prompt_form()?,
+            )?;
             Ok(Student {
                 name: name.to_owned(),
                 generator,
-                preprocessor,
-                batch_size,
+                batch_size: batch_size.max(1),
             })
         }
 
-        fn question(request: &Request, image: Option<usize>) -> Result<Question, Error> {
-            match request.turns.as_slice() {
-                [turn] if turn.role == Role::User && request.system.is_none() => Ok(Question {
-                    image,
-                    text: turn.text.clone(),
-                }),
-                _ => Err(Error::Unanswerable {
-                    id: request.id.clone(),
-                    detail: "this model answers one user turn and no system prompt".into(),
-                }),
+        /// Replies, or why there is none for a request; the outer error is the engine's own.
+        fn answers(
+            &self,
+            batch: &[Request],
+            images: &HashMap<PathBuf, Result<Arc<Pixels>, String>>,
+        ) -> Result<Vec<Result<Generated, String>>, model::Error> {
+            let mut engine = self.generator.engine(EngineLimits {
+                slots: self.batch_size,
+                ..EngineLimits::default()
+            })?;
+            // Requests about one image come together, so that it is read once.
+            let mut order: Vec<usize> = (0..batch.len()).collect();
+            order.sort_by_key(|&index| batch[index].images.first().map(|image| &image.path));
+            let mut replies: Vec<Option<Result<Generated, String>>> =
+                batch.iter().map(|_| None).collect();
+            let mut indices: HashMap<RequestId, usize> = HashMap::new();
+            for index in order {
+                let admitted = conversation(&batch[index], images)
+                    .and_then(|request| engine.admit(&request).map_err(|e| e.to_string()));
+                match admitted {
+                    Ok(id) => drop(indices.insert(id, index)),
+                    Err(detail) => replies[index] = Some(Err(detail)),
+                }
             }
+            while !engine.is_idle() {
+                sample::interrupt::check()?;
+                for event in engine.step()? {
+                    if let (Some(reply), Some(&index)) = (event.finished, indices.get(&event.id)) {
+                        replies[index] = Some(Ok(reply));
+                    }
+                }
+            }
+            let missing = || Err("the engine lost it".to_owned());
+            Ok(replies
+                .into_iter()
+                .map(|reply| reply.unwrap_or_else(missing))
+                .collect())
         }
+    }
+
+    /// A request in the model's own terms; images are shown before the first turn's text.
+    fn conversation(
+        request: &Request,
+        images: &HashMap<PathBuf, Result<Arc<Pixels>, String>>,
+    ) -> Result<model::Request, String> {
+        let images = request
+            .images
+            .iter()
+            .map(|image| match images.get(&image.path) {
+                Some(read) => read.clone(),
+                None => Err("its image was not read".to_owned()),
+            })
+            .collect::<Result<Vec<_>, String>>()?;
+        let system = request.system.iter().map(|text| Turn {
+            speaker: Speaker::System,
+            parts: vec![Part::Text(text.clone())],
+        });
+        let said = request.turns.iter().enumerate().map(|(index, turn)| {
+            let shown = if index == 0 { images.len() } else { 0 };
+            let mut parts = vec![Part::Image; shown];
+            parts.push(Part::Text(turn.text.clone()));
+            Turn {
+                speaker: match turn.role {
+                    Role::User => Speaker::User,
+                    Role::Assistant => Speaker::Assistant,
+                },
+                parts,
+            }
+        });
+        Ok(model::Request {
+            turns: system.chain(said).collect(),
+            images,
+            options: GenerateOptions {
+                max_new_tokens: request.max_tokens as usize,
+                sampling: Sampling {
+                    temperature: f64::from(request.temperature),
+                    seed: request.seed,
+                    ..Sampling::default()
+                },
+                ..GenerateOptions::default()
+            },
+        })
     }
 
     impl ChatModel for Student {
@@ -111,79 +187,55 @@ mod student {
         }
 
         fn reply(&self, batch: &[Request]) -> Vec<Result<Reply, Error>> {
-            let failed = |detail: String| Error::Failed {
-                model: self.name.clone(),
-                detail,
-            };
-            // Each distinct image is read and encoded once.
+            // Each distinct image is read once.
             let mut paths: Vec<PathBuf> = batch
                 .iter()
-                .filter_map(|r| r.images.first().map(|i| i.path.clone()))
+                .flat_map(|request| request.images.iter().map(|image| image.path.clone()))
                 .collect();
             paths.sort();
             paths.dedup();
-            let mut images = Vec::new();
-            let mut index: HashMap<&PathBuf, Result<usize, String>> = HashMap::new();
-            for (path, opened) in paths.iter().zip(self.preprocessor.open_all(&paths)) {
-                let entry = match opened {
-                    Ok(pixels) => {
-                        images.push(pixels);
-                        Ok(images.len() - 1)
-                    }
-                    Err(fault) => Err(format!("{}: {fault}", path.display())),
-                };
-                index.insert(path, entry);
-            }
-            let mut questions = Vec::new();
-            let mut longest = 1;
-            let places: Vec<Result<usize, Error>> = batch
-                .iter()
-                .map(|request| {
-                    let refuse = |detail: String| Error::Unanswerable {
-                        id: request.id.clone(),
-                        detail,
-                    };
-                    let image = match request.images.as_slice() {
-                        [] => None,
-                        [image] => match index.get(&image.path) {
-                            Some(Ok(i)) => Some(*i),
-                            Some(Err(detail)) => return Err(refuse(detail.clone())),
-                            None => return Err(refuse("its image was not read".into())),
-                        },
-                        _ => return Err(refuse("this model looks at one image".into())),
-                    };
-                    longest = longest.max(request.max_tokens as usize);
-                    questions.push(Student::question(request, image)?);
-                    Ok(questions.len() - 1)
+            let read = self.generator.preprocessor().open_all(&paths);
+            let images = paths
+                .into_iter()
+                .zip(read)
+                .map(|(path, read)| {
+                    let read = read.map(Arc::new);
+                    let read = read.map_err(|fault| format!("{}: {fault}", path.display()));
+                    (path, read)
                 })
                 .collect();
-            match self
-                .generator
-                .generate(&images, &questions, longest, self.batch_size)
-            {
-                Ok(generated) => places
-                    .into_iter()
-                    .map(|place| {
-                        let text = &generated[place?];
-                        Ok(Reply {
-                            text: text.text.clone(),
-                            finish: match text.finish {
-                                model::Finish::Stop => Finish::Stop,
-                                model::Finish::Length => Finish::Length,
-                            },
-                            prompt_tokens: u32::try_from(text.prompt_tokens).unwrap_or(u32::MAX),
-                            completion_tokens: u32::try_from(text.tokens.len()).unwrap_or(u32::MAX),
-                        })
-                    })
-                    .collect(),
+            let replies = match self.answers(batch, &images) {
+                Ok(replies) => replies,
                 Err(model::Error::Sample(sample::Error::Interrupted)) => {
-                    batch.iter().map(|_| Err(Error::Interrupted)).collect()
+                    return batch.iter().map(|_| Err(Error::Interrupted)).collect();
                 }
                 Err(error) => {
-                    let text = error.to_string();
-                    batch.iter().map(|_| Err(failed(text.clone()))).collect()
+                    let failed = || Error::Failed {
+                        model: self.name.clone(),
+                        detail: error.to_string(),
+                    };
+                    return batch.iter().map(|_| Err(failed())).collect();
                 }
-            }
+            };
+            batch
+                .iter()
+                .zip(replies)
+                .map(|(request, reply)| match reply {
+                    Ok(reply) => Ok(Reply {
+                        text: reply.text.trim().to_owned(),
+                        finish: match reply.finish {
+                            model::Finish::Stop => Finish::Stop,
+                            model::Finish::Length | model::Finish::Cancelled => Finish::Length,
+                        },
+                        prompt_tokens: u32::try_from(reply.prompt_tokens).unwrap_or(u32::MAX),
+                        completion_tokens: u32::try_from(reply.tokens.len()).unwrap_or(u32::MAX),
+                    }),
+                    Err(detail) => Err(Error::Unanswerable {
+                        id: request.id.clone(),
+                        detail,
+                    }),
+                })
+                .collect()
         }
     }
 }

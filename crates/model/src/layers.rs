@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::cpu::{self, Activation, Join};
+use crate::cpu::{self, Activation, Join, Sees};
 use crate::quantise::Quantised;
 use crate::{Adapter, Error, Quantisation};
 
@@ -416,6 +416,12 @@ pub(crate) fn attend(
     }
     if short && added && q.f_kind()? == Kind::BFloat16 && !grouped && !causal {
         let scale = (q.size()[3] as f64).powf(-0.5);
+        let answering = q.device() == Device::Cpu && !(q.requires_grad() || k.requires_grad());
+        if mask.is_none() && answering {
+            let scores = q.f_matmul(&k.f_transpose(-2, -1)?)?;
+            cpu::softmax_(&scores, scale, Sees::All)?;
+            return Ok(scores.f_matmul(v)?.f_transpose(1, 2)?.f_flatten(2, 3)?);
+        }
         let mut scores = q.f_mul_scalar(scale)?.f_matmul(&k.f_transpose(-2, -1)?)?;
         if let Some(mask) = mask {
             scores = scores.f_add_(mask)?; // [batch, heads, tokens, tokens]
@@ -441,11 +447,8 @@ fn attend_causally(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, Error> 
     let kv_heads = k.size()[1];
     let group = heads / kv_heads;
     // [batch, kv_heads, group, tokens, dim]: queries that share keys lie together.
-    let q = q
-        .f_mul_scalar((dim as f64).powf(-0.5))?
-        .f_view([batch, kv_heads, group, tokens, dim])?;
-    let after = Tensor::f_full([BLOCK, BLOCK], f64::NEG_INFINITY, (q.f_kind()?, q.device()))?;
-    let after = after.f_triu(1)?;
+    let q = q.f_reshape([batch, kv_heads, group, tokens, dim])?;
+    let scale = (dim as f64).powf(-0.5);
     let mut blocks = Vec::new();
     for start in (0..tokens).step_by(BLOCK as usize) {
         let width = BLOCK.min(tokens - start);
@@ -454,15 +457,23 @@ fn attend_causally(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, Error> 
             q.f_narrow(3, start, width)?
                 .f_reshape([batch, kv_heads, group * width, dim])?;
         let scores = queries.f_matmul(&k.f_narrow(2, 0, end)?.f_transpose(-2, -1)?)?;
-        let own = scores
-            .f_view([batch, kv_heads, group, width, end])?
-            .f_narrow(4, start, width)?;
-        let _ = own
-            .shallow_clone()
-            .f_add_(&after.f_narrow(0, 0, width)?.f_narrow(1, 0, width)?)?;
-        let mixed = scores
-            .f_softmax(-1, None::<Kind>)?
-            .f_matmul(&v.f_narrow(2, 0, end)?)?;
+        let shares = if cpu::takes(&scores) {
+            let sees = Sees::UpTo {
+                first: start,
+                period: width,
+            };
+            cpu::softmax_(&scores, scale, sees)?;
+            scores
+        } else {
+            let seen = Tensor::f_ones([width, end], (Kind::Bool, q.device()))?.f_tril(start)?;
+            scores
+                .f_mul_scalar(scale)?
+                .f_view([batch, kv_heads, group, width, end])?
+                .f_masked_fill(&seen.f_logical_not()?, f64::NEG_INFINITY)?
+                .f_softmax(-1, None::<Kind>)?
+                .f_view([batch, kv_heads, group * width, end])?
+        };
+        let mixed = shares.f_matmul(&v.f_narrow(2, 0, end)?)?;
         // [batch, kv_heads, group * width, dim] -> [batch, width, heads * dim]
         blocks.push(
             mixed

@@ -14,6 +14,11 @@ pub fn requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
 }
 
+/// Takes the request back, where a stop ends one reply and not the program.
+pub fn clear() {
+    REQUESTED.store(false, Ordering::SeqCst);
+}
+
 /// [`crate::Error::Interrupted`] once a stop was asked for; loops call it once per item.
 pub fn check() -> Result<(), crate::Error> {
     if requested() {

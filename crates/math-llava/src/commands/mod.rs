@@ -2,13 +2,17 @@
 //! status 2.
 
 pub mod card;
+pub mod chat;
+pub mod convert;
 pub mod export;
+pub mod generate;
 pub mod grade;
 pub mod import;
 pub mod inspect;
 pub mod ledger;
 pub mod logits;
 pub mod plan;
+pub mod pull;
 pub mod report;
 pub mod run;
 pub mod sources;

@@ -73,6 +73,46 @@ AVX512 int64_t quick_gelu(const T* x, T* out, int64_t count) {
   return i;
 }
 
+// Softmax of the first `seen` of a row's scores times `scale`, in place; the others become 0. `wide` has
+// room for the row.
+template <typename T>
+AVX512 void softmax_row(T* x, int64_t count, int64_t seen, float scale, float* wide) {
+  const auto rest = [](int64_t left) {
+    return left >= 16 ? __mmask16{0xffff} : static_cast<__mmask16>((1 << left) - 1);
+  };
+  __m512 most = _mm512_set1_ps(-INFINITY);
+  int64_t i = 0;
+  for (; i + 16 <= seen; i += 16) {
+    const __m512 value = _mm512_mul_ps(load(x + i), _mm512_set1_ps(scale));
+    _mm512_storeu_ps(wide + i, value);
+    most = _mm512_max_ps(most, value);
+  }
+  for (; i < seen; i++) {
+    float one[16] = {};
+    T few[16] = {};
+    few[0] = x[i];
+    store(one, _mm512_mul_ps(load(few), _mm512_set1_ps(scale)));
+    wide[i] = one[0];
+    most = _mm512_mask_max_ps(most, 1, most, _mm512_set1_ps(one[0]));
+  }
+  const __m512 top = _mm512_set1_ps(_mm512_reduce_max_ps(most));
+  __m512 sums = _mm512_setzero_ps();
+  for (i = 0; i < seen; i += 16) {
+    const __mmask16 in = rest(seen - i);
+    const __m512 e = exp(_mm512_sub_ps(_mm512_maskz_loadu_ps(in, wide + i), top));
+    _mm512_mask_storeu_ps(wide + i, in, e);
+    sums = _mm512_mask_add_ps(sums, in, sums, e);
+  }
+  const float share = 1.0f / _mm512_reduce_add_ps(sums);
+  for (i = seen; i < count; i++) wide[i] = 0.0f;
+  for (i = 0; i + 16 <= count; i += 16) store(x + i, _mm512_mul_ps(_mm512_loadu_ps(wide + i), _mm512_set1_ps(share)));
+  if (i < count) {
+    T few[16];
+    store(few, _mm512_mul_ps(_mm512_maskz_loadu_ps(rest(count - i), wide + i), _mm512_set1_ps(share)));
+    __builtin_memcpy(x + i, few, (count - i) * sizeof(T));
+  }
+}
+
 // `dim` is a multiple of 16, at most 256.
 template <typename T>
 AVX512 void attend_keys(

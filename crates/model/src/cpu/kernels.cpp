@@ -152,6 +152,17 @@ void quick_gelu(const T* x, T* out, int64_t count) {
 }
 
 template <typename T>
+void softmax_row(T* x, int64_t count, int64_t seen, float scale, float* room) {
+#ifdef HAS_AVX512
+  if (wide(0)) return avx512::softmax_row(x, count, seen, scale, room);
+#endif
+  float most = -std::numeric_limits<float>::infinity(), sum = 0;
+  for (int64_t i = 0; i < seen; i++) most = std::max(most, room[i] = widen(x[i]) * scale);
+  for (int64_t i = 0; i < seen; i++) sum += room[i] = std::exp(room[i] - most);
+  for (int64_t i = 0; i < count; i++) narrow(i < seen ? room[i] / sum : 0.0f, x + i);
+}
+
+template <typename T>
 void attend_keys(
     const float* q, int64_t group, int64_t dim, const T* k, const T* v, int64_t keys, float* scores,
     float* most, float* total, float* out) {
@@ -500,6 +511,30 @@ at::Tensor* math_llava_quick_gelu(const at::Tensor* x, char** error) {
     if (kind == at::kFloat) run(static_cast<float*>(nullptr));
     else run(static_cast<bits*>(nullptr));
     return new at::Tensor(out);
+  });
+}
+
+// Softmax over the last dimension of `x` times `scale`, in place. With a `period` row r sees the first
+// `first + r % period + 1` scores only: queries that follow one another.
+bool math_llava_softmax(const at::Tensor* x, double scale, int64_t period, int64_t first, char** error) {
+  return guarded(error, [&] {
+    const auto kind = x->scalar_type();
+    require(kind == at::kFloat || kind == at::kBFloat16, "softmax takes f32 or bf16");
+    require(plain(*x, kind) && x->dim() > 0, "softmax takes whole tensors");
+    const int64_t count = x->size(-1), rows = count ? x->numel() / count : 0;
+    require(period >= 0 && first >= 0 && (period == 0 || first + period <= count), "softmax of another shape");
+    const auto run = [&](auto* type) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      T* at = static_cast<T*>(x->mutable_data_ptr());
+      at::parallel_for(0, rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(count, 1)), [&](int64_t begin, int64_t end) {
+        std::vector<float> room(count);
+        for (int64_t r = begin; r < end; r++)
+          softmax_row(at + r * count, count, period ? first + r % period + 1 : count, static_cast<float>(scale), room.data());
+      });
+    };
+    if (kind == at::kFloat) run(static_cast<float*>(nullptr));
+    else run(static_cast<bits*>(nullptr));
+    return true;
   });
 }
 

@@ -42,6 +42,13 @@ unsafe extern "C" {
         eps: f64,
         error: *mut *mut text,
     ) -> *mut C_tensor;
+    fn math_llava_softmax(
+        x: *const C_tensor,
+        scale: f64,
+        period: i64,
+        first: i64,
+        error: *mut *mut text,
+    ) -> bool;
     fn math_llava_quick_gelu(x: *const C_tensor, error: *mut *mut text) -> *mut C_tensor;
     fn math_llava_attend(
         qkv: *const C_tensor,
@@ -185,6 +192,28 @@ pub(crate) fn takes(x: &Tensor) -> bool {
 pub(crate) fn quick_gelu(x: &Tensor) -> Result<Tensor, Error> {
     // SAFETY: a live tensor; type and place are checked on the other side.
     call(|error| unsafe { math_llava_quick_gelu(x.as_ptr(), error) })
+}
+
+/// Which scores a row of a softmax sees.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sees {
+    /// All of them.
+    All,
+    /// Row `r` sees the first `first + r % period + 1`: queries that follow one another.
+    UpTo { first: i64, period: i64 },
+}
+
+/// Softmax over the last dimension of `scores` times `scale`, in place, for what [`takes`] accepts;
+/// scores that are not seen become 0.
+pub(crate) fn softmax_(scores: &Tensor, scale: f64, sees: Sees) -> Result<(), Error> {
+    let (first, period) = match sees {
+        Sees::All => (0, 0),
+        Sees::UpTo { first, period } => (first, period),
+    };
+    let mut error = std::ptr::null_mut();
+    // SAFETY: a live tensor; type, place and shape are checked on the other side.
+    let done = unsafe { math_llava_softmax(scores.as_ptr(), scale, period, first, &raw mut error) };
+    if done { Ok(()) } else { Err(failure(error)) }
 }
 
 /// Where rows of one new token each stand, and what they see.
@@ -398,6 +427,38 @@ mod tests {
                 let off = error(&rms_norm(&x, &w, 1e-5).unwrap(), &wanted);
                 assert!(off < tolerance, "{kind:?} {shape:?}: {off}");
             }
+        }
+    }
+
+    #[test]
+    fn softmax_is_libtorchs_of_the_scores_that_a_row_sees() {
+        tch::manual_seed(4);
+        for (kind, tolerance) in KINDS {
+            for (count, first, period) in
+                [(70, 0, 0), (37, 33, 4), (48, 16, 32), (3, 0, 3), (1, 0, 1)]
+            {
+                let scores = random(&[2, 4 * period.max(1), count], kind);
+                let found = scores.copy();
+                let sees = match period {
+                    0 => Sees::All,
+                    _ => Sees::UpTo { first, period },
+                };
+                softmax_(&found, 0.3, sees).unwrap();
+                let wide = scores.to_kind(Kind::Float) * 0.3;
+                let wide = if period == 0 {
+                    wide
+                } else {
+                    let seen = Tensor::ones([period, count], (Kind::Bool, Device::Cpu)).tril(first);
+                    wide.masked_fill(&seen.repeat([4, 1]).logical_not(), f64::NEG_INFINITY)
+                };
+                let off = error(&found, &wide.softmax(-1, Kind::Float));
+                assert!(off < tolerance, "{kind:?} {count} {first} {period}: {off}");
+            }
+            let wrong = Sees::UpTo {
+                first: 1,
+                period: 3,
+            };
+            assert!(softmax_(&random(&[3, 3], kind), 1.0, wrong).is_err());
         }
     }
 

@@ -307,13 +307,23 @@ impl<'m> Engine<'m> {
         if self.cache.fits(slots, tokens) {
             return Ok(());
         }
+        let held = self.live.iter().map(|live| live.held).max().unwrap_or(0);
+        let tokens = tokens.max(held);
         // Half as much again, so that a reply does not move all slots every few tokens.
         let room = (tokens + tokens / 2).min(self.reach).max(tokens);
-        let bytes = (slots as u64)
-            .saturating_mul(room as u64)
-            .saturating_mul(self.generator.bytes_per_token());
-        self.forget(bytes.saturating_sub(self.cache.bytes()));
-        self.cache.reserve(slots, room)
+        let bytes = |slots: usize, room: usize| {
+            (slots as u64)
+                .saturating_mul(room as u64)
+                .saturating_mul(self.generator.bytes_per_token())
+        };
+        let whole = (slots.max(self.cache.slots()), room.max(self.cache.room()));
+        // Where all slots there ever were do not fit with this room, those in use do.
+        let (slots, room) = match bytes(whole.0, whole.1) <= self.limits.cache_bytes {
+            true => whole,
+            false => (slots, room),
+        };
+        self.forget(bytes(slots, room).saturating_sub(self.cache.bytes()));
+        self.cache.resize(slots, room)
     }
 
     /// Forgets past conversations until `more` bytes fit beside what is left.

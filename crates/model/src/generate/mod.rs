@@ -32,7 +32,8 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Takes a copy of the model, ready to answer in its compute type, with the preprocessing and the form of prompts that its configuration states.
+    /// Takes a copy of the model, ready to answer in its compute type, with the preprocessing and the
+    /// form of prompts that its configuration states.
     ///
     /// # Errors
     /// A tokenizer of another model.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::partial::{HIDDEN, Partial, attend_new, attend_part, attend_whole, merge};
+use super::partial::{Partial, attend_new, attend_part, attend_whole, hidden, merge};
 use super::{BLOCK, KvCache, Segment};
 use crate::Error;
 use crate::cpu::{self, Places};
@@ -460,7 +460,7 @@ impl Sight {
         if all {
             return Ok(None);
         }
-        let mut added = vec![HIDDEN as f32; rows * width * keys];
+        let mut added = vec![hidden(self.kind) as f32; rows * width * keys];
         for (row, seen) in added.chunks_mut(keys.max(1)).zip(seen) {
             row[seen].fill(0.0);
         }

@@ -78,27 +78,35 @@ impl KvCache {
 
     /// Makes sure of `slots` slots with room for `room` tokens each; what slots hold stays.
     pub fn reserve(&mut self, slots: usize, room: usize) -> Result<(), Error> {
+        self.resize(slots.max(self.slots()), room.max(self.room()))
+    }
+
+    /// Makes it `slots` slots with room for `room` tokens each, or a few more; what is within both
+    /// stays.
+    pub fn resize(&mut self, slots: usize, room: usize) -> Result<(), Error> {
         let blocks = (room as i64).saturating_add(BLOCK - 1) / BLOCK;
-        let (slots, room) = (
-            self.slots.max(slots as i64),
-            self.room.max(blocks.saturating_mul(BLOCK)),
-        );
+        let (slots, room) = (slots as i64, blocks.saturating_mul(BLOCK));
         if (slots, room) == (self.slots, self.room) {
             return Ok(());
         }
+        let (kept, held) = (slots.min(self.slots), room.min(self.room));
         for layer in 0..self.layers.len() {
-            let mut wider = [self.zeros(slots, room)?, self.zeros(slots, room)?];
+            let mut other = [self.zeros(slots, room)?, self.zeros(slots, room)?];
             let (k, v) = &self.layers[layer];
-            for (to, held) in wider.iter_mut().zip([k, v]) {
-                to.f_narrow(0, 0, self.slots)?
-                    .f_narrow(2, 0, self.room)?
-                    .f_copy_(held)?;
+            for (to, from) in other.iter_mut().zip([k, v]) {
+                let within = |t: &Tensor| t.f_narrow(0, 0, kept)?.f_narrow(2, 0, held);
+                let _ = within(to)?.f_copy_(&within(from)?)?;
             }
-            let [k, v] = wider;
+            let [k, v] = other;
             self.layers[layer] = (k, v);
         }
         (self.slots, self.room) = (slots, room);
         Ok(())
+    }
+
+    /// How many slots there are.
+    pub fn slots(&self) -> usize {
+        self.slots as usize
     }
 
     /// Whether there are `slots` slots with room for `room` tokens.

@@ -8,9 +8,15 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Error;
 
-/// Added to the score of a key that must not be seen. Finite, so that a row that sees nothing of a
-/// part has a result, which the merge then weighs with zero.
-pub(super) const HIDDEN: f64 = -1e30;
+/// Added to the score of a key that must not be seen. Finite in every type, so that a row that sees
+/// nothing of a part has a result, which the merge then weighs with zero.
+pub(super) fn hidden(kind: Kind) -> f64 {
+    match kind {
+        // f16 ends at 65,504; scores are hundreds at most.
+        Kind::Half => -3e4,
+        _ => -1e30,
+    }
+}
 
 /// From this many queries a key-value head on, libtorch's blocked attention kernel is faster than
 /// two plain products (32 tokens on 640 keys of 16 heads in bf16: about equal; one token: 490
@@ -68,7 +74,8 @@ pub(super) fn attend_new(
         return blocked(q, k, v, added, added.is_none());
     }
     let tokens = q.size()[2];
-    let causal = Tensor::f_full([tokens, tokens], HIDDEN, (q.f_kind()?, q.device()))?.f_triu(1)?;
+    let kind = q.f_kind()?;
+    let causal = Tensor::f_full([tokens, tokens], hidden(kind), (kind, q.device()))?.f_triu(1)?;
     attend_part(q, k, v, Some(added.unwrap_or(&causal)))
 }
 
@@ -157,12 +164,13 @@ mod tests {
         for (heads, kv_heads, tokens) in [(4, 4, 1), (4, 2, 3), (6, 2, 40)] {
             let q = random([2, heads, tokens, 8]);
             let (k, v) = (random([2, kv_heads, 50, 8]), random([2, kv_heads, 50, 8]));
-            let hidden = Tensor::zeros([2, 1, tokens, 50], (Kind::Float, Device::Cpu));
-            let _ = hidden.narrow(0, 1, 1).narrow(3, 30, 20).fill_(HIDDEN);
-            let whole = attend_part(&q, &k, &v, Some(&hidden)).unwrap();
+            let added = Tensor::zeros([2, 1, tokens, 50], (Kind::Float, Device::Cpu));
+            let unseen = hidden(Kind::Float);
+            let _ = added.narrow(0, 1, 1).narrow(3, 30, 20).fill_(unseen);
+            let whole = attend_part(&q, &k, &v, Some(&added)).unwrap();
             let at = |from: i64, n: i64| {
                 let cut = |t: &Tensor, dim| t.narrow(dim, from, n);
-                attend_part(&q, &cut(&k, 2), &cut(&v, 2), Some(&cut(&hidden, 3))).unwrap()
+                attend_part(&q, &cut(&k, 2), &cut(&v, 2), Some(&cut(&added, 3))).unwrap()
             };
             // The second row sees nothing at all of the last part.
             let merged = merge(&merge(&at(0, 12), &at(12, 18)).unwrap(), &at(30, 20)).unwrap();
@@ -172,14 +180,14 @@ mod tests {
                 &q,
                 &k,
                 &v,
-                Some(&hidden),
+                Some(&added),
                 0.0,
                 false,
                 None::<f64>,
                 heads != kv_heads,
             );
             assert!(off(&whole.out, &expected) < 1e-5);
-            assert!(off(&attend_whole(&q, &k, &v, Some(&hidden)).unwrap(), &expected) < 1e-5);
+            assert!(off(&attend_whole(&q, &k, &v, Some(&added)).unwrap(), &expected) < 1e-5);
         }
     }
 }
