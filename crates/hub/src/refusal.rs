@@ -45,12 +45,12 @@ impl Refusal<'_> {
             RepoKind::Model => (
                 "model",
                 format!("{endpoint}/{name}"),
-                "is it a data set? (--repo-type dataset)",
+                "is it a data set (--repo-type dataset)?",
             ),
             RepoKind::Dataset => (
                 "data set",
                 format!("{endpoint}/datasets/{name}"),
-                "is it a model? (--repo-type model)",
+                "is it a model (--repo-type model)?",
             ),
         };
         match (self.status, self.code) {
@@ -77,7 +77,7 @@ impl Refusal<'_> {
                  ask as nobody"
             ),
             (401, _) | (404, "RepoNotFound") => format!(
-                "{endpoint} has no public {kind} {name} ({detail}): check the name; {other} For a \
+                "{endpoint} has no public {kind} {name} ({detail}): check the name, or {other} For a \
                  private one set HF_TOKEN to a token that may read it ({tokens})"
             ),
             (403, _) => format!(

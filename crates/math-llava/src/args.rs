@@ -478,6 +478,9 @@ pub struct ModelArguments {
     /// auto (bf16 where the machine computes in it), f32, bf16 or f16
     #[arg(long, value_name = "TYPE", default_value = "auto")]
     pub dtype: String,
+    /// How prompts are written: v1, tiny, plain, chatml, llama2 or llama3 (default: as the model says)
+    #[arg(long, value_name = "NAME")]
+    pub template: Option<String>,
     /// none, int8 or int4: how the decoder's weights are kept, on a CPU
     #[arg(long, value_name = "HOW", default_value = "none")]
     pub quantise: String,

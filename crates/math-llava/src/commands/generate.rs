@@ -24,7 +24,7 @@ mod torch {
     use anyhow::{Context, Result, bail};
     use model::{
         Checkpoint, Finish, GenerateOptions, Generated, Generator, LoadOptions, Part, Pixels,
-        Placement, Quantisation, Request, Sampling, Speaker, Turn,
+        Placement, PromptForm, Quantisation, Request, Sampling, Speaker, Template, Turn,
     };
 
     use crate::args::{Generate, ModelArguments, SamplingArguments};
@@ -98,12 +98,21 @@ mod torch {
             arguments.model.display(),
             placement.describe()
         ));
-        Ok(Generator::with(
-            model,
-            checkpoint.tokenizer()?,
-            checkpoint.preprocessor()?,
-            checkpoint.prompt_form()?,
-        )?)
+        let form = match &arguments.template {
+            Some(name) => PromptForm::Named(template(name)?),
+            None => checkpoint.prompt_form()?,
+        };
+        let (tokenizer, preprocessor) = (checkpoint.tokenizer()?, checkpoint.preprocessor()?);
+        Ok(Generator::with(model, tokenizer, preprocessor, form)?)
+    }
+
+    fn template(name: &str) -> Result<Template> {
+        let known = Template::ALL;
+        let found = known.iter().find(|(known, _)| *known == name);
+        found.map(|(_, template)| *template).with_context(|| {
+            let names = known.map(|(name, _)| name).join(", ");
+            format!("--template {name:?} is none of {names}")
+        })
     }
 
     /// Reads an image for a model.

@@ -62,6 +62,13 @@ impl Checkpoint {
                 if let Some(template) = GgufFile::open(&self.path)?.chat_template()? {
                     let path = out.join("chat_template.jinja");
                     sample::write_atomic(&path, template.as_bytes())?;
+                    // A form that is named there would win over the template.
+                    let path = out.join("config.json");
+                    let mut config = json_file(&path)?;
+                    if let Some(fields) = config.as_object_mut() {
+                        fields.remove("conversation_template");
+                    }
+                    sample::write_atomic(&path, pretty(&config)?.as_bytes())?;
                 }
                 Ok(())
             }

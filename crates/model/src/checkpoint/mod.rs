@@ -81,6 +81,12 @@ impl Checkpoint {
     /// # Errors
     /// A path that holds no model, or one that cannot be built.
     pub fn open(path: &Path) -> Result<Checkpoint, Error> {
+        if !path.exists() {
+            return Err(Error::Weights {
+                path: path.to_owned(),
+                detail: "there is no such folder or file".into(),
+            });
+        }
         let (config, form) = if is_gguf(path) {
             (GgufFile::open(path)?.config()?, Form::Gguf)
         } else {

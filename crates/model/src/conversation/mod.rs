@@ -176,7 +176,7 @@ impl PromptForm {
         }
         if config.vision_config.is_none() {
             return Err(Error::Config(format!(
-                "{} has no chat template: name one of {}",
+                "{} has no chat template: name one with --template: {}",
                 dir.display(),
                 Template::ALL.map(|(name, _)| name).join(", ")
             )));
