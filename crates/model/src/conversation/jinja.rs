@@ -276,7 +276,9 @@ pub(super) fn date(format: &str, seconds: u64) -> String {
         "Wednesday",
     ];
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     // The Gregorian calendar repeats every 400 years of 146,097 days.
     let (mut year, mut day) = (1970 + days / 146_097 * 400, days % 146_097);
     loop {

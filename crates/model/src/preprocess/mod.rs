@@ -155,7 +155,14 @@ impl Preprocessor {
         let to = u32::try_from(side).unwrap_or(u32::MAX);
         // Truncated, as `int(x * 255)` in LLaVA.
         let pad = self.mean.map(|mean| (mean * 255.0) as u8);
-        let resized = resample::square(image, to, self.fit, self.resample, pad)?;
+        let resized = resample::square(
+            image.as_raw(),
+            image.dimensions(),
+            to,
+            self.fit,
+            self.resample,
+            pad,
+        );
         let mut bytes = vec![0; 3 * side * side];
         let (red, rest) = bytes.split_at_mut(side * side);
         let (green, blue) = rest.split_at_mut(side * side);

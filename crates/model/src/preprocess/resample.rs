@@ -1,69 +1,88 @@
 //! Making an image square, by PIL's arithmetic.
 //!
-//! PIL resizes rows first, rounds and clips to bytes, then columns (`Resample.c`). In one call the
-//! library that resizes rows here would take the columns first, which at hard edges differs by
-//! several levels. Its weights have 16 bits, PIL's 22: rounding twice with the former puts some
-//! bytes two levels off, so the columns are summed here, with PIL's weights.
+//! PIL resizes rows first, rounds and clips to bytes, then columns, with weights of 22 bits
+//! (`Resample.c`); so does this, to the bit. Libraries that resize faster use weights of 16 bits,
+//! which puts some bytes of drawings two levels off.
 //!
 //! A padded square is never made: where the padding lies above and below, its rows stay what they
-//! are in the first pass, and where it lies at the sides the rows are put between it a few at a
-//! time.
-
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use image::RgbImage;
-use sample::pixels::Fault;
+//! are in the first pass, and where it lies at the sides it is put beside a few rows at a time.
+//!
+//! The first pass works on [`LANES`] rows at once, turned so that the same byte of each lies side
+//! by side: sums over neighbouring pixels are then sums of vectors.
 
 use super::{Fit, Resample};
 
-/// Rows that are padded at a time: they stay in the processor's cache.
-const STRIP: usize = 32;
+/// Rows resized at once.
+const LANES: usize = 8;
 /// Bits of PIL's weights: what 32 leave when a byte's 8 and a sign and a carry are taken off.
 const WEIGHT_BITS: u32 = 22;
+/// Rounds to the nearest.
+const HALF: i32 = 1 << (WEIGHT_BITS - 1);
 
-/// The image as a square of `side` pixels: bytes of rows, red, green and blue by turns.
+/// The image of `width` x `height` as a square of `side` pixels; both are bytes of rows, red, green
+/// and blue by turns.
 pub(super) fn square(
-    image: &RgbImage,
+    image: &[u8],
+    (width, height): (u32, u32),
     side: u32,
     fit: Fit,
     resample: Resample,
     pad: [u8; 3],
-) -> Result<Vec<u8>, Fault> {
-    let (width, height) = image.dimensions();
+) -> Vec<u8> {
     let stride = 3 * side as usize;
     let whole = Middle::of(side, side);
+    let own = Row {
+        width: width as usize,
+        before: 0,
+        padded: width as usize,
+        pad,
+    };
     match fit {
         Fit::Crop { shortest } => {
             let shortest = u32::try_from(shortest).unwrap_or(u32::MAX);
             let (across, down) = scaled(width, height, shortest);
             let (across, down) = (Middle::of(across, side), Middle::of(down, side));
-            let rows = rows(image.as_raw(), width, height, across, resample)?;
+            let rows = rows(image, own, across, resample);
             let middle = columns(&rows, 3 * across.count as usize, down, resample);
-            Ok(between(middle, across, down, side))
+            between(middle, across, down, side)
         }
-        Fit::Stretch => {
-            let rows = rows(image.as_raw(), width, height, whole, resample)?;
-            Ok(columns(&rows, stride, whole, resample))
+        Fit::Stretch => columns(&rows(image, own, whole, resample), stride, whole, resample),
+        Fit::Pad if width >= height => {
+            let middle = rows(image, own, whole, resample);
+            let mut padded = vec![0; stride * width as usize];
+            let above = stride * ((width - height) / 2) as usize;
+            let (before, rest) = padded.split_at_mut(above);
+            let (own, after) = rest.split_at_mut(middle.len());
+            own.copy_from_slice(&middle);
+            fill(before, pad);
+            fill(after, pad);
+            columns(&padded, stride, whole, resample)
         }
         Fit::Pad => {
-            let rows = if width >= height {
-                let above = (width - height) / 2;
-                let middle = rows(image.as_raw(), width, height, whole, resample)?;
-                let start = stride * above as usize;
-                let mut padded = vec![0; stride * width as usize];
-                let (before, rest) = padded.split_at_mut(start.min(stride * width as usize));
-                let (own, after) = rest.split_at_mut(middle.len().min(rest.len()));
-                own.copy_from_slice(&middle);
-                fill(before, pad);
-                fill(after, pad);
-                padded
-            } else {
-                rows_between(image, whole, pad, resample)?
+            let between = Row {
+                before: ((height - width) / 2) as usize,
+                padded: height as usize,
+                ..own
             };
-            Ok(columns(&rows, stride, whole, resample))
+            columns(
+                &rows(image, between, whole, resample),
+                stride,
+                whole,
+                resample,
+            )
         }
     }
+}
+
+/// A row of pixels and the padding around it.
+#[derive(Clone, Copy)]
+struct Row {
+    width: usize,
+    /// Pixels of padding to the left.
+    before: usize,
+    /// Pixels in all.
+    padded: usize,
+    pad: [u8; 3],
 }
 
 fn fill(bytes: &mut [u8], colour: [u8; 3]) {
@@ -112,14 +131,6 @@ impl Middle {
             count,
         }
     }
-
-    /// What of an image's side becomes the middle: where it begins, and its length.
-    fn source(self, length: u32) -> (f64, f64) {
-        let scale = f64::from(length) / f64::from(self.scaled.max(1));
-        let start = f64::from(self.from) * scale;
-        let most = f64::from(length) - start;
-        (start, (f64::from(self.count) * scale).min(most))
-    }
 }
 
 /// The middle of an image with black around it where it is smaller than the square.
@@ -140,73 +151,184 @@ fn between(pixels: Vec<u8>, across: Middle, down: Middle, side: u32) -> Vec<u8> 
     out
 }
 
-fn broken(error: impl std::fmt::Display) -> Fault {
-    Fault::Broken(error.to_string())
+/// Every row of an image, scaled.
+fn rows(image: &[u8], row: Row, part: Middle, resample: Resample) -> Vec<u8> {
+    if row.padded == part.scaled as usize {
+        return cut(image, row, part);
+    }
+    let weights = weights(row.padded, part, resample);
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has what the function is compiled for.
+        return unsafe { rows_avx2(image, row, &weights) };
+    }
+    rows_of(image, row, &weights, sum_pixels)
 }
 
-/// Every row of an image of `width` x `height`, scaled.
-fn rows(
-    image: &[u8],
-    width: u32,
-    height: u32,
-    part: Middle,
-    resample: Resample,
-) -> Result<Vec<u8>, Fault> {
-    let from = TypedImageRef::<U8x3>::from_buffer(width, height, image).map_err(broken)?;
-    let filter = match resample {
-        Resample::Bilinear => FilterType::Bilinear,
-        // The cubic with a = -0.5.
-        Resample::Bicubic => FilterType::CatmullRom,
-    };
-    let (start, length) = part.source(width);
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(filter))
-        .crop(start, 0.0, length, f64::from(height));
-    let mut out = vec![0; 3 * part.count as usize * height as usize];
-    let mut to = TypedImage::<U8x3>::from_buffer(part.count, height, &mut out).map_err(broken)?;
-    Resizer::new()
-        .resize_typed(&from, &mut to, &options)
-        .map_err(broken)?;
-    Ok(out)
+/// Rows that keep their length.
+fn cut(image: &[u8], row: Row, part: Middle) -> Vec<u8> {
+    let mut whole = vec![0; 3 * row.padded];
+    fill(&mut whole, row.pad);
+    let wanted = 3 * part.from as usize..3 * (part.from + part.count) as usize;
+    let mut out = Vec::with_capacity(wanted.len() * (image.len() / (3 * row.width).max(1)));
+    for pixels in image.chunks_exact((3 * row.width).max(1)) {
+        whole[3 * row.before..][..pixels.len()].copy_from_slice(pixels);
+        out.extend_from_slice(&whole[wanted.clone()]);
+    }
+    out
 }
 
-/// [`rows`] of a tall image in the middle of a square.
-fn rows_between(
-    image: &RgbImage,
-    part: Middle,
-    pad: [u8; 3],
-    resample: Resample,
-) -> Result<Vec<u8>, Fault> {
-    let (width, height) = image.dimensions();
-    let (own, across) = (3 * width as usize, 3 * height as usize);
-    let before = 3 * ((height - width) / 2) as usize;
-    let mut strip = vec![0; across * STRIP];
-    fill(&mut strip, pad);
-    let mut out = Vec::with_capacity(3 * part.count as usize * height as usize);
-    for chunk in image.as_raw().chunks(own.max(1) * STRIP) {
-        let count = chunk.len() / own.max(1);
-        for (row, padded) in chunk
-            .chunks_exact(own.max(1))
-            .zip(strip.chunks_exact_mut(across))
-        {
-            if let Some(middle) = padded.get_mut(before..before + own) {
-                middle.copy_from_slice(row);
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn rows_avx2(image: &[u8], row: Row, weights: &[Weights]) -> Vec<u8> {
+    rows_of(image, row, weights, |pixels, weights| {
+        sum_pixels_avx2(pixels, weights)
+    })
+}
+
+/// The same byte of several rows: red, green and blue of a pixel of each.
+type Pixels = [[u8; LANES]; 3];
+
+/// The weighted sum of neighbouring pixels.
+fn sum_pixels(pixels: &[Pixels], weights: &[i32]) -> Pixels {
+    let mut sums = [[HALF; LANES]; 3];
+    for (bytes, &weight) in pixels.iter().zip(weights) {
+        for (sums, bytes) in sums.iter_mut().zip(bytes) {
+            for (sum, &byte) in sums.iter_mut().zip(bytes) {
+                // At most 255 times weights whose absolute values sum to less than 2.
+                *sum = sum.wrapping_add(weight.wrapping_mul(i32::from(byte)));
             }
         }
-        let count_of_rows = u32::try_from(count).unwrap_or(0);
-        let padded = &strip[..across * count];
-        out.extend(rows(padded, height, count_of_rows, part, resample)?);
     }
-    Ok(out)
+    sums.map(|sums| sums.map(|sum| (sum >> WEIGHT_BITS).clamp(0, 255) as u8))
 }
 
-/// The weights of the source rows that make one row of the result.
+/// [`sum_pixels`]; left to itself the compiler gathers single bytes.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn sum_pixels_avx2(pixels: &[Pixels], weights: &[i32]) -> Pixels {
+    use std::arch::x86_64::{
+        _mm_cvtsi64_si128, _mm_cvtsi128_si32, _mm256_add_epi32, _mm256_castsi256_si128,
+        _mm256_cvtepu8_epi32, _mm256_extracti128_si256, _mm256_mullo_epi32, _mm256_packus_epi16,
+        _mm256_packus_epi32, _mm256_set1_epi32, _mm256_srai_epi32,
+    };
+    let mut sums = [_mm256_set1_epi32(HALF); 3];
+    for (bytes, &weight) in pixels.iter().zip(weights) {
+        let weight = _mm256_set1_epi32(weight);
+        for (sum, bytes) in sums.iter_mut().zip(bytes) {
+            let bytes = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(i64::from_le_bytes(*bytes)));
+            *sum = _mm256_add_epi32(*sum, _mm256_mullo_epi32(bytes, weight));
+        }
+    }
+    sums.map(|sum| {
+        // Packing clips; each half keeps its own four bytes.
+        let sum = _mm256_srai_epi32::<{ WEIGHT_BITS as i32 }>(sum);
+        let sum = _mm256_packus_epi32(sum, sum);
+        let sum = _mm256_packus_epi16(sum, sum);
+        let low = _mm_cvtsi128_si32(_mm256_castsi256_si128(sum)).to_le_bytes();
+        let high = _mm_cvtsi128_si32(_mm256_extracti128_si256::<1>(sum)).to_le_bytes();
+        let [a, b, c, d] = low;
+        let [e, f, g, h] = high;
+        [a, b, c, d, e, f, g, h]
+    })
+}
+
+#[inline(always)]
+fn rows_of(
+    image: &[u8],
+    row: Row,
+    weights: &[Weights],
+    sum: impl Fn(&[Pixels], &[i32]) -> Pixels,
+) -> Vec<u8> {
+    let (from, to) = (3 * row.width, 3 * weights.len());
+    let height = image.len() / from.max(1);
+    let mut out = vec![0; to * height];
+    // Byte `i` of each row, and what the rows become.
+    let mut turned: Vec<[u8; LANES]> = (0..3 * row.padded)
+        .map(|byte| [row.pad[byte % 3]; LANES])
+        .collect();
+    let mut scaled = vec![[0; LANES]; to];
+    let strips = image
+        .chunks(from.max(1) * LANES)
+        .zip(out.chunks_mut(to.max(1) * LANES));
+    for (strip, out) in strips {
+        turn(strip, from, &mut turned[3 * row.before..][..from]);
+        for (pixel, weights) in scaled.as_chunks_mut::<3>().0.iter_mut().zip(weights) {
+            let (pixels, _) = turned[3 * weights.first..].as_chunks::<3>();
+            *pixel = sum(pixels, &weights.weights);
+        }
+        turn_back(&scaled, to, out);
+    }
+    out
+}
+
+/// Rows of `stride` bytes, at most [`LANES`] of them, as one array for each byte of a row.
+#[inline(always)]
+fn turn(rows: &[u8], stride: usize, to: &mut [[u8; LANES]]) {
+    let (blocks, rest) = to.as_chunks_mut::<LANES>();
+    let left = blocks.len() * LANES;
+    for (index, block) in blocks.iter_mut().enumerate() {
+        let mut words = [0u64; LANES];
+        for (word, row) in words.iter_mut().zip(rows.chunks_exact(stride)) {
+            if let Some(bytes) = row[index * LANES..].first_chunk::<LANES>() {
+                *word = u64::from_le_bytes(*bytes);
+            }
+        }
+        *block = turned(words).map(u64::to_le_bytes);
+    }
+    for (index, to) in rest.iter_mut().enumerate() {
+        for (to, row) in to.iter_mut().zip(rows.chunks_exact(stride)) {
+            *to = row[left + index];
+        }
+    }
+}
+
+/// [`turn`] the other way.
+#[inline(always)]
+fn turn_back(from: &[[u8; LANES]], stride: usize, rows: &mut [u8]) {
+    let (blocks, rest) = from.as_chunks::<LANES>();
+    let left = blocks.len() * LANES;
+    for (index, block) in blocks.iter().enumerate() {
+        let words = turned(block.map(u64::from_le_bytes));
+        for (word, row) in words.iter().zip(rows.chunks_exact_mut(stride)) {
+            row[index * LANES..][..LANES].copy_from_slice(&word.to_le_bytes());
+        }
+    }
+    for (index, from) in rest.iter().enumerate() {
+        for (&from, row) in from.iter().zip(rows.chunks_exact_mut(stride)) {
+            row[left + index] = from;
+        }
+    }
+}
+
+/// A square of 8 x 8 bytes, its columns made rows: blocks of four, of two, then single bytes change
+/// places across the diagonal.
+#[inline(always)]
+fn turned(mut words: [u64; LANES]) -> [u64; LANES] {
+    let steps = [
+        (4, 32, 0x0000_0000_FFFF_FFFF_u64),
+        (2, 16, 0x0000_FFFF_0000_FFFF),
+        (1, 8, 0x00FF_00FF_00FF_00FF),
+    ];
+    for (apart, bits, mask) in steps {
+        for low in (0..LANES).filter(|row| row & apart == 0) {
+            let high = low + apart;
+            let changed = ((words[low] >> bits) ^ words[high]) & mask;
+            words[low] ^= changed << bits;
+            words[high] ^= changed;
+        }
+    }
+    words
+}
+
+/// The weights of the source's pixels, or rows, that make one of the result.
 struct Weights {
     first: usize,
     weights: Vec<i32>,
 }
 
-/// `precompute_coeffs` and `normalize_coeffs_8bpc` of PIL, for the wanted rows.
+/// `precompute_coeffs` and `normalize_coeffs_8bpc` of PIL, for the wanted places.
 fn weights(length: usize, part: Middle, resample: Resample) -> Vec<Weights> {
     let (support, filter): (f64, fn(f64) -> f64) = match resample {
         Resample::Bilinear => (1.0, |x| (1.0 - x).max(0.0)),
@@ -281,14 +403,13 @@ fn sum_rows_avx2(from: &[u8], stride: usize, weights: &[i32], to: &mut [u8]) {
 #[inline(always)]
 fn sum_rows_of(from: &[u8], stride: usize, weights: &[i32], to: &mut [u8]) {
     /// Sums that fit into registers.
-    const LANES: usize = 32;
-    const HALF: i32 = 1 << (WEIGHT_BITS - 1);
-    let (blocks, rest) = to.as_chunks_mut::<LANES>();
-    let first_left = blocks.len() * LANES;
+    const BLOCK: usize = 32;
+    let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
+    let first_left = blocks.len() * BLOCK;
     for (index, block) in blocks.iter_mut().enumerate() {
-        let mut sums = [HALF; LANES];
-        for (row, &weight) in from[index * LANES..].chunks(stride).zip(weights) {
-            if let Some(bytes) = row.first_chunk::<LANES>() {
+        let mut sums = [HALF; BLOCK];
+        for (row, &weight) in from[index * BLOCK..].chunks(stride).zip(weights) {
+            if let Some(bytes) = row.first_chunk::<BLOCK>() {
                 for (sum, &byte) in sums.iter_mut().zip(bytes) {
                     // At most 255 times weights whose absolute values sum to less than 2.
                     *sum = sum.wrapping_add(weight.wrapping_mul(i32::from(byte)));
