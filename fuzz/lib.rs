@@ -1,5 +1,9 @@
 //! What the fuzz targets share: a folder with one file of the given bytes, read as a data set's.
 
+mod checkpoint;
+
+pub use checkpoint::checkpoint;
+
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

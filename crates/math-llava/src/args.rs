@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Builds a vision-language model that reasons about maths: data, training, scoring.
 ///
@@ -58,6 +58,8 @@ pub enum Verb {
     Card(Card),
     /// Do all stages of a configuration, going on where a run was stopped
     Run(Run),
+    /// Write a checkpoint of any form as a Hugging Face folder, GGUF or mmproj, an adapter merged
+    Convert(Convert),
     /// Answer one prompt, about an image or none
     Generate(Generate),
     /// Talk with a model on the terminal
@@ -361,6 +363,67 @@ pub struct Run {
     /// Exit with status 1 if the model's accuracy is below this, in per cent
     #[arg(long, value_name = "PERCENT")]
     pub min_accuracy: Option<f64>,
+}
+
+/// `math-llava convert`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+MODEL is a Hugging Face folder (LLaVA's, or of a LLaMA, Mistral or Qwen2 decoder; safetensors or
+PyTorch's .bin), a folder of the original LLaVA code, or a GGUF file. What it held is printed:
+tensors applied, missing, unused, not finite.
+
+Examples:
+  math-llava convert liuhaotian/llava-v1.5-7b llava-1.5-7b-hf --dtype bf16
+  math-llava convert llava-1.5-7b-hf merged --adapter my-lora
+  math-llava convert llava-1.5-7b-hf llava-q8_0.gguf --to gguf --dtype q8_0
+  math-llava convert llava-1.5-7b-hf mmproj.gguf --to mmproj")]
+pub struct Convert {
+    /// The checkpoint
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The folder or file to write
+    #[arg(value_name = "OUT")]
+    pub out: PathBuf,
+    /// A PEFT folder of a LoRA adapter to merge into the weights
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// What to write: a Hugging Face folder, the decoder as GGUF, or tower and projector as GGUF
+    #[arg(long, value_enum, default_value_t = ConvertTo::Hf)]
+    pub to: ConvertTo,
+    /// Type of the written weights (default: the checkpoint's own; f16 in GGUF)
+    #[arg(long, value_enum)]
+    pub dtype: Option<ConvertType>,
+    /// Only say what the files hold; status 1 where something is missing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write over what is at OUT
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What `convert` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConvertTo {
+    /// A folder that transformers opens
+    Hf,
+    /// A file of the decoder that llama.cpp opens
+    Gguf,
+    /// A file of tower and projector that llama.cpp opens
+    Mmproj,
+}
+
+/// Types of written weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConvertType {
+    /// 32 bits
+    F32,
+    /// 16 bits, IEEE's half
+    F16,
+    /// 16 bits, bfloat16
+    Bf16,
+    /// 8 bits in blocks, GGUF only
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 /// `math-llava pull`.

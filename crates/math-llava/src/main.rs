@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Export(a) => commands::export::run(&a),
         Verb::Card(a) => commands::card::run(&a),
         Verb::Run(a) => commands::run::run(&a),
+        Verb::Convert(a) => commands::convert::run(&a),
         Verb::Generate(a) => commands::generate::run(&a),
         Verb::Chat(a) => commands::chat::run(&a),
         Verb::Pull(a) => commands::pull::run(&a),

@@ -3,6 +3,7 @@
 
 pub mod card;
 pub mod chat;
+pub mod convert;
 pub mod export;
 pub mod generate;
 pub mod grade;

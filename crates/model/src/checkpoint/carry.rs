@@ -7,7 +7,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::original::with_image_token;
 use super::{Checkpoint, Form, pretty};
+use crate::gguf::GgufFile;
 use crate::tokenizer::special::json_file;
 use crate::{Error, Llava, WeightKind};
 
@@ -49,9 +51,24 @@ impl Checkpoint {
                 detail: "is the checkpoint itself: write to another folder".into(),
             });
         }
-        let Form::Folder = self.form else {
-            return model.save(out, &self.tokenizer()?, kind);
-        };
+        match self.form {
+            Form::Folder => self.carry(model, out, kind),
+            Form::Original(_) => {
+                let (model, tokenizer) = with_image_token(model, self.tokenizer()?)?;
+                model.save(out, &tokenizer, kind)
+            }
+            Form::Gguf => {
+                model.save(out, &self.tokenizer()?, kind)?;
+                if let Some(template) = GgufFile::open(&self.path)?.chat_template()? {
+                    let path = out.join("chat_template.jinja");
+                    sample::write_atomic(&path, template.as_bytes())?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn carry(&self, model: &Llava, out: &Path, kind: WeightKind) -> Result<(), Error> {
         model.save_weights(out, kind)?;
         for name in CARRIED {
             sample::interrupt::check()?;

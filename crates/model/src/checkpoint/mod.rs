@@ -1,9 +1,10 @@
 //! Checkpoints: what a path on disk is, everything that belongs to it, and writing one.
 //!
 //! A checkpoint is a folder as Hugging Face's code writes it, of a model that sees or of a decoder
-//! alone, or one of the original LLaVA's code; or a GGUF file. [`Checkpoint::open`] reads its configuration and no
-//! weights; [`Checkpoint::plan`] holds its files' headers against that; [`Checkpoint::load`] reads
-//! the weights; [`Checkpoint::write`] writes a folder that transformers opens.
+//! alone, one of the original LLaVA's code, or a GGUF file. [`Checkpoint::open`] reads its
+//! configuration and no weights; [`Checkpoint::plan`] holds its files' headers against that;
+//! [`Checkpoint::load`] reads the weights; [`Checkpoint::write`] writes a folder that transformers
+//! opens.
 
 mod carry;
 mod original;
@@ -22,8 +23,8 @@ use crate::gguf::{self, GgufFile};
 use crate::parameters::specification;
 use crate::weights::{Plan, Source, Target, names, open_all, plan, weight_files};
 use crate::{
-    Adapter, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm, Quantisation,
-    Tokenizer,
+    Adapter, ChatTemplate, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm,
+    Quantisation, Tokenizer,
 };
 use original::Original;
 
@@ -118,11 +119,7 @@ impl Checkpoint {
             kind: how.kind,
             seed: how.seed,
         };
-        let (mut parameters, mut report) = plan.read(&self.path, target)?;
-        if let Form::Original(original) = &self.form {
-            let rows = self.config.text_config.vocab_size;
-            original::add_rows(&mut parameters, original.rows, rows)?;
-        }
+        let (parameters, mut report) = plan.read(&self.path, target)?;
         let config = self.config.clone();
         let mut model = Llava::from_parameters(config, parameters, how.device, how.trainable)?;
         model.compute = how.kind;
@@ -148,11 +145,7 @@ impl Checkpoint {
         how: &LoadOptions,
         quantisation: Quantisation,
     ) -> Result<(Llava, LoadReport), Error> {
-        let grown = match &self.form {
-            Form::Original(original) => original.rows != self.config.text_config.vocab_size,
-            Form::Folder | Form::Gguf => false,
-        };
-        if how.adapter.is_some() || how.seed.is_some() || grown {
+        if how.adapter.is_some() || how.seed.is_some() {
             let (model, report) = self.load(how)?;
             return Ok((model.into_answering(how.kind, quantisation)?, report));
         }
@@ -175,6 +168,12 @@ impl Checkpoint {
         Ok(self.planned()?.report)
     }
 
+    /// The type in which all weights can be held as they are in the files: f16 or bf16 where every
+    /// one of them has it, else f32.
+    pub fn stored_kind(&self) -> Result<Kind, Error> {
+        Ok(self.planned()?.kind())
+    }
+
     fn planned(&self) -> Result<Plan<'static>, Error> {
         let sources = match &self.form {
             Form::Folder => open_all(&weight_files(&self.path)?, &names::internal_name)?,
@@ -184,11 +183,7 @@ impl Checkpoint {
                 rename: &gguf::internal_name,
             }],
         };
-        let mut stored = self.config.clone();
-        if let Form::Original(original) = &self.form {
-            stored.text_config.vocab_size = original.rows;
-        }
-        plan(sources, specification(&stored))
+        plan(sources, specification(&self.config))
     }
 
     /// The tokenizer, whose tokens are all rows of the model's embedding.
@@ -209,16 +204,31 @@ impl Checkpoint {
 
     /// How images become pixel values.
     pub fn preprocessor(&self) -> Result<Preprocessor, Error> {
-        let folder = match &self.form {
-            Form::Folder | Form::Gguf => &self.path,
-            Form::Original(original) => &original.tower,
-        };
-        Preprocessor::load(folder, &self.config)
+        match &self.form {
+            Form::Folder => Preprocessor::load(&self.path, &self.config),
+            // The decoder alone.
+            Form::Gguf => Ok(Preprocessor::new(&self.config)),
+            Form::Original(original) => {
+                let pad = self.config.image_aspect_ratio == "pad";
+                Preprocessor::load_tower(&original.tower, &self.config, pad)
+            }
+        }
     }
 
-    /// How conversations become tokens.
+    /// How conversations become tokens: the form that was trained, or the checkpoint's own
+    /// template.
+    ///
+    /// # Errors
+    /// A template that is not Jinja; none at all where a decoder is alone.
     pub fn prompt_form(&self) -> Result<PromptForm, Error> {
-        Ok(PromptForm::Named(self.config.conversation_template))
+        match self.form {
+            Form::Folder => PromptForm::of_folder(&self.path, &self.config),
+            Form::Original(_) => Ok(PromptForm::Named(self.config.conversation_template)),
+            Form::Gguf => Ok(match GgufFile::open(&self.path)?.chat_template()? {
+                Some(template) => PromptForm::Jinja(ChatTemplate::new(&template)?),
+                None => PromptForm::Named(self.config.conversation_template),
+            }),
+        }
     }
 }
 

@@ -5,9 +5,10 @@
 //! first stage of training there is `mm_projector.bin` alone, over a base decoder that
 //! `_name_or_path` names. Both names are looked for beside the folder, below it, and as paths.
 //!
-//! The vocabulary has no `<image>` token. It gets one after all others, and the embedding rows of
-//! it, as the published conversion to `llava-hf` does; new rows are the mean of the others, so that
-//! no logit of theirs is ever the largest.
+//! The vocabulary usually has no `<image>` token, and needs none here: a placeholder that no
+//! vocabulary has stands for it. Only written as a folder of transformers it gets one after all
+//! others, and embedding and output layer get rows for it, as in the published conversion to
+//! `llava-hf`; new rows are the mean of the others, so that no logit of theirs is ever the largest.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ use tch::{Kind, Tensor};
 use crate::tokenizer::special::json_file;
 use crate::weights::names::{internal_name, tower_name};
 use crate::weights::{Source, open_all, weight_files};
-use crate::{Error, LlavaConfig, Tokenizer, VisionConfig};
+use crate::{Error, IMAGE_PLACEHOLDER, Llava, LlavaConfig, Tokenizer, VisionConfig};
 
 /// Embeddings have multiples of this many rows, as the published conversion makes them.
 const ROWS: i64 = 64;
@@ -32,8 +33,6 @@ pub(super) struct Original {
     pub tower: PathBuf,
     /// A projector in a file of its own.
     projector: Option<PathBuf>,
-    /// Rows of the embedding in the files.
-    pub rows: i64,
 }
 
 /// Reads the configuration of a folder, where it is an original LLaVA's.
@@ -62,12 +61,8 @@ pub(super) fn open(dir: &Path) -> Result<Option<(LlavaConfig, Original)>, Error>
     };
     let mut config =
         LlavaConfig::from_original(&value, vision).map_err(|e| sample::Error::format(&path, e))?;
-    let rows = config.text_config.vocab_size;
-    if let Some(tokenizer) = tokenizer(&base)? {
-        config.image_token_index = tokenizer.image.unwrap_or(rows);
-    }
-    if config.image_token_index >= rows {
-        config.text_config.vocab_size = (config.image_token_index / ROWS + 1) * ROWS;
+    if let Some(image) = tokenizer(&base)?.and_then(|tokenizer| tokenizer.image) {
+        config.image_token_index = image;
     }
     // What the tower was trained with.
     let processor = json_file(&tower.join("preprocessor_config.json"))?;
@@ -84,19 +79,18 @@ pub(super) fn open(dir: &Path) -> Result<Option<(LlavaConfig, Original)>, Error>
         base,
         tower,
         projector,
-        rows,
     };
     Ok(Some((config, original)))
 }
 
-/// The tokenizer with a token for images; `None` where the folder has no tokenizer.
+/// The tokenizer, with a token or the placeholder for images; `None` where the folder has none.
 pub(super) fn tokenizer(base: &Path) -> Result<Option<Tokenizer>, Error> {
     let has = |name: &str| base.join(name).is_file();
     if !has("tokenizer.json") && !has("tokenizer.model") {
         return Ok(None);
     }
     let mut tokenizer = Tokenizer::load(base)?;
-    tokenizer.add_image_token();
+    tokenizer.image = tokenizer.image.or(Some(IMAGE_PLACEHOLDER));
     Ok(Some(tokenizer))
 }
 
@@ -148,25 +142,40 @@ fn find(dir: &Path, config: &Value, field: &str, what: &str) -> Result<PathBuf, 
         })
 }
 
-/// Gives embedding and output layer the rows of tokens that were added to the vocabulary.
-pub(super) fn add_rows(
-    parameters: &mut [(String, Tensor)],
-    from: i64,
-    to: i64,
-) -> Result<(), Error> {
+/// The model and its tokenizer with a token for images of their own, as transformers needs it.
+pub(super) fn with_image_token(
+    model: &Llava,
+    mut tokenizer: Tokenizer,
+) -> Result<(Llava, Tokenizer), Error> {
+    let mut config = model.config().clone();
+    let from = config.text_config.vocab_size;
+    if !(0..from).contains(&config.image_token_index) {
+        config.image_token_index = tokenizer.add_image_token();
+    }
+    let to = match config.image_token_index >= from {
+        true => (config.image_token_index / ROWS + 1) * ROWS,
+        false => from,
+    };
+    config.text_config.vocab_size = to;
     let names = [
         "language_model.model.embed_tokens.weight",
         "language_model.lm_head.weight",
     ];
-    for (name, tensor) in parameters {
-        if to > from && names.contains(&name.as_str()) {
-            let kind = tensor.f_kind()?;
+    let parameters = model
+        .parameters()
+        .iter()
+        .map(|(name, tensor)| {
+            let tensor = tensor.f_detach()?;
+            if to == from || !names.contains(&name.as_str()) {
+                return Ok((name.clone(), tensor));
+            }
             let mean = tensor
                 .f_mean_dim(0i64, true, Kind::Float)?
-                .f_to_kind(kind)?
+                .f_to_kind(tensor.f_kind()?)?
                 .f_expand([to - from, -1], false)?;
-            *tensor = Tensor::f_cat(&[&*tensor, &mean], 0)?; // [rows, hidden]
-        }
-    }
-    Ok(())
+            Ok((name.clone(), Tensor::f_cat(&[&tensor, &mean], 0)?)) // [rows, hidden]
+        })
+        .collect::<Result<_, Error>>()?;
+    let model = Llava::from_parameters(config, parameters, model.device(), false)?;
+    Ok((model, tokenizer))
 }

@@ -180,3 +180,53 @@ fn write_file(path: &Path, tensors: &[Stored]) -> Result<(), Error> {
         .sync_all()
         .map_err(io)
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::weights::{open, weight_files};
+
+    #[test]
+    fn large_weights_lie_in_shards_that_their_index_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let tensors: Vec<(String, Tensor)> = (0..5)
+            .map(|i| {
+                let values = Tensor::arange(10 + i, (Kind::Float, Device::Cpu)).unsqueeze(0);
+                (format!("t{i}"), values)
+            })
+            .collect();
+        let all = || {
+            tensors
+                .iter()
+                .map(|(name, t)| (name.as_str(), t.shallow_clone()))
+        };
+        // Two tensors of bf16 fit into a shard; then one file replaces the shards.
+        for (most, files) in [(54, 3), (1, 5), (1 << 20, 1), (54, 3)] {
+            write_weights(dir.path(), all(), Kind::BFloat16, most).unwrap();
+            let found = weight_files(dir.path()).unwrap();
+            assert_eq!(found.len(), files);
+            let mut names = Vec::new();
+            for path in found {
+                let file = open(&path).unwrap();
+                for (index, info) in file.tensors().iter().enumerate() {
+                    let at: usize = info.name[1..].parse().unwrap();
+                    let (read, _) = file.read_as(index, Kind::Float).unwrap();
+                    assert!(info.kind == Kind::BFloat16 && read.equal(&tensors[at].1));
+                    names.push(info.name.clone());
+                }
+            }
+            assert_eq!(names.len(), 5);
+        }
+    }
+
+    #[test]
+    fn types_that_the_format_lacks_are_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.safetensors");
+        let complex = Tensor::zeros([2], (Kind::ComplexFloat, Device::Cpu));
+        assert!(write_safetensors(&path, [("c", complex)].into_iter(), None).is_err());
+        assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+    }
+}

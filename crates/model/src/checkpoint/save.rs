@@ -58,6 +58,12 @@ impl Llava {
     /// Writes the weights alone, in shards where they are large. Decoders alone have the names
     /// that transformers gives them; LLaVA's are those of the published folders.
     pub(super) fn save_weights(&self, dir: &Path, kind: WeightKind) -> Result<(), Error> {
+        if self.parameters().is_empty() {
+            return Err(Error::Weights {
+                path: dir.to_owned(),
+                detail: "cannot be written from a model that was packed for answering".into(),
+            });
+        }
         let sees = self.config().vision_config.is_some();
         let names: Vec<String> = self
             .parameters()

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{check_rules, check_sizes, fill};
+use super::file::{drop_nulls, fill};
+use super::{check_rules, check_sizes};
 use crate::Error;
 use crate::rope::Scaling;
 
@@ -53,7 +54,7 @@ pub struct TextConfig {
     /// Whether Qwen2 has a window at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub use_sliding_window: Option<bool>,
-    /// Qwen2's first layer with a window.
+    /// Qwen2's first layer with a window; 28 where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_window_layers: Option<i64>,
     /// Qwen2's layers one by one, `full_attention` or `sliding_attention`; decides where present.
@@ -164,7 +165,6 @@ impl Family {
                 "num_key_value_heads": 32,
                 "max_position_embeddings": 32_768,
                 "sliding_window": 4096,
-                "max_window_layers": 28,
                 "bos_token_id": null,
                 "eos_token_id": null,
             }),
@@ -207,7 +207,7 @@ impl TextConfig {
             )));
         }
         fill(&mut value, family.defaults());
-        super::drop_nulls(&mut value);
+        drop_nulls(&mut value);
         serde_json::from_value(value).map_err(|e| wrong(e.to_string()))
     }
 

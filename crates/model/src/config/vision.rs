@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{check_rules, check_sizes, fill};
+use super::file::{drop_nulls, fill};
+use super::{check_rules, check_sizes};
 use crate::Error;
 use crate::encoder::Activation;
 
@@ -159,7 +160,7 @@ impl VisionConfig {
             ))
         })?;
         fill(&mut value, tower.defaults());
-        super::drop_nulls(&mut value);
+        drop_nulls(&mut value);
         serde_json::from_value(value).map_err(|e| wrong(e.to_string()))
     }
 

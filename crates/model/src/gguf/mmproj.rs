@@ -1,10 +1,11 @@
 //! The vision tower and its projector as llama.cpp's multimodal library loads them: an `mmproj`
 //! file of architecture `clip`.
 //!
-//! llama.cpp's LLaVA graph takes the output of a chosen layer, by default that before the last, and
-//! applies the tower's last norm where the file has one. LLaVA does not apply it, so it is left
-//! out. Its activations are approximations (the tanh form of GELU, tables in f16): numbers agree to
-//! about three digits.
+//! llama.cpp's LLaVA graph takes the output of a chosen layer and applies the tower's last norm
+//! where the file has one. LLaVA does not apply it, so it is left out. Its activations are
+//! approximations (the tanh form of GELU, tables in f16): features agree to about three digits in
+//! those of its versions that put the class token first. Since its graphs were refactored in 2025 it
+//! puts that token last, whose output then stands for a patch; no file can mend that.
 
 use std::path::Path;
 
@@ -149,10 +150,9 @@ fn metadata(
             .map_err(|_| Error::Config(format!("{name} {size} does not fit GGUF")))?;
         list.push((name, Put::U32(size)));
     }
-    if layers != vision.num_hidden_layers - 1 {
-        let layers = i32::try_from(layers).unwrap_or(i32::MAX);
-        list.push(("clip.vision.feature_layer", Put::I32s(vec![layers])));
-    }
+    // Without it llama.cpp takes the layer before the last that the file has.
+    let layers = i32::try_from(layers).unwrap_or(i32::MAX);
+    list.push(("clip.vision.feature_layer", Put::I32s(vec![layers])));
     Ok(list
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

@@ -73,7 +73,8 @@ pub(super) struct Out {
     pub heads: Option<i64>,
 }
 
-/// Writes the decoder and its tokenizer. Vision tower and projector go to a file of their own
+/// Writes the decoder and its tokenizer, with the chat template of LLaVA's conversations where the
+/// model is a LLaVA. Vision tower and projector go to a file of their own
 /// ([`super::write_mmproj`]).
 ///
 /// # Errors
@@ -107,10 +108,13 @@ pub fn write_decoder(
     metadata.extend(shapes(config, architecture)?);
     let rows = usize::try_from(config.vocab_size).unwrap_or(0);
     metadata.extend(vocabulary::entries(tokenizer, rows)?);
-    metadata.push((
-        "tokenizer.chat_template".into(),
-        Put::Text(model.config().conversation_template.jinja()),
-    ));
+    // A decoder alone has a form of its own, which its configuration does not say.
+    if model.config().vision_config.is_some() {
+        metadata.push((
+            "tokenizer.chat_template".into(),
+            Put::Text(model.config().conversation_template.jinja()),
+        ));
+    }
     let mut tensors: Vec<Out> = model
         .parameters()
         .iter()

@@ -85,7 +85,7 @@ pub(super) fn read(dir: &Path, device: Device, kind: Kind) -> Result<Adapter, Er
             )));
         }
         all.push(Update {
-            module: internal_name(&module).unwrap_or(module),
+            module: internal_module(&module),
             a,
             b,
             scale,
@@ -130,6 +130,15 @@ fn check_size(file: &dyn TensorFile) -> Result<(), Error> {
     })
 }
 
+/// The model's name for a module.
+fn internal_module(module: &str) -> String {
+    let weight = internal_name(&format!("{module}.weight"));
+    let bare = weight
+        .as_deref()
+        .and_then(|name| name.strip_suffix(".weight"));
+    bare.unwrap_or(module).to_owned()
+}
+
 /// What a name says; modules keep the name they have in the file.
 fn role(name: &str) -> Result<Role, String> {
     let bare = name.strip_prefix(ROOT).unwrap_or(name);
@@ -151,7 +160,9 @@ fn role(name: &str) -> Result<Role, String> {
     }
     let whole = bare
         .replace(".modules_to_save.default.", ".")
-        .replace(".modules_to_save.", ".");
+        .replace(".modules_to_save.", ".")
+        // The weight below an update, which PEFT saves of embeddings and output layers.
+        .replace(".base_layer.", ".");
     Ok(Role::Whole(whole))
 }
 
@@ -171,12 +182,18 @@ pub(super) fn write(adapter: &Adapter, config: &LlavaConfig, dir: &Path) -> Resu
     let mut saved: Vec<String> = Vec::new();
     for (name, tensor) in &adapter.replaced {
         let name = published(name);
-        if let Some((module, _)) = name.rsplit_once('.')
-            && saved.iter().all(|known| known != module)
-        {
-            saved.push(module.to_owned());
-        }
-        tensors.push((format!("{ROOT}{name}"), tensor.shallow_clone()));
+        let Some((module, leaf)) = name.rsplit_once('.') else {
+            continue;
+        };
+        let stored = if modules.iter().any(|(updated, ..)| updated == module) {
+            format!("{ROOT}{module}.base_layer.{leaf}")
+        } else {
+            if saved.iter().all(|known| known != module) {
+                saved.push(module.to_owned());
+            }
+            format!("{ROOT}{name}")
+        };
+        tensors.push((stored, tensor.shallow_clone()));
     }
     let all = tensors
         .iter()
@@ -209,6 +226,10 @@ mod tests {
             ),
             (
                 "base_model.model.lm_head.modules_to_save.weight",
+                Role::Whole("lm_head.weight".into()),
+            ),
+            (
+                "base_model.model.lm_head.base_layer.weight",
                 Role::Whole("lm_head.weight".into()),
             ),
             (

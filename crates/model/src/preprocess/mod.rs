@@ -99,12 +99,21 @@ impl Preprocessor {
     /// # Errors
     /// A file that asks for what is not computed here, or for another size than the tower's.
     pub fn load(dir: &Path, config: &LlavaConfig) -> Result<Preprocessor, Error> {
-        let Some(file) = ProcessorFile::read(dir)? else {
-            return Ok(Preprocessor::new(config));
-        };
         // As it is written: the default of an absent field is to pad, a published folder's is not.
         let written = json_file(&dir.join("config.json"))?;
-        file.preprocessor(config, written["image_aspect_ratio"] == "pad")
+        Preprocessor::load_tower(dir, config, written["image_aspect_ratio"] == "pad")
+    }
+
+    /// The preprocessing of a tower's own folder, padded where the model that it is part of says so.
+    pub(crate) fn load_tower(
+        dir: &Path,
+        config: &LlavaConfig,
+        pad: bool,
+    ) -> Result<Preprocessor, Error> {
+        match ProcessorFile::read(dir)? {
+            Some(file) => file.preprocessor(config, pad),
+            None => Ok(Preprocessor::new(config)),
+        }
     }
 
     /// The preprocessing of a ViT folder's `preprocessor_config.json`, read as transformers'

@@ -3,7 +3,7 @@
 //! One file, or shards that an index names; safetensors where they are, else PyTorch's pickles.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::TensorFile;
 use super::safetensors::SafetensorsFile;
@@ -70,7 +70,7 @@ fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, Error> {
     shards
         .into_iter()
         .map(|name| {
-            let path = sample::safe_join(dir, name)?;
+            let path = below(dir, name)?;
             if path.is_file() {
                 Ok(path)
             } else {
@@ -81,4 +81,70 @@ fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, Error> {
             }
         })
         .collect()
+}
+
+/// A path that an index names. It must not climb out of the folder; a link in the folder is
+/// followed, because the hub's cache is made of links to one store.
+fn below(dir: &Path, name: &str) -> Result<PathBuf, Error> {
+    let plain = Path::new(name)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if !plain || name.is_empty() || name.contains(['\0', '\\']) {
+        return Err(sample::Error::OutsideRoot {
+            root: dir.to_owned(),
+            path: name.to_owned(),
+        }
+        .into());
+    }
+    Ok(dir.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_cannot_name_files_elsewhere_but_links_are_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let (store, dir) = (root.path().join("blobs"), root.path().join("snapshot"));
+        std::fs::create_dir_all(&store).unwrap();
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(store.join("abc"), [0; 16]).unwrap();
+        let index = dir.join("model.safetensors.index.json");
+        let name_shard = |name: &str| {
+            let text = serde_json::json!({"weight_map": {"t": name}}).to_string();
+            std::fs::write(&index, text).unwrap();
+            weight_files(&dir)
+        };
+        for outside in [
+            "../blobs/abc",
+            "/etc/hostname",
+            "a/../../blobs/abc",
+            "",
+            "..",
+            "a\\b",
+        ] {
+            assert!(name_shard(outside).is_err(), "{outside}");
+        }
+        let absent = name_shard("gone.safetensors").unwrap_err().to_string();
+        assert!(
+            absent.contains("names the shard gone.safetensors"),
+            "{absent}"
+        );
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("../blobs/abc", dir.join("a.safetensors")).unwrap();
+            assert_eq!(
+                name_shard("a.safetensors").unwrap(),
+                [dir.join("a.safetensors")]
+            );
+        }
+        std::fs::write(&index, "{\"weight_map\": {}}").unwrap();
+        assert!(
+            weight_files(&dir)
+                .unwrap_err()
+                .to_string()
+                .contains("names no shard")
+        );
+    }
 }

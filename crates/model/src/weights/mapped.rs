@@ -21,6 +21,8 @@ use crate::Error;
 
 /// Numbers that one task converts; a megabyte or so stays in a core's cache.
 const CHUNK: usize = 1 << 18;
+/// Numbers after which the pages they came from are given back.
+const BLOCK: usize = 1 << 24;
 
 /// A file's bytes without a copy of them.
 pub(crate) struct Mapped {
@@ -58,6 +60,27 @@ impl Mapped {
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// A tensor from a part of the file, as [`tensor_from_bytes`]; its pages are given back.
+    ///
+    /// # Errors
+    /// A part that is not within the file or not of the shape's size.
+    pub fn tensor(
+        &self,
+        part: Range<usize>,
+        shape: &[i64],
+        from: Kind,
+        to: Kind,
+    ) -> Result<(Tensor, bool), Error> {
+        let start = part.start;
+        let bytes = self.map.get(part).ok_or_else(|| Error::Weights {
+            path: self.path.clone(),
+            detail: "ends before its tensors do: fetch or write it again".into(),
+        })?;
+        read_in_blocks(bytes, shape, from, to, |done| {
+            self.give_back(start + done.start..start + done.end);
+        })
     }
 
     /// A tensor that lies in the mapping and is valid as long as it; `None` where the bytes are not
@@ -117,6 +140,17 @@ pub(crate) fn tensor_from_bytes(
     from: Kind,
     to: Kind,
 ) -> Result<(Tensor, bool), Error> {
+    read_in_blocks(bytes, shape, from, to, |_| ())
+}
+
+/// [`tensor_from_bytes`], saying which bytes are done with.
+fn read_in_blocks(
+    bytes: &[u8],
+    shape: &[i64],
+    from: Kind,
+    to: Kind,
+    done: impl Fn(Range<usize>),
+) -> Result<(Tensor, bool), Error> {
     let count = element_count(shape)
         .filter(|count| count.checked_mul(from.elt_size_in_bytes()) == Some(bytes.len()))
         .ok_or_else(|| {
@@ -125,17 +159,25 @@ pub(crate) fn tensor_from_bytes(
                 bytes.len()
             ))
         })?;
-    let steps = (from, to);
-    let direct = match steps {
-        (Kind::Half | Kind::BFloat16, Kind::Float) | (Kind::Float | Kind::Half, Kind::BFloat16) => {
+    let direct = match (from, to) {
+        (Kind::Half | Kind::BFloat16 | Kind::Float, Kind::Half | Kind::BFloat16 | Kind::Float) => {
             to
         }
         (Kind::Double | Kind::Float | Kind::Half | Kind::BFloat16, _) => from,
         _ => return Err(Error::Shape(format!("{from:?} is no type of weights"))),
     };
     let tensor = Tensor::f_empty(shape, (direct, Device::Cpu))?;
-    let finite = fill(&tensor, count * direct.elt_size_in_bytes(), |place| {
-        convert_kind(bytes, place, from, direct)
+    let (wide, narrow) = (from.elt_size_in_bytes(), direct.elt_size_in_bytes());
+    let finite = fill(&tensor, count * narrow, |place| {
+        let mut finite = true;
+        let blocks = bytes
+            .chunks(BLOCK * wide)
+            .zip(place.chunks_mut(BLOCK * narrow));
+        for (at, (block, place)) in blocks.enumerate() {
+            finite &= convert_kind(block, place, from, direct);
+            done(at * BLOCK * wide..at * BLOCK * wide + block.len());
+        }
+        finite
     });
     Ok((tensor.f_to_kind(to)?, finite))
 }
@@ -158,6 +200,14 @@ fn convert_kind(bytes: &[u8], place: &mut [u8], from: Kind, to: Kind) -> bool {
         (Kind::Half, Kind::BFloat16) => convert(bytes, place, |h: [u8; 2]| {
             let wide = half_to_float(u16::from_le_bytes(h));
             (float_to_bf16(wide).to_ne_bytes(), wide.is_finite())
+        }),
+        (Kind::Float, Kind::Half) => convert(bytes, place, |w: [u8; 4]| {
+            let wide = f32::from_le_bytes(w);
+            (float_to_half(wide).to_ne_bytes(), wide.is_finite())
+        }),
+        (Kind::BFloat16, Kind::Half) => convert(bytes, place, |h: [u8; 2]| {
+            let wide = f32::from_bits(u32::from(u16::from_le_bytes(h)) << 16);
+            (float_to_half(wide).to_ne_bytes(), wide.is_finite())
         }),
         (Kind::Float, _) => convert(bytes, place, |w: [u8; 4]| {
             let value = f32::from_le_bytes(w);
@@ -262,6 +312,11 @@ fn half_to_float(bits: u16) -> f32 {
     f32::from_bits(scaled.to_bits() | special | (u32::from(bits & 0x8000) << 16))
 }
 
+/// Rounds to the nearest, ties to even; what is too large becomes infinite.
+fn float_to_half(value: f32) -> u16 {
+    half::f16::from_f32(value).to_bits()
+}
+
 /// Rounds to the nearest, ties to even, as libtorch does.
 fn float_to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
@@ -330,6 +385,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_tensor_of_several_blocks_is_whole_and_its_file_stays_readable() {
+        let many = BLOCK + 5;
+        let values =
+            Tensor::arange(many as i64, (Kind::Float, Device::Cpu)).to_kind(Kind::BFloat16);
+        let _ = values.get(many as i64 - 1).fill_(f64::NAN);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        with_bytes(&values, |bytes| std::fs::write(file.path(), bytes).unwrap()).unwrap();
+        let mapped = Mapped::open(file.path()).unwrap();
+        let part = 0..mapped.bytes().len();
+        for _ in 0..2 {
+            let shape = [many as i64];
+            let (read, finite) = mapped
+                .tensor(part.clone(), &shape, Kind::BFloat16, Kind::BFloat16)
+                .unwrap();
+            assert!(!finite);
+            assert!(read.allclose(&values, 0.0, 0.0, true));
+        }
+        let beyond = mapped.tensor(2..part.end + 2, &[many as i64], Kind::Half, Kind::Half);
+        assert!(beyond.is_err());
     }
 
     #[test]

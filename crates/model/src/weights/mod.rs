@@ -21,7 +21,6 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 pub(crate) use folder::{open, weight_files};
-#[allow(unused_imports)]
 pub(crate) use mapped::{Mapped, all_finite, element_count, fill, tensor_from_bytes, with_bytes};
 pub use report::LoadReport;
 
@@ -168,6 +167,18 @@ fn check(path: &Path, info: &TensorInfo, parameter: &Parameter) -> Result<(), Er
 }
 
 impl Plan<'_> {
+    /// The 16-bit type that all tensors have, or f32.
+    pub fn kind(&self) -> Kind {
+        let mut kinds = self
+            .found
+            .values()
+            .map(|&(source, index)| self.sources[source].file.tensors()[index].kind);
+        match kinds.next() {
+            Some(kind @ (Kind::Half | Kind::BFloat16)) if kinds.all(|other| other == kind) => kind,
+            _ => Kind::Float,
+        }
+    }
+
     /// Reads everything, in the specification's order, and says what it found. `origin` is the
     /// folder or file that messages name.
     pub fn read(

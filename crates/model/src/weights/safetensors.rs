@@ -9,7 +9,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 use tch::{Kind, Tensor};
 
-use super::mapped::{Mapped, tensor_from_bytes};
+use super::mapped::Mapped;
 use super::{TensorFile, TensorInfo};
 use crate::Error;
 
@@ -78,10 +78,7 @@ impl TensorFile for SafetensorsFile {
     fn read_as(&self, index: usize, kind: Kind) -> Result<(Tensor, bool), Error> {
         let info = &self.tensors[index];
         let place = self.places[index].clone();
-        let bytes = &self.file.bytes()[place.clone()];
-        let read = tensor_from_bytes(bytes, &info.shape, info.kind, kind);
-        self.file.give_back(place);
-        read
+        self.file.tensor(place, &info.shape, info.kind, kind)
     }
 
     fn view(&self, index: usize) -> Result<Option<Tensor>, Error> {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use tch::{Kind, Tensor};
 
-use super::mapped::{Mapped, all_finite, element_count, tensor_from_bytes};
+use super::mapped::{Mapped, all_finite, element_count};
 use super::pickle::{Described, state_dict};
 use super::{TensorFile, TensorInfo};
 use crate::Error;
@@ -120,12 +120,15 @@ impl TensorFile for TorchFile {
     fn read_as(&self, index: usize, kind: Kind) -> Result<(Tensor, bool), Error> {
         let info = &self.tensors[index];
         let Layout { place, strides } = &self.layouts[index];
-        let bytes = &self.file.bytes()[place.clone()];
-        let read = match strides {
-            None => tensor_from_bytes(bytes, &info.shape, info.kind, kind)?,
+        Ok(match strides {
+            None => self
+                .file
+                .tensor(place.clone(), &info.shape, info.kind, kind)?,
             Some(strides) => {
-                let elements = bytes.len() / info.kind.elt_size_in_bytes();
-                let (flat, _) = tensor_from_bytes(bytes, &[elements as i64], info.kind, info.kind)?;
+                let elements = (place.len() / info.kind.elt_size_in_bytes()) as i64;
+                let (flat, _) =
+                    self.file
+                        .tensor(place.clone(), &[elements], info.kind, info.kind)?;
                 let strided = flat
                     .f_as_strided(info.shape.as_slice(), strides.as_slice(), 0)?
                     .f_contiguous()?
@@ -134,9 +137,7 @@ impl TensorFile for TorchFile {
                 let finite = all_finite(&strided)?;
                 (strided, finite)
             }
-        };
-        self.file.give_back(place.clone());
-        Ok(read)
+        })
     }
 }
 
@@ -220,7 +221,64 @@ fn layout(tensor: &Described, storage: Range<usize>) -> Result<Layout, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::weights::safetensors::SafetensorsFile;
+
+    fn golden(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden/weights")
+            .join(name)
+    }
+
+    #[test]
+    fn every_layout_that_torch_saves_is_read_as_torch_reads_it() {
+        let found = TorchFile::open(&golden("state.bin")).unwrap();
+        let expected = SafetensorsFile::open(&golden("state.safetensors")).unwrap();
+        assert_eq!(found.tensors().len(), expected.tensors().len());
+        for (index, info) in expected.tensors().iter().enumerate() {
+            let at = found
+                .tensors()
+                .iter()
+                .position(|t| t.name == info.name)
+                .unwrap();
+            assert_eq!(&found.tensors()[at], info);
+            for kind in [info.kind, Kind::Float, Kind::BFloat16] {
+                let (wanted, _) = expected.read_as(index, kind).unwrap();
+                let (read, finite) = found.read_as(at, kind).unwrap();
+                assert!(finite && read.equal(&wanted), "{} as {kind:?}", info.name);
+            }
+        }
+    }
+
+    #[test]
+    fn files_that_do_more_than_hold_tensors_are_refused_and_say_why() {
+        let refusal = |path: &Path| TorchFile::open(path).err().unwrap().to_string();
+        assert!(refusal(&golden("legacy.bin")).contains("before 1.6"));
+        let evil = refusal(&golden("evil.bin"));
+        assert!(evil.contains("posix.system"), "{evil}");
+        let whole = std::fs::read(golden("state.bin")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cut.bin");
+        for length in [1, 100, whole.len() / 2, whole.len() - 30] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(refusal(&path).contains("not a whole PyTorch file"));
+        }
+        // A storage that is shorter than its tensor: one byte of the directory's sizes at a time.
+        for at in 0..whole.len() {
+            let mut altered = whole.clone();
+            altered[at] ^= 0x41;
+            std::fs::write(&path, &altered).unwrap();
+            if let Ok(file) = TorchFile::open(&path) {
+                for (index, info) in file.tensors().iter().enumerate() {
+                    if info.kind != Kind::Int64 && element_count(&info.shape).unwrap() < 1 << 16 {
+                        let _ = file.read_as(index, Kind::Float);
+                    }
+                }
+            }
+        }
+    }
 
     fn described(offset: i64, shape: &[i64], strides: &[i64]) -> Described {
         Described {

@@ -13,10 +13,13 @@ the gradient of every parameter (its norm, and a projection that a transposed or
 would not have; rows in the order of the sorted names), and 64 greedy tokens. Weights are larger
 than a fresh model's, so that attention is far from uniform and errors show; they are exact in bf16.
 Greedy tokens must be clear of ties, else another order of sums could flip one: `TIE` checks it.
+
+`initial.json` has the mean, deviation and largest size of every tensor of fresh, larger models.
 """
 
 import json
 import pathlib
+import re
 import shutil
 import sys
 
@@ -280,7 +283,38 @@ def attempt(config, text_only, kind, folder, seed):
 
 
 
+def initial():
+    """What `_init_weights` gives, in models large enough for its deviations to show."""
+    sizes = dict(hidden_size=96, intermediate_size=160, num_hidden_layers=1, patch_size=8, image_size=64)
+    towers = {
+        "clip": tower(**sizes),
+        "siglip": tower(SiglipVisionConfig, **sizes),
+        "dinov2": tower(Dinov2Config, layerscale_value=0.3, **sizes),
+    }
+    text = dict(hidden_size=96, intermediate_size=160, num_hidden_layers=1, initializer_range=0.05)
+    found = {}
+    for name, vision in towers.items():
+        torch.manual_seed(1)
+        kind = Qwen2Config if name == "siglip" else LlamaConfig
+        config = llava(decoder(kind, attention_bias=True, mlp_bias=True, **text), vision)
+        model = LlavaForConditionalGeneration(config)
+        found[name] = {
+            "config": json.loads(config.to_json_string()),
+            "tensors": {
+                stored_name(key, False): [
+                    float(f"{v:.5g}") for v in (t.mean(), t.std(correction=0), t.abs().max())
+                ]
+                for key, t in sorted(model.named_parameters())
+            },
+        }
+    lines = re.sub(r"\n\s+(-?[\d.e-]+,?)(?=\n)", r" \1", json.dumps(found, indent=1))
+    lines = re.sub(r"(?<=\d)\n\s+\]", "]", lines)
+    (HERE.parent / "initial.json").write_text(lines + "\n")
+
+
 if __name__ == "__main__":
+    # transformers' own projector for fresh models: it has its own initial values.
+    initial()
     modeling_llava.LlavaMultiModalProjector = Projector
     for name in sys.argv[1:] or FAMILIES:
         golden(name)

@@ -41,7 +41,8 @@ def greedy(model, tokens):
         logits = llama_cpp.llama_get_logits_ith(model.ctx, -1)
         scores = numpy.ctypeslib.as_array(logits, shape=(model.n_vocab(),))
         token = int(scores.argmax())
-        if llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(model.model), token):
+        # The file's own end token: llama.cpp also ends at tokens by their names.
+        if token == model.token_eos():
             break
         out.append(token)
         model.eval([token])

@@ -2,6 +2,7 @@
 //! fields, and refusals by name.
 
 use model::{FeatureSelect, Llava, LlavaConfig, TokenIds, VisionConfig};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -20,7 +21,7 @@ fn refusal(value: &Value) -> String {
 
 #[test]
 fn fields_left_out_have_the_defaults_of_their_family() {
-    let config = parse(&json!({"model_type": "llava"}));
+    let config = parse(&json!({"model_type": "llava", "text_config": {"vocab_size": 32_064}}));
     let vision = config.vision_config.unwrap();
     // LLaVA's own: ViT-L/14 at 336 pixels, and LLaMA.
     assert_eq!((vision.hidden_size, vision.image_size), (1024, 336));
@@ -63,6 +64,101 @@ fn fields_left_out_have_the_defaults_of_their_family() {
         (clip.model_type.as_str(), clip.patch_size),
         ("clip_vision_model", 14)
     );
+}
+
+/// Counts are of transformers' models of these shapes; the first is `llava-hf/llava-1.5-7b-hf`, the
+/// last LLaMA-3-8B.
+#[test]
+fn published_shapes_have_their_parameters() {
+    let cases = [
+        (
+            json!({
+                "model_type": "llava",
+                "text_config": {
+                    "model_type": "llama",
+                    "max_position_embeddings": 4096,
+                    "rms_norm_eps": 1e-5,
+                    "vocab_size": 32_064,
+                },
+                "vision_config": {
+                    "model_type": "clip_vision_model",
+                    "hidden_size": 1024,
+                    "image_size": 336,
+                    "intermediate_size": 4096,
+                    "num_attention_heads": 16,
+                    "num_hidden_layers": 24,
+                    "patch_size": 14,
+                    "projection_dim": 768,
+                    "vocab_size": 32_000,
+                },
+            }),
+            7_063_427_072,
+            576,
+        ),
+        (
+            json!({
+                "model_type": "llava",
+                "image_token_index": 151_646,
+                "vision_feature_layer": -1,
+                "vision_feature_select_strategy": "full",
+                "text_config": {
+                    "model_type": "qwen2",
+                    "hidden_size": 896,
+                    "intermediate_size": 4864,
+                    "num_hidden_layers": 24,
+                    "num_attention_heads": 14,
+                    "num_key_value_heads": 2,
+                    "vocab_size": 152_000,
+                    "tie_word_embeddings": true,
+                },
+                "vision_config": {
+                    "model_type": "siglip_vision_model",
+                    "hidden_size": 1152,
+                    "intermediate_size": 4304,
+                    "num_hidden_layers": 26,
+                    "num_attention_heads": 16,
+                    "image_size": 384,
+                    "patch_size": 14,
+                    "vision_use_head": false,
+                },
+            }),
+            893_674_656,
+            // 384 pixels hold 27 patches of 14, and 6 pixels more.
+            729,
+        ),
+        (
+            json!({
+                "model_type": "llava",
+                "image_token_index": 31_999,
+                "text_config": {"model_type": "mistral"},
+                "vision_config": {
+                    "model_type": "dinov2",
+                    "hidden_size": 1536,
+                    "num_hidden_layers": 40,
+                    "num_attention_heads": 24,
+                    "image_size": 518,
+                    "use_swiglu_ffn": true,
+                },
+            }),
+            8_401_289_728,
+            1369,
+        ),
+        (
+            json!({
+                "model_type": "llama",
+                "intermediate_size": 14_336,
+                "num_key_value_heads": 8,
+                "vocab_size": 128_256,
+            }),
+            8_030_261_248,
+            0,
+        ),
+    ];
+    for (value, parameters, image_tokens) in cases {
+        let config = parse(&value);
+        assert_eq!(config.parameter_count(), parameters, "{value}");
+        assert_eq!(config.image_tokens(), image_tokens, "{value}");
+    }
 }
 
 #[test]
@@ -118,23 +214,23 @@ fn what_would_be_computed_wrongly_is_refused_by_its_name() {
             "vision_feature_layer is a list",
         ),
         (
-            json!({"model_type": "llava", "projector_hidden_act": "silu"}),
+            json!({"model_type": "llava", "image_token_index": 5, "projector_hidden_act": "silu"}),
             "projector_hidden_act",
         ),
         (
-            json!({"model_type": "llava", "mm_projector_type": "mlp0x_gelu"}),
+            json!({"model_type": "llava", "image_token_index": 5, "mm_projector_type": "mlp0x_gelu"}),
             "mm_projector_type",
         ),
         (
-            json!({"model_type": "llava", "mm_projector_type": "mlp99x_gelu"}),
+            json!({"model_type": "llava", "image_token_index": 5, "mm_projector_type": "mlp99x_gelu"}),
             "mm_projector_type",
         ),
         (
-            json!({"model_type": "llava", "mm_projector_type": "mlp+2x_gelu"}),
+            json!({"model_type": "llava", "image_token_index": 5, "mm_projector_type": "mlp+2x_gelu"}),
             "mm_projector_type",
         ),
         (
-            json!({"model_type": "llava", "input_side": 224}),
+            json!({"model_type": "llava", "image_token_index": 5, "input_side": 224}),
             "input_side",
         ),
         (
@@ -338,4 +434,76 @@ fn an_original_llava_config_means_what_its_code_does_with_it() {
         assert!(refused.contains(word), "{refused}");
     }
     assert!(LlavaConfig::from_original(&json!([1]), tower("smollm")).is_err());
+}
+
+/// Values that a broken or hostile file may have anywhere; those that JSON keeps bit for bit.
+fn any_field() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        prop::sample::select(vec![-(1i64 << 62), 1 << 62, 1 << 40, 1 << 31]).prop_map(Value::from),
+        (-2i64..40).prop_map(Value::from),
+        prop::sample::select(vec![0.0, -1.5, 0.5, 1e20, 1e-20]).prop_map(Value::from),
+        prop::sample::select(vec![
+            "linear",
+            "dynamic",
+            "yarn",
+            "llama3",
+            "mlp4x_gelu",
+            "mistral",
+            "dinov2"
+        ])
+        .prop_map(Value::from),
+        Just(json!([1, "x", null])),
+        Just(json!({"type": "yarn", "factor": 1e-20, "beta_fast": 1e20})),
+        Just(json!({"rope_type": "dynamic", "factor": 1e20})),
+    ]
+}
+
+/// All places of a JSON value, as pointers.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    if let Value::Object(fields) = value {
+        for (name, field) in fields {
+            let here = format!("{at}/{name}");
+            places(field, &here, found);
+            found.push(here);
+        }
+    }
+}
+
+/// Of the goldens, one of each kind of fields.
+const FAMILIES: [&str; 5] = [
+    "dinov2_swiglu",
+    "siglip",
+    "mistral_window",
+    "qwen2_tied_text",
+    "llama_yarn_text",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn no_field_makes_a_config_panic_and_what_passes_can_be_written(
+        family in prop::sample::select(&FAMILIES[..]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any_field()), 1..4),
+    ) {
+        let text = std::fs::read_to_string(golden("families").join(family).join("config.json")).unwrap();
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        for (at, field) in changes {
+            let mut all = Vec::new();
+            places(&value, "", &mut all);
+            let place: &String = at.get(&all);
+            *value.pointer_mut(place).unwrap() = field;
+        }
+        if let Ok(config) = LlavaConfig::parse(&value.to_string()) {
+            let written = config.to_json().unwrap().to_string();
+            prop_assert_eq!(LlavaConfig::parse(&written).unwrap(), config);
+        }
+        let _ = VisionConfig::parse(&value);
+        let mut flat = original();
+        if let (Value::Object(to), Value::Object(from)) = (&mut flat, value) {
+            to.extend(from);
+        }
+        let _ = LlavaConfig::from_original(&flat, tower("smollm"));
+    }
 }

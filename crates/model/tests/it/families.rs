@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use model::{Checkpoint, KvCache, Llava, LlavaConfig, LoadOptions, Quantisation, Segment};
+use model::{
+    Checkpoint, IMAGE_PLACEHOLDER, KvCache, Llava, LlavaConfig, LoadOptions, Quantisation, Segment,
+};
 use tch::{Device, Kind, Tensor};
 
 use super::{error, golden, tensors};
@@ -76,32 +78,37 @@ fn every_eighth(x: &Tensor) -> Tensor {
 fn every_family_has_the_features_hidden_states_and_logits_of_transformers() {
     each_family(|name, folder| {
         let (model, expected) = open(folder);
-        let (features, embeds) =
-            embed(&model, &expected["input_ids"], expected.get("pixel_values"));
-        if let Some(features) = features {
-            let features = features.flatten(0, 1);
-            assert!(
-                error(&features, &expected["image_features"]) < TOLERANCE,
-                "{name}: image features"
-            );
-        }
-        let (layers, logits) = forward(&model, &embeds);
-        assert_eq!(
-            layers.len() as i64,
-            expected["hidden_states"].size()[0],
-            "{name}"
-        );
-        for (index, layer) in layers.iter().enumerate() {
-            let wanted = expected["hidden_states"].get(index as i64);
-            let off = error(&every_eighth(layer), &wanted);
-            assert!(
-                off < TOLERANCE,
-                "{name}: input of layer {index} is off by {off}"
-            );
-        }
-        let off = error(&every_eighth(&logits), &expected["logits"]);
-        assert!(off < TOLERANCE, "{name}: logits are off by {off}");
+        let answering = model.answering(Kind::Float, Quantisation::None).unwrap();
+        agrees(name, &model, &expected);
+        agrees(&format!("{name}, answering"), &answering, &expected);
     });
+}
+
+fn agrees(name: &str, model: &Llava, expected: &Golden) {
+    let (features, embeds) = embed(model, &expected["input_ids"], expected.get("pixel_values"));
+    if let Some(features) = features {
+        let features = features.flatten(0, 1);
+        assert!(
+            error(&features, &expected["image_features"]) < TOLERANCE,
+            "{name}: image features"
+        );
+    }
+    let (layers, logits) = forward(model, &embeds);
+    assert_eq!(
+        layers.len() as i64,
+        expected["hidden_states"].size()[0],
+        "{name}"
+    );
+    for (index, layer) in layers.iter().enumerate() {
+        let wanted = expected["hidden_states"].get(index as i64);
+        let off = error(&every_eighth(layer), &wanted);
+        assert!(
+            off < TOLERANCE,
+            "{name}: input of layer {index} is off by {off}"
+        );
+    }
+    let off = error(&every_eighth(&logits), &expected["logits"]);
+    assert!(off < TOLERANCE, "{name}: logits are off by {off}");
 }
 
 #[test]
@@ -193,6 +200,9 @@ fn every_family_writes_the_greedy_tokens_of_transformers() {
         if !name.contains("dynamic") {
             assert_eq!(greedy(&model, &embeds, &[7, 32, 1], 64), wanted, "{name}");
         }
+        let answering = model.answering(Kind::Float, Quantisation::None).unwrap();
+        let found = greedy(&answering, &embeds, &[40], 64);
+        assert_eq!(found, wanted, "{name}, answering");
     });
 }
 
@@ -201,13 +211,16 @@ fn every_family_points_the_same_way_in_bf16() {
     each_family(|name, folder| {
         let (mut model, expected) = open(folder);
         model.compute = Kind::BFloat16;
-        let (_, embeds) = embed(&model, &expected["input_ids"], expected.get("pixel_values"));
-        assert_eq!(embeds.kind(), Kind::BFloat16);
-        let (_, logits) = forward(&model, &embeds);
-        let found = every_eighth(&logits).flatten(0, -1);
-        let wanted = expected["logits"].flatten(0, -1);
-        let cosine = found.dot(&wanted) / (found.norm() * wanted.norm());
-        assert!(cosine.double_value(&[]) > 0.999, "{name}: {cosine:?}");
+        let answering = model.answering(Kind::BFloat16, Quantisation::None).unwrap();
+        for model in [&model, &answering] {
+            let (_, embeds) = embed(model, &expected["input_ids"], expected.get("pixel_values"));
+            assert_eq!(embeds.kind(), Kind::BFloat16);
+            let (_, logits) = forward(model, &embeds);
+            let found = every_eighth(&logits).flatten(0, -1);
+            let wanted = expected["logits"].flatten(0, -1);
+            let cosine = found.dot(&wanted) / (found.norm() * wanted.norm());
+            assert!(cosine.double_value(&[]) > 0.999, "{name}: {cosine:?}");
+        }
     });
 }
 
@@ -259,26 +272,89 @@ fn a_window_hides_what_lies_before_it_under_any_mask_and_in_any_row() {
     extend(&mut cache, &[(&[], 25), (&below, 10)], 25, 1);
 }
 
+/// A family's folder with its `config.json` changed.
+fn altered(family: &str, change: fn(&mut serde_json::Value)) -> Llava {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = golden("families").join(family);
+    let text = std::fs::read_to_string(folder.join("config.json")).unwrap();
+    let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    change(&mut value);
+    std::fs::write(dir.path().join("config.json"), value.to_string()).unwrap();
+    let weights = "model.safetensors";
+    std::fs::copy(folder.join(weights), dir.path().join(weights)).unwrap();
+    Llava::load(dir.path(), Device::Cpu).unwrap().0
+}
+
 #[test]
 fn an_image_token_without_a_row_of_the_embedding_is_replaced_all_the_same() {
-    let (_, expected) = open(&golden("families/smollm"));
-    let ids = &expected["input_ids"];
-    let load = |change: fn(&mut serde_json::Value)| {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = golden("families/smollm");
-        let text = std::fs::read_to_string(folder.join("config.json")).unwrap();
-        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        change(&mut value);
-        std::fs::write(dir.path().join("config.json"), value.to_string()).unwrap();
-        let weights = "model.safetensors";
-        std::fs::copy(folder.join(weights), dir.path().join(weights)).unwrap();
-        Llava::load(dir.path(), Device::Cpu).unwrap().0
-    };
-    let outside = load(|value| value["image_token_index"] = 48.into());
-    let (_, wanted) = embed(&load(|_| ()), ids, expected.get("pixel_values"));
-    let renamed = ids.masked_fill(&ids.eq(1), 48);
-    let (_, found) = embed(&outside, &renamed, expected.get("pixel_values"));
-    assert!(found.equal(&wanted));
+    let (model, expected) = open(&golden("families/smollm"));
+    let (ids, pixels) = (&expected["input_ids"], expected.get("pixel_values"));
+    let (_, wanted) = embed(&model, ids, pixels);
+    // The first id after the vocabulary, and the original LLaVA's.
+    let after = altered("smollm", |value| value["image_token_index"] = 48.into());
+    let original = altered("smollm", |value| {
+        value["image_token_index"] = IMAGE_PLACEHOLDER.into();
+    });
+    for outside in [after, original] {
+        let image = outside.config().image_token_index;
+        let (_, found) = embed(&outside, &ids.masked_fill(&ids.eq(1), image), pixels);
+        assert!(found.equal(&wanted), "{image}");
+    }
+}
+
+#[test]
+fn qwen2_has_its_window_from_the_layer_on_that_older_files_name() {
+    let (model, expected) = open(&golden("families/qwen2_tied_text"));
+    let embeds = model.embed(&expected["input_ids"]).unwrap();
+    let (_, wanted) = forward(&model, &embeds);
+    let same = altered("qwen2_tied_text", |value| {
+        value.as_object_mut().unwrap().remove("layer_types");
+    });
+    assert!(forward(&same, &embeds).1.equal(&wanted));
+    for other in [
+        altered("qwen2_tied_text", |value| {
+            value["layer_types"][0] = "sliding_attention".into()
+        }),
+        altered("qwen2_tied_text", |value| {
+            value["use_sliding_window"] = false.into()
+        }),
+    ] {
+        assert!(error(&forward(&other, &embeds).1, &wanted) > 1e-3);
+    }
+}
+
+/// Means and deviations of a few thousand random values differ from the true ones by a few in a
+/// hundred; a wrong formula by more.
+#[test]
+fn fresh_weights_are_spread_as_transformers_spreads_them() {
+    let text = std::fs::read_to_string(golden("initial.json")).unwrap();
+    let families: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (family, recorded) in families.as_object().unwrap() {
+        let config = LlavaConfig::parse(&recorded["config"].to_string()).unwrap();
+        let model = Llava::new(&config, 3, Device::Cpu).unwrap();
+        let wanted = recorded["tensors"].as_object().unwrap();
+        assert_eq!(model.parameters().len(), wanted.len(), "{family}");
+        for (name, tensor) in model.parameters() {
+            let tensor = tensor.detach().to_kind(Kind::Double);
+            let count = tensor.numel() as f64;
+            let number = |at: usize| wanted[name][at].as_f64().unwrap();
+            let (mean, std, most) = (number(0), number(1), number(2));
+            let found_std = tensor.std(false).double_value(&[]);
+            let found_mean = tensor.mean(Kind::Double).double_value(&[]);
+            let found_most = tensor.abs().max().double_value(&[]);
+            // Four deviations of each estimate, in both models.
+            let slack = 6.0 / count.sqrt();
+            let shown = format!("{family} {name}: {found_mean} {found_std} {found_most}");
+            assert!((found_std - std).abs() <= slack * std + 1e-9, "{shown}");
+            assert!((found_mean - mean).abs() <= slack * std + 1e-6, "{shown}");
+            // A normal's largest value wanders; a uniform's does not, nor a truncated one's.
+            if count > 4000.0 {
+                assert!((found_most / most.max(1e-12) - 1.0).abs() < 0.35, "{shown}");
+                let flat = |largest: f64, std: f64| largest < 2.5 * std;
+                assert_eq!(flat(found_most, found_std), flat(most, std), "{shown}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod images;
 mod text;
 mod tokens;
 mod vit;
+mod weights;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
