@@ -307,7 +307,7 @@ impl Engine<'_> {
                     continue;
                 };
                 let tokens = (b - a) as i64;
-                let _ = embeds
+                embeds
                     .f_select(0, row as i64)?
                     .f_narrow(0, (a - start) as i64, tokens)?
                     .f_copy_(&features.f_narrow(0, (a - image_start) as i64, tokens)?)?;

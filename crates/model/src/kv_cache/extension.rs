@@ -280,13 +280,13 @@ impl Extension<'_> {
                 let _ = buffer.f_index_put_(&[Some(slots), None, Some(at)], &new, false)?;
             } else if equal {
                 let at = self.held.first().map_or(0, |&h| h as i64);
-                let _ = buffer
+                buffer
                     .f_narrow(0, self.first, self.held.len() as i64)?
                     .f_narrow(2, at, self.width as i64)?
                     .f_copy_(new)?;
             } else {
                 for (row, &held) in self.held.iter().enumerate() {
-                    let _ = buffer
+                    buffer
                         .f_select(0, self.first + row as i64)?
                         .f_narrow(1, held as i64, self.width as i64)?
                         .f_copy_(&new.f_select(0, row as i64)?)?;

@@ -95,7 +95,7 @@ impl KvCache {
             let (k, v) = &self.layers[layer];
             for (to, from) in other.iter_mut().zip([k, v]) {
                 let within = |t: &Tensor| t.f_narrow(0, 0, kept)?.f_narrow(2, 0, held);
-                let _ = within(to)?.f_copy_(&within(from)?)?;
+                within(to)?.f_copy_(&within(from)?)?;
             }
             let [k, v] = other;
             self.layers[layer] = (k, v);
@@ -200,6 +200,6 @@ fn part(buffer: &Tensor, slot: usize, from: usize, to: usize) -> Result<Tensor, 
 
 fn copied(from: &Tensor) -> Result<Tensor, Error> {
     let mut copy = Tensor::f_empty(from.size(), (from.f_kind()?, from.device()))?;
-    let _ = copy.f_copy_(from)?;
+    copy.f_copy_(from)?;
     Ok(copy)
 }
