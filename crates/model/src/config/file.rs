@@ -71,7 +71,7 @@ impl LlavaConfig {
         value["architectures"] = serde_json::json!(self.architectures);
         value["torch_dtype"] = serde_json::json!(self.torch_dtype);
         value["conversation_template"] =
-            serde_json::to_value(&self.conversation_template).map_err(wrong)?;
+            serde_json::to_value(self.conversation_template).map_err(wrong)?;
         Ok(value)
     }
 }

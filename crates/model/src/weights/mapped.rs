@@ -96,7 +96,7 @@ impl Mapped {
             return Ok(None);
         };
         let whole = element_count(shape).and_then(|count| count.checked_mul(width));
-        let aligned = bytes.as_ptr() as usize % width == 0;
+        let aligned = (bytes.as_ptr() as usize).is_multiple_of(width);
         if whole != Some(bytes.len()) || !aligned || cfg!(target_endian = "big") {
             return Ok(None);
         }

@@ -75,7 +75,7 @@ fn projector_name(rest: &str) -> Option<String> {
         None => (1, rest),
         Some((index, leaf)) => {
             let index: usize = index.parse().ok()?;
-            if index % 2 != 0 {
+            if !index.is_multiple_of(2) {
                 return None;
             }
             (index / 2 + 1, leaf)
