@@ -523,7 +523,7 @@ mod tests {
             let (cos, sin) = (angle.cos().to_kind(kind), angle.sin().to_kind(kind));
             let (k, v) = (keys.copy(), values.copy());
             let out = attend(&qkv, (&cos, &sin), (&k, &v), &runs, &places, heads).unwrap();
-            for row in 0..5usize {
+            for (row, below) in below.iter().enumerate() {
                 let (slot, length) = (places.slots[row], places.lengths[row]);
                 let at = row as i64;
                 let wide = |t: &Tensor| t.get(at).to_kind(Kind::Float);
@@ -536,7 +536,7 @@ mod tests {
                 assert_eq!(k.get(slot).narrow(1, 0, length), old);
                 let seen = |cache: &Tensor, which: fn(&(&Tensor, &Tensor)) -> Tensor| {
                     let mut all: Vec<Tensor> =
-                        below[row].iter().map(|&r| which(&runs[r]).get(0)).collect();
+                        below.iter().map(|&r| which(&runs[r]).get(0)).collect();
                     all.push(cache.get(slot).narrow(1, 0, length + 1));
                     let all = Tensor::cat(&all, 1).to_kind(Kind::Float);
                     let hidden = places.hidden[row];
@@ -554,8 +554,8 @@ mod tests {
                 let (k, v) = (keys.copy(), values.copy());
                 let mut alone = Places::alone(&[slot], &[length]);
                 alone.hidden = vec![places.hidden[row]];
-                alone.starts = vec![0, below[row].len() as i64];
-                alone.of_row = below[row].iter().map(|&r| r as i64).collect();
+                alone.starts = vec![0, below.len() as i64];
+                alone.of_row = below.iter().map(|&r| r as i64).collect();
                 let single = |t: &Tensor| t.narrow(0, at, 1);
                 let alone = attend(
                     &single(&qkv),
