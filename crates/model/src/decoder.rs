@@ -7,9 +7,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::cpu::{Activation, Join};
+use crate::cpu::Join;
 use crate::kv_cache::Extension;
-use crate::layers::{Linear, Named, Projections, Ready, RmsNorm, attend, split_heads};
+use crate::layers::{Gated, Linear, Named, Projections, Ready, RmsNorm, attend, split_heads};
 use crate::rope::Rope;
 use crate::{Error, LlavaConfig, Quantisation};
 
@@ -28,8 +28,7 @@ struct Layer {
     attention: Projections,
     o: Linear,
     mlp_norm: RmsNorm,
-    gate: Linear,
-    up: Linear,
+    gated: Gated,
     down: Linear,
     heads: i64,
     kv_heads: i64,
@@ -63,8 +62,10 @@ impl Decoder {
                     },
                     o: linear("self_attn.o_proj", bias.out)?,
                     mlp_norm: norm("post_attention_layernorm")?,
-                    gate: linear("mlp.gate_proj", bias.mlp)?,
-                    up: linear("mlp.up_proj", bias.mlp)?,
+                    gated: Gated::Apart {
+                        gate: linear("mlp.gate_proj", bias.mlp)?,
+                        up: linear("mlp.up_proj", bias.mlp)?,
+                    },
                     down: linear("mlp.down_proj", bias.mlp)?,
                     heads: t.num_attention_heads,
                     kv_heads: t.kv_heads(),
@@ -201,8 +202,7 @@ impl Layer {
         };
         let hidden = self.o.forward_joined(&attended, hidden, Join::Add)?;
         let x = self.mlp_norm.forward(&hidden)?;
-        let gate = self.gate.forward_active(&x, Activation::Silu)?;
-        let x = self.up.forward_joined(&x, &gate, Join::Multiply)?;
+        let x = self.gated.forward(&x)?;
         self.down.forward_joined(&x, &hidden, Join::Add)
     }
 
@@ -213,8 +213,7 @@ impl Layer {
             attention: self.attention.packed(kind, how)?,
             o: linear(self.o)?,
             mlp_norm: self.mlp_norm.packed(kind)?,
-            gate: linear(self.gate)?,
-            up: linear(self.up)?,
+            gated: self.gated.packed(kind, how)?,
             down: linear(self.down)?,
             ..self
         })

@@ -337,6 +337,49 @@ impl Projections {
     }
 }
 
+/// The gated half of an MLP: `silu(gate(x)) * up(x)`.
+pub(crate) enum Gated {
+    /// Each product by itself, as checkpoints have them and as they are trained.
+    Apart {
+        /// Through the SiLU.
+        gate: Linear,
+        /// Multiplied with it.
+        up: Linear,
+    },
+    /// In one product, for answering: gates first.
+    Joined(Linear),
+}
+
+impl Gated {
+    /// [.., hidden] to [.., intermediate].
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+        match self {
+            Gated::Apart { gate, up } => {
+                let gate = gate.forward_active(x, Activation::Silu)?;
+                up.forward_joined(x, &gate, Join::Multiply)
+            }
+            Gated::Joined(both) => {
+                let both = both.forward(x)?;
+                if cpu::takes(&both) {
+                    return cpu::silu_multiply(&both);
+                }
+                let half = both.size().last().map_or(0, |width| width / 2);
+                let gate = both.f_narrow(-1, 0, half)?.f_silu()?;
+                Ok(gate.f_mul(&both.f_narrow(-1, half, half)?)?)
+            }
+        }
+    }
+
+    /// Both products in one, for answering in `kind`.
+    pub fn packed(self, kind: Kind, how: Quantisation) -> Result<Gated, Error> {
+        let Gated::Apart { gate, up } = self else {
+            return Ok(self);
+        };
+        let both = Linear::stacked(vec![gate, up])?;
+        Ok(Gated::Joined(both.packed(kind, how)?))
+    }
+}
+
 /// LayerNorm; libtorch computes bf16 inputs in f32 inside.
 pub(crate) struct LayerNorm {
     pub weight: Tensor,

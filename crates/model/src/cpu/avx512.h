@@ -73,6 +73,19 @@ AVX512 int64_t quick_gelu(const T* x, T* out, int64_t count) {
   return i;
 }
 
+// silu(x[i]) y[i], as many as whole vectors hold; gives how many those were.
+template <typename T>
+AVX512 int64_t silu_multiply(const T* x, const T* y, T* out, int64_t count) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const __m512 value = load(x + i);
+    const __m512 power = _mm512_min_ps(_mm512_sub_ps(_mm512_setzero_ps(), value), _mm512_set1_ps(88.0f));
+    const __m512 gate = _mm512_div_ps(value, _mm512_add_ps(_mm512_set1_ps(1.0f), exp(power)));
+    store(out + i, _mm512_mul_ps(gate, load(y + i)));
+  }
+  return i;
+}
+
 // Softmax of the first `seen` of a row's scores times `scale`, in place; the others become 0. `wide` has
 // room for the row.
 template <typename T>
@@ -224,6 +237,69 @@ AVX512 void dot_int4(
         p = _mm512_fmadd_ps(load(at + 16), b, p);
         s = _mm512_fmadd_ps(load(at + 48), d, s);
         total[n][r] = _mm512_fmadd_ps(two, s, _mm512_fmadd_ps(one, p, total[n][r]));
+      }
+    }
+  }
+  for (int64_t n = 0; n < N; n++) {
+    alignas(64) float lowest[16];
+    _mm512_store_ps(lowest, least[n]);
+    for (int64_t r = 0; r < 8; r++) out[n * 8 + r] = _mm512_reduce_add_ps(total[n][r]) + lowest[r] + lowest[r + 8];
+  }
+}
+
+// The inputs of a step as `dot_int4_bf16` wants them: those of low bits, then those of high ones.
+inline void arrange_int4(const uint16_t* x, int64_t in, uint16_t* out) {
+  for (int64_t g = 0; g < in; g += 64)
+    for (int64_t part = 0; part < 2; part++)
+      for (int64_t half = 0; half < 2; half++)
+        __builtin_memcpy(out + g + half * 32 + part * 16, x + g + part * 32 + half * 16, 32);
+}
+
+// dot_int4 for processors that multiply bf16: half the steps. `x` comes from `arrange_int4`; products are
+// exact and summed in f32.
+template <int N>
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma"))) void dot_int4_bf16(
+    const uint16_t* x, const float* sums, const uint8_t* w, const uint16_t* scales, int64_t in, float* out) {
+  // bf16 of 0 to 15, twice: a lookup takes five bits, of which the last is another number's.
+  alignas(64) static const uint16_t numbers[32] = {
+      0x0000, 0x3f80, 0x4000, 0x4040, 0x4080, 0x40a0, 0x40c0, 0x40e0, 0x4100, 0x4110, 0x4120,
+      0x4130, 0x4140, 0x4150, 0x4160, 0x4170, 0x0000, 0x3f80, 0x4000, 0x4040, 0x4080, 0x40a0,
+      0x40c0, 0x40e0, 0x4100, 0x4110, 0x4120, 0x4130, 0x4140, 0x4150, 0x4160, 0x4170};
+  const __m512i table = _mm512_load_si512(numbers);
+  const __m512i groups = _mm512_set_epi32(8, 8, 8, 8, 8, 8, 8, 8, 0, 0, 0, 0, 0, 0, 0, 0);
+  __m512 total[N][8], least[N];
+  for (int64_t n = 0; n < N; n++) {
+    for (auto& t : total[n]) t = _mm512_setzero_ps();
+    least[n] = _mm512_setzero_ps();
+  }
+  for (int64_t g = 0; g < in / 64; g++, w += 256, scales += 32) {
+    const __m512i pairs = _mm512_loadu_si512(scales);
+    _mm_prefetch(reinterpret_cast<const char*>(scales) + AHEAD / 4, _MM_HINT_T0);
+    const __m512 lowest = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
+    __m512bh low[N], high[N];
+    for (int64_t n = 0; n < N; n++) {
+      const float* of = sums + n * (in / 32) + 2 * g;
+      const __m512 both = _mm512_mask_mov_ps(_mm512_set1_ps(of[0]), 0xff00, _mm512_set1_ps(of[1]));
+      least[n] = _mm512_fmadd_ps(lowest, both, least[n]);
+      low[n] = (__m512bh)_mm512_loadu_si512(x + n * in + g * 64);
+      high[n] = (__m512bh)_mm512_loadu_si512(x + n * in + g * 64 + 32);
+    }
+    const __m512i scale = _mm512_slli_epi32(pairs, 16);
+#pragma GCC unroll 8
+    for (int64_t r = 0; r < 8; r++) {
+      const uint8_t* q = w + r * 32;
+      if (r % 2 == 0) _mm_prefetch(reinterpret_cast<const char*>(q) + AHEAD, _MM_HINT_T0);
+      const __m512i bytes = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(q)));
+      const __m512bh first = (__m512bh)_mm512_permutexvar_epi16(bytes, table);
+      const __m512bh second = (__m512bh)_mm512_permutexvar_epi16(_mm512_srli_epi16(bytes, 4), table);
+      const __m512i lanes = _mm512_add_epi32(groups, _mm512_set1_epi32(static_cast<int>(r)));
+      const __m512 own = _mm512_castsi512_ps(_mm512_permutexvar_epi32(lanes, scale));
+#pragma GCC unroll 2
+      for (int64_t n = 0; n < N; n++) {
+        // Lanes 0 to 7 hold sums of the first group, 8 to 15 of the second.
+        __m512 sum = _mm512_dpbf16_ps(_mm512_setzero_ps(), low[n], first);
+        sum = _mm512_dpbf16_ps(sum, high[n], second);
+        total[n][r] = _mm512_fmadd_ps(own, sum, total[n][r]);
       }
     }
   }

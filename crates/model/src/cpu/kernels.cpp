@@ -8,6 +8,7 @@
 // Every function returns null, or false, and an error text to be freed by `math_llava_free`.
 
 #include <ATen/Parallel.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/List.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -37,9 +38,20 @@ bool wide(int64_t numbers) {
 #endif
 }
 
+bool multiplies_bf16() {
+#ifdef HAS_AVX512
+  static const bool has = wide(0) && __builtin_cpu_supports("avx512bf16");
+  return has;
+#else
+  return false;
+#endif
+}
+
 template <typename F>
 auto guarded(char** error, F f) -> decltype(f()) {
   try {
+    // Nothing here has gradients: autograd need not look at it.
+    at::AutoDispatchBelowADInplaceOrView below;
     return f();
   } catch (const std::exception& e) {
     *error = strdup(e.what());
@@ -152,6 +164,18 @@ void quick_gelu(const T* x, T* out, int64_t count) {
 }
 
 template <typename T>
+void silu_multiply(const T* x, const T* y, T* out, int64_t count) {
+  int64_t i = 0;
+#ifdef HAS_AVX512
+  if (wide(0)) i = avx512::silu_multiply(x, y, out, count);
+#endif
+  for (; i < count; i++) {
+    const float value = widen(x[i]);
+    narrow(value / (1.0f + std::exp(-value)) * widen(y[i]), out + i);
+  }
+}
+
+template <typename T>
 void softmax_row(T* x, int64_t count, int64_t seen, float scale, float* room) {
 #ifdef HAS_AVX512
   if (wide(0)) return avx512::softmax_row(x, count, seen, scale, room);
@@ -223,12 +247,19 @@ void dots_int8(const float* x, const int8_t* w, int64_t in, int64_t rows, float*
   for (; n < rows; n++) dot_int8(x + n * in, w, in, out + n * ROWS);
 }
 
+// `narrow` are the same inputs as `arranged` gives them.
 void dots_int4(
-    const float* x, const float* sums, const uint8_t* w, const bits* scales, int64_t in, int64_t rows, float* out) {
+    const float* x, const bits* narrow, const float* sums, const uint8_t* w, const bits* scales, int64_t in,
+    int64_t rows, float* out) {
   const int64_t groups = in / GROUP;
   int64_t n = 0;
 #ifdef HAS_AVX512
-  if (wide(in)) {
+  if (multiplies_bf16()) {
+    for (; n + 2 <= rows; n += 2)
+      avx512::dot_int4_bf16<2>(narrow + n * in, sums + n * groups, w, scales, in, out + n * ROWS);
+    for (; n < rows; n++)
+      avx512::dot_int4_bf16<1>(narrow + n * in, sums + n * groups, w, scales, in, out + n * ROWS);
+  } else if (wide(in)) {
     for (; n + 2 <= rows; n += 2)
       avx512::dot_int4<2>(x + n * in, sums + n * groups, w, scales, in, out + n * ROWS);
     for (; n < rows; n++) avx512::dot_int4<1>(x + n * in, sums + n * groups, w, scales, in, out + n * ROWS);
@@ -447,11 +478,13 @@ at::Tensor* math_llava_linear(
     const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias, const char* activation,
     const char* algorithm, char** error) {
   return guarded(error, [&] {
-    torch::jit::Stack stack{
-        *x, *weight, bias ? c10::IValue(*bias) : c10::IValue(), std::string(activation),
-        c10::List<std::optional<at::Scalar>>(), std::string(algorithm)};
-    find("linear", "")->callBoxed(&stack);
-    return new at::Tensor(stack.at(0).toTensor());
+    using Form = at::Tensor(
+        const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view,
+        c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
+    static const auto op = find("linear", "")->typed<Form>();
+    static const c10::List<std::optional<at::Scalar>> none;
+    const std::optional<at::Tensor> with = bias ? std::optional<at::Tensor>(*bias) : std::nullopt;
+    return new at::Tensor(op.call(*x, *weight, with, activation, none, std::string_view(algorithm)));
   });
 }
 
@@ -460,10 +493,11 @@ at::Tensor* math_llava_linear_with(
     const at::Tensor* x, const at::Tensor* other, const at::Tensor* weight, const at::Tensor* bias,
     const char* operation, char** error) {
   return guarded(error, [&] {
-    torch::jit::Stack stack{
-        *x, *other, *weight, bias ? c10::IValue(*bias) : c10::IValue(), std::string(operation)};
-    find("linear", "binary")->callBoxed(&stack);
-    return new at::Tensor(stack.at(0).toTensor());
+    using Form = at::Tensor(
+        const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view);
+    static const auto op = find("linear", "binary")->typed<Form>();
+    const std::optional<at::Tensor> with = bias ? std::optional<at::Tensor>(*bias) : std::nullopt;
+    return new at::Tensor(op.call(*x, *other, *weight, with, operation));
   });
 }
 
@@ -506,6 +540,31 @@ at::Tensor* math_llava_quick_gelu(const at::Tensor* x, char** error) {
       T* to = static_cast<T*>(out.mutable_data_ptr());
       at::parallel_for(0, x->numel(), 32768, [&](int64_t begin, int64_t end) {
         quick_gelu(from + begin, to + begin, end - begin);
+      });
+    };
+    if (kind == at::kFloat) run(static_cast<float*>(nullptr));
+    else run(static_cast<bits*>(nullptr));
+    return new at::Tensor(out);
+  });
+}
+
+// silu of the first half of each row times the second: [.., 2 width] to [.., width].
+at::Tensor* math_llava_silu_multiply(const at::Tensor* x, char** error) {
+  return guarded(error, [&] {
+    const auto kind = x->scalar_type();
+    require(kind == at::kFloat || kind == at::kBFloat16, "gates are f32 or bf16");
+    require(plain(*x, kind) && x->dim() > 0 && x->size(-1) % 2 == 0, "gates and values side by side");
+    const int64_t width = x->size(-1) / 2, rows = width ? x->numel() / width / 2 : 0;
+    std::vector<int64_t> shape = x->sizes().vec();
+    shape.back() = width;
+    at::Tensor out = at::empty(shape, x->options());
+    const auto run = [&](auto* type) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      const T* from = static_cast<const T*>(x->const_data_ptr());
+      T* to = static_cast<T*>(out.mutable_data_ptr());
+      at::parallel_for(0, rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(width, 1)), [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; r++)
+          silu_multiply(from + r * 2 * width, from + r * 2 * width + width, to + r * width, width);
       });
     };
     if (kind == at::kFloat) run(static_cast<float*>(nullptr));
@@ -650,6 +709,10 @@ at::Tensor* math_llava_quantised(const at::Tensor* x, const at::Tensor* w, const
     widen_row(static_cast<const bits*>(x->const_data_ptr()), wide.data(), rows * in);
     for (size_t g = 0; g < sums.size(); g++)
       for (int64_t i = 0; i < GROUP; i++) sums[g] += wide[g * GROUP + i];
+    std::vector<bits> arranged(four && multiplies_bf16() ? rows * in : 0);
+#ifdef HAS_AVX512
+    if (!arranged.empty()) avx512::arrange_int4(static_cast<const bits*>(x->const_data_ptr()), rows * in, arranged.data());
+#endif
     bits* to = static_cast<bits*>(out.mutable_data_ptr());
     const auto run = [&](int64_t begin, int64_t end) {
       std::vector<float> dots(rows * ROWS);
@@ -658,7 +721,7 @@ at::Tensor* math_llava_quantised(const at::Tensor* x, const at::Tensor* w, const
         const float* s = nullptr;
         if (four) {
           dots_int4(
-              wide.data(), sums.data(), static_cast<const uint8_t*>(w->const_data_ptr()) + first * in / 2,
+              wide.data(), arranged.data(), sums.data(), static_cast<const uint8_t*>(w->const_data_ptr()) + first * in / 2,
               static_cast<const bits*>(scales->const_data_ptr()) + first * groups * 2, in, rows, dots.data());
         } else {
           s = static_cast<const float*>(scales->const_data_ptr()) + first;

@@ -42,6 +42,7 @@ unsafe extern "C" {
         eps: f64,
         error: *mut *mut text,
     ) -> *mut C_tensor;
+    fn math_llava_silu_multiply(x: *const C_tensor, error: *mut *mut text) -> *mut C_tensor;
     fn math_llava_softmax(
         x: *const C_tensor,
         scale: f64,
@@ -192,6 +193,13 @@ pub(crate) fn takes(x: &Tensor) -> bool {
 pub(crate) fn quick_gelu(x: &Tensor) -> Result<Tensor, Error> {
     // SAFETY: a live tensor; type and place are checked on the other side.
     call(|error| unsafe { math_llava_quick_gelu(x.as_ptr(), error) })
+}
+
+/// `silu(gate) * value` of rows that hold gates, then values, side by side: [.., 2 width] to
+/// [.., width], for what [`takes`] accepts.
+pub(crate) fn silu_multiply(x: &Tensor) -> Result<Tensor, Error> {
+    // SAFETY: a live tensor; type, place and shape are checked on the other side.
+    call(|error| unsafe { math_llava_silu_multiply(x.as_ptr(), error) })
 }
 
 /// Which scores a row of a softmax sees.
@@ -428,6 +436,22 @@ mod tests {
                 assert!(off < tolerance, "{kind:?} {shape:?}: {off}");
             }
         }
+    }
+
+    #[test]
+    fn gates_and_values_are_multiplied_as_libtorch_does() {
+        tch::manual_seed(5);
+        for (kind, tolerance) in KINDS {
+            for width in [1, 16, 37] {
+                let x = random(&[2, 3, 2 * width], kind) * 3.0;
+                let part = |from| x.narrow(2, from, width).to_kind(Kind::Float);
+                let found = silu_multiply(&x).unwrap();
+                assert_eq!(found.size(), [2, 3, width]);
+                let off = error(&found, &(part(0).silu() * part(width)));
+                assert!(off < tolerance, "{kind:?} {width}: {off}");
+            }
+        }
+        assert!(silu_multiply(&random(&[2, 3], Kind::Float)).is_err());
     }
 
     #[test]
