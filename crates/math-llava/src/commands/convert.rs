@@ -15,7 +15,7 @@ pub fn run(arguments: &Convert) -> Result<bool> {
     use tch::{Device, Kind};
 
     let checkpoint = Checkpoint::open(&arguments.model)?;
-    // As in the files: nothing is rounded before it is written, and merging is in f32 anyway.
+    // As in the files: nothing is rounded before it is written.
     let kind = checkpoint.stored_kind()?;
     let dtype = arguments.dtype.unwrap_or(match (arguments.to, kind) {
         (ConvertTo::Hf, Kind::Half) => ConvertType::F16,
@@ -48,6 +48,16 @@ pub fn run(arguments: &Convert) -> Result<bool> {
         }
         return Ok(report.missing.is_empty());
     }
+    // Sums are rounded once: in the written type where the files have it, else they stay f32 until then.
+    let same = matches!(
+        (dtype, kind),
+        (ConvertType::Bf16, Kind::BFloat16) | (ConvertType::F16, Kind::Half)
+    );
+    let kind = if arguments.adapter.is_some() && !same {
+        Kind::Float
+    } else {
+        kind
+    };
     let (mut model, report) = checkpoint.load(&LoadOptions {
         kind,
         ..LoadOptions::default()
