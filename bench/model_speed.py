@@ -46,7 +46,8 @@ def main():
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("tasks", nargs="+")
     args = parser.parse_args()
-    programs = [Program("math-llava", [args.ours, args.shape, args.threads, args.how], args.threads)]
+    extra = ["questions"] if "questions" in args.tasks else []
+    programs = [Program("math-llava", [args.ours, args.shape, args.threads, args.how, "bf16", *extra], args.threads)]
     if args.llama:
         command = [args.llama_python, str(HERE / "python/speed_llama.py"), args.llama, args.threads]
         programs.append(Program("llama.cpp", command + ([args.mmproj] if args.mmproj else []), args.threads))
