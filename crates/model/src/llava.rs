@@ -38,7 +38,7 @@ impl Llava {
     /// A configuration that cannot be built, or one whose weights would not fit into memory.
     pub fn new(config: &LlavaConfig, seed: u64, device: Device) -> Result<Llava, Error> {
         config.validate()?;
-        fits_in_memory(config.parameter_count())?;
+        fits_in_memory(config.parameter_count(), 4.0)?;
         let parameters = initialise(&specification(config), seed, device)?;
         Llava::from_parameters(config.clone(), parameters, device, true)
     }
@@ -359,8 +359,9 @@ pub fn merge_image_features(
     Ok(embeds.f_masked_scatter(&mask, &features.f_to_kind(embeds.f_kind()?)?)?)
 }
 
-/// Refuses weights larger than the machine's memory, where that is known.
-pub(crate) fn fits_in_memory(parameters: i64) -> Result<(), Error> {
+/// Refuses weights of so many bytes a parameter that are larger than the machine's memory, where
+/// that is known.
+pub(crate) fn fits_in_memory(parameters: i64, bytes: f64) -> Result<(), Error> {
     let Ok(text) = std::fs::read_to_string("/proc/meminfo") else {
         return Ok(());
     };
@@ -368,11 +369,11 @@ pub(crate) fn fits_in_memory(parameters: i64) -> Result<(), Error> {
         let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?;
         kib.trim().parse::<i64>().ok()
     });
-    let needed = parameters.saturating_mul(4) / 1024;
+    let needed = (parameters as f64 * bytes / 1024.0) as i64;
     match total {
         Some(total) if needed > total => Err(Error::Config(format!(
-            "{parameters} parameters take {} MiB in f32, and this machine has {} MiB: make the model \
-             smaller",
+            "{parameters} parameters of {bytes} bytes take {} MiB, and this machine has {} MiB: make the \
+             model smaller, or keep it in a smaller type or in fewer bits",
             needed / 1024,
             total / 1024
         ))),

@@ -57,7 +57,7 @@ impl Vit {
     /// A configuration that cannot be built, or one whose weights would not fit into memory.
     pub fn new(config: &VitConfig, seed: u64, device: Device) -> Result<Vit, Error> {
         config.validate()?;
-        fits_in_memory(config.parameter_count())?;
+        fits_in_memory(config.parameter_count(), 4.0)?;
         let parameters = initialise(&specification(config), seed, device)?;
         Vit::from_parameters(config.clone(), parameters, device, true)
     }

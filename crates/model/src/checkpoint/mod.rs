@@ -118,7 +118,7 @@ impl Checkpoint {
     /// Weights that do not fit the configuration, and missing ones unless
     /// [`LoadOptions::seed`] is given. Values that are not finite are a warning and in the report.
     pub fn load(&self, how: &LoadOptions) -> Result<(Llava, LoadReport), Error> {
-        fits_in_memory(&self.config, how.kind)?;
+        fits_in_memory(&self.config, how, Quantisation::None)?;
         let plan = self.planned()?;
         let target = Target {
             device: how.device,
@@ -155,7 +155,7 @@ impl Checkpoint {
             let (model, report) = self.load(how)?;
             return Ok((model.into_answering(how.kind, quantisation)?, report));
         }
-        fits_in_memory(&self.config, how.kind)?;
+        fits_in_memory(&self.config, how, quantisation)?;
         let target = Target {
             device: how.device,
             kind: how.kind,
@@ -239,11 +239,22 @@ impl Checkpoint {
 }
 
 /// Refuses weights larger than the machine's memory, where that is known.
-fn fits_in_memory(config: &LlavaConfig, kind: Kind) -> Result<(), Error> {
-    let bytes = config
-        .parameter_count()
-        .saturating_mul(kind.elt_size_in_bytes() as i64);
-    crate::llava::fits_in_memory(bytes / 4)
+fn fits_in_memory(
+    config: &LlavaConfig,
+    how: &LoadOptions,
+    quantisation: Quantisation,
+) -> Result<(), Error> {
+    // Another device has a memory of its own, and tensors pass through this one's one at a time.
+    if how.device != Device::Cpu {
+        return Ok(());
+    }
+    let bytes = match quantisation {
+        Quantisation::None => how.kind.elt_size_in_bytes() as f64,
+        // Nearly all weights are the decoder's products.
+        Quantisation::Int8 => 1.1,
+        Quantisation::Int4 => 0.75,
+    };
+    crate::llava::fits_in_memory(config.parameter_count(), bytes)
 }
 
 /// A file, by its ending; folders may be called anything.
