@@ -159,8 +159,8 @@ pub struct SamplingArguments {
 #[command(after_help = "\
 Examples:
   math-llava generate --model llava-1.5-7b-hf --image chart.png --prompt \"Which bar is tallest?\"
-  math-llava generate --model runs/tiny/train/model --image a.png --image b.png --prompt \"Compare.\" \\
-    --temperature 0.7 --top-p 0.9 --seed 3
+  math-llava generate --model runs/tiny/train/model --image a.png --image b.png --prompt Compare
+  math-llava generate --model DIR --prompt Hello --temperature 0.7 --top-p 0.9 --seed 3
   math-llava generate --model SmolLM2-135M-Instruct --prompt \"Hello\" --json --logprobs 5")]
 pub struct Generate {
     #[command(flatten)]
@@ -187,8 +187,8 @@ pub struct Generate {
 /// `math-llava chat`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A line is a turn. /image PATH shows an image with the next turn, /system TEXT sets the system prompt,
-/reset forgets what was said, /quit leaves. Ctrl-C stops a reply. Examples:
+A line is a turn. /image PATH shows an image with the next turn, /system TEXT sets the system
+prompt, /reset forgets what was said, /quit leaves. Ctrl-C stops a reply. Examples:
   math-llava chat --model llava-1.5-7b-hf
   printf '/image chart.png\\nWhat is this?\\n' | math-llava chat --model llava-1.5-7b-hf")]
 pub struct Chat {
