@@ -27,25 +27,30 @@
 
 namespace {
 
-// One binary for every processor: chosen when it starts.
-bool wide(int64_t numbers) {
+// Which loops run: one binary serves every processor, and chooses when it starts. MATH_LLAVA_CPU=plain
+// or avx512 asks for fewer than the processor has, to try what others get.
+enum Loops { PLAIN, WIDE, BF16 };
+
+Loops loops() {
 #ifdef HAS_AVX512
-  static const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  return has && numbers % 16 == 0;
+  static const Loops chosen = [] {
+    const char* asked = std::getenv("MATH_LLAVA_CPU");
+    const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (!has || (asked && std::strcmp(asked, "plain") == 0)) return PLAIN;
+    if (asked && std::strcmp(asked, "avx512") == 0) return WIDE;
+    return __builtin_cpu_supports("avx512bf16") ? BF16 : WIDE;
+  }();
+  return chosen;
 #else
-  return false;
+  return PLAIN;
 #endif
 }
 
-bool multiplies_bf16() {
-#ifdef HAS_AVX512
-  static const bool has = wide(0) && __builtin_cpu_supports("avx512bf16");
-  return has;
-#else
-  return false;
-#endif
-}
+bool wide(int64_t numbers) { return loops() != PLAIN && numbers % 16 == 0; }
+
+bool multiplies_bf16() { return loops() == BF16; }
 
 template <typename F>
 auto guarded(char** error, F f) -> decltype(f()) {
