@@ -346,6 +346,11 @@ fn adapters_beside_and_merged_into_the_weights_give_pefts_logits() {
         // A copy for answering keeps it.
         let frozen = beside.frozen(Kind::Float).unwrap();
         assert!(error(&logits(&frozen), &found) < 1e-6, "{name}");
+        // Packed, where several layers are one product and an update has its place in it.
+        let packed = beside
+            .answering(Kind::Float, model::Quantisation::None)
+            .unwrap();
+        assert!(error(&logits(&packed), &found) < 1e-5, "{name}");
         // As an option of loading.
         let how = LoadOptions {
             adapter: Some(golden("weights").join(name)),
@@ -355,6 +360,11 @@ fn adapters_beside_and_merged_into_the_weights_give_pefts_logits() {
             .unwrap()
             .load(&how)
             .unwrap();
+        let (ready, _) = Checkpoint::open(&golden("grouped"))
+            .unwrap()
+            .load_answering(&how, model::Quantisation::None)
+            .unwrap();
+        assert!(error(&logits(&ready), &found) < 1e-5, "{name}");
         assert!(error(&logits(&loaded), &found) < 1e-6, "{name}");
         assert_eq!(
             report.adapted.len(),
