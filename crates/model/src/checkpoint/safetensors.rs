@@ -31,8 +31,19 @@ pub(crate) fn write_safetensors<'a>(
     kind: Option<Kind>,
 ) -> Result<(), Error> {
     let temporary = temporary(path);
-    write_file(&temporary, &stored(path, tensors, kind)?)?;
+    let written = write_file(&temporary, &stored(path, tensors, kind)?);
+    or_removed(written, std::slice::from_ref(&temporary))?;
     std::fs::rename(&temporary, path).map_err(|e| sample::Error::io(path, e).into())
+}
+
+/// Removes what a write that failed has left: it is of no use, and the disk may be full.
+fn or_removed(written: Result<(), Error>, temporaries: &[PathBuf]) -> Result<(), Error> {
+    if written.is_err() {
+        for path in temporaries {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    written
 }
 
 /// Writes a folder's weights: `model.safetensors`, or shards of at most `most` bytes (or one
@@ -66,15 +77,18 @@ pub(crate) fn write_weights<'a>(
         _ => format!("model-{:05}-of-{count:05}.safetensors", at + 1),
     };
     let mut map = Map::new();
+    let temporaries: Vec<PathBuf> = (0..count)
+        .map(|at| temporary(&dir.join(name(at))))
+        .collect();
     for (at, shard) in shards.iter().enumerate() {
-        write_file(&temporary(&dir.join(name(at))), shard)?;
+        or_removed(write_file(&temporaries[at], shard), &temporaries)?;
         for one in shard {
             map.insert(one.name.to_owned(), json!(name(at)));
         }
     }
     for at in 0..count {
         let path = dir.join(name(at));
-        std::fs::rename(temporary(&path), &path).map_err(|e| sample::Error::io(&path, e))?;
+        std::fs::rename(&temporaries[at], &path).map_err(|e| sample::Error::io(&path, e))?;
     }
     let index = dir.join("model.safetensors.index.json");
     if count > 1 {
