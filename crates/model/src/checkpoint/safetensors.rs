@@ -86,9 +86,9 @@ pub(crate) fn write_weights<'a>(
             map.insert(one.name.to_owned(), json!(name(at)));
         }
     }
-    for at in 0..count {
+    for (at, temporary) in temporaries.iter().enumerate() {
         let path = dir.join(name(at));
-        std::fs::rename(&temporaries[at], &path).map_err(|e| sample::Error::io(&path, e))?;
+        std::fs::rename(temporary, &path).map_err(|e| sample::Error::io(&path, e))?;
     }
     let index = dir.join("model.safetensors.index.json");
     if count > 1 {
