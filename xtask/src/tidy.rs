@@ -14,11 +14,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("sources", &["sample"]),
     ("select", &["sample"]),
     ("synth", &["sample", "chat"]),
+    ("fit", &["sample"]),
     ("model", &["sample"]),
-    ("train", &["sample", "model"]),
+    ("train", &["sample", "fit", "model"]),
     ("eval", &["sample", "chat"]),
     ("report", &["sample"]),
-    ("grade", &["sample", "chat", "model"]),
+    ("grade", &["sample", "chat", "fit", "model"]),
     ("export", &["sample"]),
     ("hub", &["sample"]),
     (
@@ -32,7 +33,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// The only crates that may know libtorch, besides the binary that wires them.
-const TORCH: &[&str] = &["model", "train", "grade", "math-llava"];
+const TORCH: &[&str] = &["fit", "model", "train", "grade", "math-llava"];
 
 /// Lines of code before the first `#[cfg(test)]`; longer files are split by concept.
 const LONGEST: usize = 600;

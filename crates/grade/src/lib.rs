@@ -44,6 +44,9 @@ pub enum Error {
     /// Files, tables, interruption.
     #[error(transparent)]
     Sample(#[from] sample::Error),
+    /// The optimiser, the checkpoints.
+    #[error(transparent)]
+    Fit(#[from] fit::Error),
     /// The ViT's files, images or shapes.
     #[error(transparent)]
     Model(#[from] model::Error),

@@ -76,7 +76,7 @@ pub fn run(
     }
     let stage = Stage::begin(out, key, force)?;
     if force {
-        model::training_state::remove(out)?;
+        fit::training_state::remove(out)?;
         for leftover in [JOURNAL, &format!("{MODEL}/{CARD}")] {
             remove(&stage.path(leftover))?;
         }
@@ -146,7 +146,7 @@ pub fn run(
     }
     let manifest = stage.finish(manifest, &files)?;
     // Of no more use, and the states are three times the model's size.
-    model::training_state::remove(out)?;
+    fit::training_state::remove(out)?;
     remove(&out.join(JOURNAL))?;
     Ok(manifest)
 }

@@ -8,9 +8,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use model::adamw::{AdamW, Hyper, clip_factor};
-use model::schedule::learning_rate;
-use model::{Preprocessor, Vit, training_state};
+use fit::optim::{AdamW, Hyper, Param, States, clip_factor};
+use fit::schedule::learning_rate;
+use fit::training_state;
+use model::{Preprocessor, Vit};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use sample::degrade::KINDS;
@@ -292,14 +293,14 @@ impl Session<'_> {
         let names: Vec<&str> = heads.iter().map(|(c, _)| c.name()).collect();
         let name = names.join("_and_");
         let file = format!("{name}.safetensors");
-        let mut adamw = self.optimiser(heads);
+        let mut adamw = self.optimiser(heads)?;
         if training_state::load(self.folder, &file, self.key, &mut adamw)? {
-            progress::note(&format!("{name}: going on from step {}", adamw.step));
+            progress::note(&format!("{name}: going on from step {}", adamw.step()));
         }
         let bar = progress::bar(&name, self.steps, "steps");
-        bar.inc(adamw.step);
+        bar.inc(adamw.step());
         let mut saved = Instant::now();
-        while adamw.step < self.steps {
+        while adamw.step() < self.steps {
             if interrupt::requested() {
                 training_state::save(self.folder, &file, self.key, &adamw)?;
                 return Err(sample::Error::Interrupted.into());
@@ -318,20 +319,18 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn optimiser(&self, heads: &[(Criterion, &Vit)]) -> AdamW {
-        let mut params: Vec<(String, Tensor, f64)> = Vec::new();
+    fn optimiser(&self, heads: &[(Criterion, &Vit)]) -> Result<AdamW, Error> {
+        let mut params: Vec<Param> = Vec::new();
         for (criterion, vit) in heads {
             let own = vit.parameters().iter().filter(|(name, _)| {
                 // A shared tower is listed with the first.
                 params.is_empty() || vit.head_parameters().any(|(head, _)| head == name)
             });
             let own: Vec<_> = own
-                .map(|(name, t)| {
-                    (
-                        format!("{}.{name}", criterion.name()),
-                        t.shallow_clone(),
-                        1.0,
-                    )
+                .map(|(name, t)| Param {
+                    name: format!("{}.{name}", criterion.name()),
+                    tensor: t.shallow_clone(),
+                    lr_scale: 1.0,
                 })
                 .collect();
             params.extend(own);
@@ -341,7 +340,7 @@ impl Session<'_> {
             eps: 1e-8,
             weight_decay: self.config.weight_decay,
         };
-        AdamW::new(params, hyper)
+        Ok(AdamW::new(params, hyper, States::Float32, self.seed)?)
     }
 
     /// The examples of a step: each epoch goes through all of them in an order of its own.
@@ -362,7 +361,7 @@ impl Session<'_> {
     }
 
     fn step(&self, heads: &[(Criterion, &Vit)], adamw: &mut AdamW) -> Result<f64, Error> {
-        let at = adamw.step;
+        let at = adamw.step();
         let batch = self.batch(at);
         let indices: Vec<usize> = batch.iter().map(|e| e.picture).collect();
         let Some((_, tower)) = heads.first() else {
@@ -400,7 +399,7 @@ impl Session<'_> {
             self.steps,
         );
         let Some(loss) = loss else {
-            adamw.update(lr, 1.0)?;
+            adamw.update_all(lr, 1.0)?;
             return Ok(0.0);
         };
         let value = f64::try_from(loss.f_to_kind(Kind::Double)?)?;
@@ -408,7 +407,7 @@ impl Session<'_> {
         loss.f_backward()?;
         let norm = adamw.gradient_norm()?;
         finite(at, "the gradient norm", norm)?;
-        adamw.update(lr, clip_factor(norm, self.config.clip))?;
+        adamw.update_all(lr, clip_factor(norm, self.config.clip))?;
         Ok(value)
     }
 }

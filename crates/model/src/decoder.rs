@@ -23,6 +23,15 @@ pub(crate) struct Decoder {
     window: Option<i64>,
 }
 
+/// Packed rows as the layers see them: where each token stands and what it may look at.
+pub struct Rows {
+    rotary: (Tensor, Tensor),
+    /// Numbers added to the scores, [rows, 1, tokens, tokens].
+    mask: Tensor,
+    /// The same for layers that see a window only, where that is narrower.
+    windowed: Option<Tensor>,
+}
+
 struct Layer {
     input_norm: RmsNorm,
     attention: Projections,
@@ -145,6 +154,41 @@ impl Decoder {
             hidden = layer.forward(&hidden, &rotary, mask, causal, kv)?;
         }
         self.norm.forward(&hidden)
+    }
+
+    /// What the layers need to know of packed rows; see [`crate::Llava::rows`].
+    pub fn rows(&self, positions: &Tensor, ends: &Tensor, kind: Kind) -> Result<Rows, Error> {
+        let tokens = ends.size()[1];
+        let index = Tensor::f_arange(tokens, (Kind::Int64, ends.device()))?;
+        let (looked, looking) = (index.f_unsqueeze(1)?, index.f_unsqueeze(0)?);
+        // [rows, 1, looked-at, looking] -> [rows, 1, looking, looked-at]
+        let seen = looked
+            .f_le_tensor(&looking)?
+            .f_logical_and(&looking.f_lt_tensor(&ends.f_unsqueeze(1)?.f_unsqueeze(3)?)?)?
+            .f_transpose(2, 3)?;
+        let mask = Tensor::f_zeros(seen.size(), (kind, ends.device()))?
+            .f_masked_fill(&seen.f_logical_not()?, f64::NEG_INFINITY)?
+            .f_contiguous()?;
+        Ok(Rows {
+            rotary: self.rope.turns(positions, kind)?,
+            windowed: self.windowed(positions, Some(&mask))?,
+            mask,
+        })
+    }
+
+    /// One layer over packed rows.
+    pub fn layer(&self, index: usize, hidden: &Tensor, rows: &Rows) -> Result<Tensor, Error> {
+        let Some(layer) = self.layers.get(index) else {
+            return Err(Error::Shape(format!("the decoder has no layer {index}")));
+        };
+        let own = rows.windowed.as_ref().filter(|_| layer.windowed);
+        let mask = own.unwrap_or(&rows.mask);
+        layer.forward(hidden, &rows.rotary, Some(mask), false, None)
+    }
+
+    /// The norm after the last layer.
+    pub fn final_norm(&self, hidden: &Tensor) -> Result<Tensor, Error> {
+        self.norm.forward(hidden)
     }
 
     /// What tokens of windowed layers see, [batch, 1, tokens, tokens]; `None` where the window is wide

@@ -7,10 +7,8 @@
 //! answering questions is [`Generator`].
 //!
 //! Weights are kept in f32 and cast to [`Llava::compute`] where they are used, so that an optimiser
-//! always updates full-precision values. That optimiser ([`adamw`]), its schedule and the state it
-//! can go on from ([`training_state`]) are here too, for every stage that trains.
+//! always updates full-precision values.
 
-pub mod adamw;
 mod checkpoint;
 mod config;
 mod conversation;
@@ -30,9 +28,7 @@ mod precision;
 mod preprocess;
 mod quantise;
 mod rope;
-pub mod schedule;
 mod tokenizer;
-pub mod training_state;
 mod vision;
 mod vit;
 mod vit_config;
@@ -44,6 +40,7 @@ pub use conversation::{
     ChatTemplate, ConversationTokens, Part, PromptForm, Speaker, Template, Turn,
     conversation_tokens,
 };
+pub use decoder::Rows;
 pub use generate::{
     Engine, EngineLimits, Event, Finish, GenerateOptions, Generated, Generator, Logprobs,
     PrefillCounts, Request, RequestId, Sampling, TokenLogprob,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::decoder::Decoder;
+use crate::decoder::{Decoder, Rows};
 use crate::kv_cache::Extension;
 use crate::layers::{Named, Ready};
 use crate::lora::HEAD;
@@ -213,11 +213,13 @@ impl Llava {
     /// Tower and projector: normalised pixels [images, 3, side, side] to
     /// [images, image tokens, hidden].
     pub fn image_features(&self, pixel_values: &Tensor) -> Result<Tensor, Error> {
-        let Some((tower, projector)) = &self.vision else {
-            return Err(Error::Shape(
-                "this model reads text only: it has no vision tower".into(),
-            ));
-        };
+        self.project(&self.tower_features(pixel_values)?)
+    }
+
+    /// The tower alone: normalised pixels [images, 3, side, side] to
+    /// [images, image tokens, width of the tower].
+    pub fn tower_features(&self, pixel_values: &Tensor) -> Result<Tensor, Error> {
+        let (tower, _) = self.sight()?;
         let side = self.config.image_side();
         let size = pixel_values.size();
         if size.len() != 4 || size[1..] != [3, side, side] {
@@ -228,7 +230,20 @@ impl Llava {
         let pixels = pixel_values
             .f_to_device(self.device)?
             .f_to_kind(self.compute)?;
-        projector.forward(&tower.forward(&pixels)?)
+        tower.forward(&pixels)
+    }
+
+    /// The projector alone: [images, image tokens, width of the tower] to
+    /// [images, image tokens, hidden].
+    pub fn project(&self, features: &Tensor) -> Result<Tensor, Error> {
+        let (_, projector) = self.sight()?;
+        projector.forward(&features.f_to_kind(self.compute)?)
+    }
+
+    fn sight(&self) -> Result<&(VisionTower, Projector), Error> {
+        self.vision.as_ref().ok_or_else(|| {
+            Error::Shape("this model reads text only: it has no vision tower".into())
+        })
     }
 
     /// Token ids [batch, tokens] to embeddings [batch, tokens, hidden]. Ids outside the vocabulary
@@ -292,6 +307,37 @@ impl Llava {
             Some(cache) => tch::no_grad(|| run(Some(cache))),
             None => run(None),
         }
+    }
+
+    /// What the decoder's layers need to know of packed rows: `positions` [rows, tokens] (i64), and
+    /// in `ends` [rows, tokens] (i64) how far each token is seen: token `i` of a row looks at token
+    /// `j` of the same row if and only if `j <= i < ends[j]`.
+    pub fn rows(&self, positions: &Tensor, ends: &Tensor) -> Result<Rows, Error> {
+        let size = positions.size();
+        if size.len() != 2 || ends.size() != size || size.contains(&0) {
+            return Err(Error::Shape(format!(
+                "positions are {size:?} and ends {:?}; both are [rows, tokens]",
+                ends.size()
+            )));
+        }
+        self.decoder.rows(positions, ends, self.compute)
+    }
+
+    /// Layer `index` of the decoder over packed rows: [rows, tokens, hidden] to the same shape.
+    /// A trainer that goes layer by layer calls these one after the other; all of them and
+    /// [`Llava::final_norm`] are [`Llava::decode`].
+    pub fn decoder_layer(
+        &self,
+        index: usize,
+        hidden: &Tensor,
+        rows: &Rows,
+    ) -> Result<Tensor, Error> {
+        self.decoder.layer(index, hidden, rows)
+    }
+
+    /// The norm between the decoder's last layer and [`Llava::logits`].
+    pub fn final_norm(&self, hidden: &Tensor) -> Result<Tensor, Error> {
+        self.decoder.final_norm(hidden)
     }
 
     /// Hidden states [.., hidden] to logits [.., vocabulary] in f32. Give it only the rows that

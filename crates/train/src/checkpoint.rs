@@ -1,6 +1,6 @@
-//! The checkpoints of this stage: which there are; their form is [`model::training_state`]'s.
+//! The checkpoints of this stage: which there are; their form is [`fit::training_state`]'s.
 
-pub use model::training_state::{load, remove, save};
+pub use fit::training_state::{load, remove, save};
 
 /// The joint training's state.
 pub const JOINT: &str = "state.safetensors";

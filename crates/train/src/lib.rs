@@ -3,8 +3,8 @@
 //! What the paper's run spends most of its time on, the same image tokens nine times over and
 //! logits where nothing is to be learned, is left out here: all pairs of one image become one tree
 //! of tokens ([`tree`]), several trees one batch ([`batch`]), and logits are computed at labelled
-//! positions only. The rest is the recipe as published: AdamW ([`adamw`]), warm-up and cosine
-//! ([`schedule`]), clipping.
+//! positions only. The rest is the recipe as published: AdamW, warm-up and cosine, clipping
+//! ([`fit`]).
 
 pub mod batch;
 mod checkpoint;
@@ -16,8 +16,6 @@ mod run;
 pub mod step;
 pub mod tower;
 pub mod tree;
-
-pub use model::{adamw, schedule};
 
 pub use config::{ModelConfig, TextConfig, TowerConfig, TrainConfig, VisionConfig};
 pub use run::{Forecast, ImageFile, METRICS, MODEL, TIMING, TrainingData, forecast, run};
@@ -32,6 +30,9 @@ pub enum Error {
     /// The tensor library refused.
     #[error("the tensor library stopped: {0}")]
     Tensor(#[from] tch::TchError),
+    /// The optimiser, the checkpoints.
+    #[error(transparent)]
+    Fit(#[from] fit::Error),
     /// The model's files, images or shapes.
     #[error(transparent)]
     Model(#[from] model::Error),

@@ -9,17 +9,17 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fit::optim::{AdamW, Hyper, Param, States, clip_factor};
+use fit::schedule::learning_rate;
 use model::{Llava, LlavaConfig, Preprocessor, Tokenizer, WeightKind};
 use rand::seq::SliceRandom;
 use sample::{Manifest, Sample, Stage, StageKey, interrupt, progress, seed, write_table};
 use serde::Serialize;
 use tch::{Device, Kind};
 
-use crate::adamw::{AdamW, Hyper, clip_factor};
 use crate::batch::{Batch, collate};
 use crate::data::{self, Data, Placed};
 use crate::metrics::{self, Lines, StepMetrics, StepTiming};
-use crate::schedule::learning_rate;
 use crate::tower::{self, Facts, Labels};
 use crate::tree::Tree;
 use crate::{Error, TrainConfig, checkpoint, positions, step};
@@ -83,7 +83,7 @@ pub fn run(
     if resumed {
         progress::note(&format!(
             "going on from the checkpoint of step {}",
-            session.adamw.step
+            session.adamw.step()
         ));
     }
     session.train(&stage)?;
@@ -201,7 +201,7 @@ impl<'a> Session<'a> {
             source.facts,
             config.tower.min_images,
         );
-        let adamw = optimiser(config, &model)?;
+        let adamw = optimiser(config, &model, run_seed)?;
         let steps_per_epoch = data.trees.len().div_ceil(config.batch_images) as u64;
         let all = (steps_per_epoch as f64 * config.epochs).ceil().max(1.0) as u64;
         let steps = if config.max_steps == 0 {
@@ -309,7 +309,7 @@ impl<'a> Session<'a> {
         loss.f_backward()?;
         let grad_norm = self.adamw.gradient_norm()?;
         self.finite(at, "the gradient norm", grad_norm, lr, &images)?;
-        self.adamw.update(lr, clip_factor(grad_norm, config.clip))?;
+        self.adamw.update_all(lr, clip_factor(grad_norm, config.clip))?;
         let metrics = StepMetrics {
             step: at,
             epoch: at / self.steps_per_epoch,
@@ -347,7 +347,7 @@ impl<'a> Session<'a> {
     }
 
     fn train(&mut self, stage: &Stage) -> Result<(), Error> {
-        let first = self.adamw.step;
+        let first = self.adamw.step();
         let mut lines = Lines::open(&stage.path(METRICS), first)?;
         let mut timing = Lines::open(&stage.path(TIMING), first)?;
         let bar = progress::bar("train", self.steps.saturating_sub(first), "steps");
@@ -431,7 +431,7 @@ impl<'a> Session<'a> {
 }
 
 /// AdamW over what is trained; what is not stops requiring gradients.
-fn optimiser(config: &TrainConfig, model: &Llava) -> Result<AdamW, Error> {
+fn optimiser(config: &TrainConfig, model: &Llava, run_seed: u64) -> Result<AdamW, Error> {
     let mut slots = Vec::new();
     for (name, parameter) in model.parameters() {
         let tower = name.starts_with("vision_tower.");
@@ -446,7 +446,11 @@ fn optimiser(config: &TrainConfig, model: &Llava) -> Result<AdamW, Error> {
         } else {
             1.0
         };
-        slots.push((name.clone(), parameter.shallow_clone(), scale));
+        slots.push(Param {
+            name: name.clone(),
+            tensor: parameter.shallow_clone(),
+            lr_scale: scale,
+        });
     }
     let (betas, eps, weight_decay) = (config.betas, config.eps, config.weight_decay);
     Ok(AdamW::new(
@@ -456,7 +460,9 @@ fn optimiser(config: &TrainConfig, model: &Llava) -> Result<AdamW, Error> {
             eps,
             weight_decay,
         },
-    ))
+        States::Float32,
+        run_seed,
+    )?)
 }
 
 /// The order in which an epoch goes through `n` trees: a function of seed and epoch.

@@ -9,15 +9,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use fit::optim::{AdamW, Hyper, Param, States, clip_factor};
+use fit::schedule::learning_rate;
 use model::Llava;
 use rand::Rng;
 use rand::seq::SliceRandom;
 use sample::{Sample, Stage, interrupt, progress, seed};
 use tch::{Kind, Tensor};
 
-use crate::adamw::{AdamW, Hyper, clip_factor};
 use crate::data::Images;
-use crate::schedule::learning_rate;
 use crate::{Error, TowerConfig, TrainConfig, checkpoint};
 
 /// What is known about images beyond their questions: image path to (kind of fact, value).
@@ -236,19 +236,24 @@ pub fn train(
                 own.head_lr_scale,
             ),
             ("heads.bias".to_owned(), heads.bias.shallow_clone(), 1.0),
-        ]);
+        ])
+        .map(|(name, tensor, lr_scale)| Param {
+            name,
+            tensor,
+            lr_scale,
+        })
+        .collect();
     let hyper = Hyper {
         betas: [0.9, 0.98],
         eps: config.eps,
         weight_decay: 0.0,
     };
-    let mut adamw = AdamW::new(slots, hyper);
+    let mut adamw = AdamW::new(slots, hyper, States::Float32, run_seed)?;
     // A tower that is frozen afterwards learns here all the same.
     let frozen: Vec<Tensor> = adamw
-        .slots
-        .iter()
-        .filter(|slot| !slot.param.requires_grad())
-        .map(|slot| slot.param.shallow_clone())
+        .params()
+        .filter(|param| !param.tensor.requires_grad())
+        .map(|param| param.tensor.shallow_clone())
         .collect();
     for tensor in &frozen {
         let _ = tensor.f_set_requires_grad(true)?;
@@ -262,7 +267,7 @@ pub fn train(
         own.batch_images,
         labels.kinds()
     ));
-    let first = adamw.step;
+    let first = adamw.step();
     let bar = progress::bar("tower", own.steps.saturating_sub(first), "steps");
     let mut saved = std::time::Instant::now();
     let mut smooth = None;
@@ -300,7 +305,7 @@ pub fn train(
                 });
             }
         }
-        adamw.update(lr, clip_factor(norm, config.clip))?;
+        adamw.update_all(lr, clip_factor(norm, config.clip))?;
         let shown = smooth.map_or(now, |s: f64| 0.95 * s + 0.05 * now);
         smooth = Some(shown);
         bar.message(&format!("loss {shown:.3}"));

@@ -3,7 +3,6 @@
 // A panic is how a test fails; clippy allows it only inside `#[test]` functions.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
-mod adamw;
 mod agreement;
 mod checkpoint;
 mod configurations;

@@ -1,9 +1,9 @@
 //! AdamW and clipping against a recorded trace of PyTorch's; `golden/adamw.py` made it.
 
-use model::adamw::{AdamW, Hyper, clip_factor};
+use fit::optim::{AdamW, Hyper, Param, States, clip_factor};
 use tch::{Device, Kind, Tensor};
 
-const GOLDEN: &str = include_str!("../golden/adamw.json");
+const GOLDEN: &str = include_str!("golden/adamw.json");
 
 fn value(name: &str, index: i64, step: u64) -> f64 {
     let height = if step.is_multiple_of(7) { 2.0 } else { 0.1 };
@@ -35,8 +35,13 @@ fn fifty_steps_with_clipping_and_decay_equal_pytorch() {
     };
     let slots = params
         .iter()
-        .map(|(n, p)| ((*n).to_owned(), p.shallow_clone(), 1.0));
-    let mut adamw = AdamW::new(slots, hyper);
+        .map(|(n, p)| Param {
+            name: (*n).to_owned(),
+            tensor: p.shallow_clone(),
+            lr_scale: 1.0,
+        })
+        .collect();
+    let mut adamw = AdamW::new(slots, hyper, States::Float32, 0).unwrap();
     let trace = golden["trace"].as_array().unwrap();
     assert_eq!(trace.len(), 50);
     for (step, expected) in (1..).zip(trace) {
@@ -50,7 +55,7 @@ fn fifty_steps_with_clipping_and_decay_equal_pytorch() {
             "step {step}: norm {norm}"
         );
         let lr = expected["lr"].as_f64().unwrap();
-        adamw.update(lr, clip_factor(norm, 1.0)).unwrap();
+        adamw.update_all(lr, clip_factor(norm, 1.0)).unwrap();
         for (name, param) in &params {
             let got = Vec::<f32>::try_from(param.detach().flatten(0, -1)).unwrap();
             let expected = expected[name].as_array().unwrap();
@@ -73,8 +78,13 @@ fn a_parameter_with_a_learning_rate_of_zero_stays() {
         eps: 1e-8,
         weight_decay: 0.1,
     };
-    let mut adamw = AdamW::new([("w".to_owned(), param.shallow_clone(), 0.0)], hyper);
+    let params = vec![Param {
+        name: "w".to_owned(),
+        tensor: param.shallow_clone(),
+        lr_scale: 0.0,
+    }];
+    let mut adamw = AdamW::new(params, hyper, States::Float32, 0).unwrap();
     param.sum(Kind::Float).backward();
-    adamw.update(1.0, 1.0).unwrap();
+    adamw.update_all(1.0, 1.0).unwrap();
     assert_eq!(param, Tensor::ones([2, 2], (Kind::Float, Device::Cpu)));
 }

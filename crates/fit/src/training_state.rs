@@ -11,10 +11,10 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use sample::StageKey;
-use tch::{Kind, Tensor, no_grad};
+use tch::Tensor;
 
 use crate::Error;
-use crate::adamw::AdamW;
+use crate::optim::AdamW;
 
 /// Below the stage's folder.
 const FOLDER: &str = "checkpoint";
@@ -35,13 +35,9 @@ pub fn save(stage: &Path, file: &str, key: &StageKey, adamw: &AdamW) -> Result<(
     let mut tensors = vec![
         ("version".to_owned(), Tensor::from_slice(&[VERSION])),
         ("key".to_owned(), Tensor::from_slice(&key)),
-        ("step".to_owned(), Tensor::from_slice(&[adamw.step as i64])),
+        ("step".to_owned(), Tensor::from_slice(&[adamw.step() as i64])),
     ];
-    for slot in &adamw.slots {
-        tensors.push((format!("param.{}", slot.name), slot.param.detach()));
-        tensors.push((format!("m.{}", slot.name), slot.m.shallow_clone()));
-        tensors.push((format!("v.{}", slot.name), slot.v.shallow_clone()));
-    }
+    tensors.extend(adamw.state());
     let temporary = folder.join(format!("{file}.tmp"));
     Tensor::write_safetensors(&tensors, &temporary)?;
     File::open(&temporary)
@@ -97,27 +93,8 @@ pub fn load(stage: &Path, file: &str, key: &StageKey, adamw: &mut AdamW) -> Resu
         ));
     }
     let step = number(take("step")?, "step")?;
-    let mut states = Vec::new();
-    for slot in &adamw.slots {
-        let mut state = |part: &str| {
-            let name = format!("{part}.{}", slot.name);
-            let tensor = take(&name)?;
-            if tensor.size() != slot.param.size() || tensor.kind() != Kind::Float {
-                return Err(broken(&format!("{name:?} has another shape or type")));
-            }
-            Ok(tensor)
-        };
-        states.push((state("param")?, state("m")?, state("v")?));
-    }
-    no_grad(|| -> Result<(), Error> {
-        for (slot, (param, m, v)) in adamw.slots.iter_mut().zip(&states) {
-            slot.param.f_copy_(param)?;
-            slot.m.f_copy_(m)?;
-            slot.v.f_copy_(v)?;
-        }
-        Ok(())
-    })?;
-    adamw.step = u64::try_from(step).map_err(|_| broken("its step is negative"))?;
+    let step = u64::try_from(step).map_err(|_| broken("its step is negative"))?;
+    adamw.restore(step, &mut take)?;
     Ok(true)
 }
 
