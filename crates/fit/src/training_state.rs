@@ -35,7 +35,10 @@ pub fn save(stage: &Path, file: &str, key: &StageKey, adamw: &AdamW) -> Result<(
     let mut tensors = vec![
         ("version".to_owned(), Tensor::from_slice(&[VERSION])),
         ("key".to_owned(), Tensor::from_slice(&key)),
-        ("step".to_owned(), Tensor::from_slice(&[adamw.step() as i64])),
+        (
+            "step".to_owned(),
+            Tensor::from_slice(&[adamw.step() as i64]),
+        ),
     ];
     tensors.extend(adamw.state());
     let temporary = folder.join(format!("{file}.tmp"));

@@ -17,7 +17,10 @@ pub mod step;
 pub mod tower;
 pub mod tree;
 
-pub use config::{ModelConfig, TextConfig, TowerConfig, TrainConfig, VisionConfig};
+pub use config::{
+    BaseConfig, ClipBy, LoraConfig, ModelConfig, OnMissingImage, OptimiserConfig, Packing,
+    TextConfig, TowerConfig, TrainConfig, Update, VisionConfig, Weights,
+};
 pub use run::{Forecast, ImageFile, METRICS, MODEL, TIMING, TrainingData, forecast, run};
 pub use tower::Facts;
 

@@ -309,7 +309,8 @@ impl<'a> Session<'a> {
         loss.f_backward()?;
         let grad_norm = self.adamw.gradient_norm()?;
         self.finite(at, "the gradient norm", grad_norm, lr, &images)?;
-        self.adamw.update_all(lr, clip_factor(grad_norm, config.clip))?;
+        self.adamw
+            .update_all(lr, clip_factor(grad_norm, config.clip))?;
         let metrics = StepMetrics {
             step: at,
             epoch: at / self.steps_per_epoch,

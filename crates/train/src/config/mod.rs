@@ -5,155 +5,19 @@
 //! the learning rate must be about fifty times the paper's, which tunes a trained model, so a
 //! configuration for that sets its own.
 
-use model::{LlavaConfig, Precision, Template, Tokenizer};
+mod base;
+mod model;
+mod parts;
+
+use ::model::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::tree::Weighting;
 
-/// The shape of a LLaVA that is trained from scratch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ModelConfig {
-    /// The vision tower.
-    pub vision: VisionConfig,
-    /// The decoder and its vocabulary.
-    pub text: TextConfig,
-    /// The conversation template.
-    pub template: Template,
-}
-
-/// A ViT.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct VisionConfig {
-    /// Side of the square input, pixels; images are padded to a square and resized to it.
-    pub image_size: usize,
-    /// Side of a patch, pixels; must divide `image_size`.
-    pub patch_size: usize,
-    /// Width.
-    pub hidden: usize,
-    /// Layers.
-    pub layers: usize,
-    /// Attention heads; must divide `hidden`.
-    pub heads: usize,
-    /// Width of the MLP.
-    pub mlp: usize,
-    /// The colour that the tower sees as zero, per channel from 0 to 1: CLIP's mean by default. White
-    /// suits drawn figures, which are mostly paper.
-    pub image_mean: [f64; 3],
-    /// What pixel values are divided by.
-    pub image_std: [f64; 3],
-    /// Amplitude of the sine and cosine values that the position embedding begins with; 0 begins
-    /// with CLIP's small random values, from which a short run does not learn where things are.
-    pub position_amplitude: f64,
-}
-
-/// A LLaMA decoder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TextConfig {
-    /// Width.
-    pub hidden: usize,
-    /// Layers.
-    pub layers: usize,
-    /// Query heads; must divide `hidden`.
-    pub heads: usize,
-    /// Key and value heads; must divide `heads`.
-    pub kv_heads: usize,
-    /// Width of the gated MLP.
-    pub mlp: usize,
-    /// Largest vocabulary that the tokeniser may learn, special tokens included.
-    pub vocab_size: usize,
-    /// Longest conversation in tokens, image included; what is beyond is cut off.
-    pub max_length: usize,
-    /// Standard deviation of the weights at the start.
-    pub initializer_range: f64,
-}
-
-impl Default for ModelConfig {
-    fn default() -> Self {
-        ModelConfig {
-            vision: VisionConfig::default(),
-            text: TextConfig::default(),
-            template: Template::V1,
-        }
-    }
-}
-
-impl Default for VisionConfig {
-    fn default() -> Self {
-        VisionConfig {
-            image_size: 128,
-            patch_size: 16,
-            hidden: 256,
-            layers: 4,
-            heads: 4,
-            mlp: 1024,
-            image_mean: model::CLIP_MEAN,
-            image_std: model::CLIP_STD,
-            position_amplitude: 0.0,
-        }
-    }
-}
-
-impl Default for TextConfig {
-    fn default() -> Self {
-        TextConfig {
-            hidden: 256,
-            layers: 4,
-            heads: 4,
-            kv_heads: 4,
-            mlp: 768,
-            vocab_size: 1024,
-            max_length: 512,
-            initializer_range: 0.02,
-        }
-    }
-}
-
-impl ModelConfig {
-    /// The model's configuration as it is saved, for the vocabulary that `tokenizer` learned.
-    pub fn llava(&self, tokenizer: &Tokenizer) -> LlavaConfig {
-        let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        LlavaConfig {
-            text_config: model::TextConfig {
-                hidden_size: size(self.text.hidden),
-                intermediate_size: size(self.text.mlp),
-                num_hidden_layers: size(self.text.layers),
-                num_attention_heads: size(self.text.heads),
-                num_key_value_heads: Some(size(self.text.kv_heads)),
-                // Whole tiles for the bf16 kernels.
-                vocab_size: (tokenizer.vocab_size() + 31) / 32 * 32,
-                max_position_embeddings: size(self.text.max_length),
-                bos_token_id: tokenizer.bos.map(model::TokenIds::One),
-                eos_token_id: Some(model::TokenIds::One(tokenizer.eos)),
-                pad_token_id: Some(tokenizer.pad),
-                initializer_range: self.text.initializer_range,
-                ..Default::default()
-            },
-            vision_config: Some(model::VisionConfig {
-                hidden_size: size(self.vision.hidden),
-                intermediate_size: size(self.vision.mlp),
-                num_hidden_layers: size(self.vision.layers),
-                num_attention_heads: size(self.vision.heads),
-                image_size: size(self.vision.image_size),
-                patch_size: size(self.vision.patch_size),
-                hidden_act: "gelu".to_owned(),
-                ..Default::default()
-            }),
-            image_token_index: tokenizer.image.unwrap_or(model::IMAGE_PLACEHOLDER),
-            // All of a tower that is trained with the rest; -2, which LLaVA takes of CLIP, would
-            // leave its last layer unused.
-            vision_feature_layer: -1,
-            pad_token_id: Some(tokenizer.pad),
-            conversation_template: self.template,
-            image_mean: self.vision.image_mean,
-            image_std: self.vision.image_std,
-            ..Default::default()
-        }
-    }
-}
+pub use base::{BaseConfig, LoraConfig};
+pub use model::{ModelConfig, TextConfig, VisionConfig};
+pub use parts::{ClipBy, OnMissingImage, OptimiserConfig, Packing, Update, Weights};
 
 /// The tower's own training, in place of CLIP's; see `tower`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -187,8 +51,13 @@ impl Default for TowerConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// The model's shape.
+    /// A trained model to begin with, or its parts; without it a model of the shape `model` is
+    /// trained from scratch.
+    pub base: Option<BaseConfig>,
+    /// The shape of a model that is trained from scratch.
     pub model: ModelConfig,
+    /// Low-rank adapters in place of the decoder's own weights.
+    pub lora: Option<LoraConfig>,
     /// Peak learning rate; the paper's is 2e-5.
     pub lr: f64,
     /// Factor on `lr` for the vision tower.
@@ -210,8 +79,28 @@ pub struct TrainConfig {
     pub eps: f64,
     /// Largest norm of all gradients together; 1 in the trainer the paper uses. 0 turns clipping off.
     pub clip: f64,
-    /// Images per step, each with all its pairs. (The paper's 16 pairs a device are about two.)
+    /// Images per step, each with all its pairs; 0 where `batch_pairs` is given. (The paper's 16 pairs
+    /// a device are about two.)
     pub batch_images: usize,
+    /// Pairs per step: whole images are taken until there are so many. 0 where `batch_images` is given.
+    pub batch_pairs: usize,
+    /// How pairs become rows of tokens.
+    pub packing: Packing,
+    /// With packing `none`: batches of like length, with and without images apart, as LLaVA's
+    /// `--group_by_modality_length`.
+    pub group_by_modality_length: bool,
+    /// Rows that go through the model at once; the rest of a step's rows follow, and their gradients
+    /// are summed. 0 for all of them.
+    pub micro_rows: usize,
+    /// When weights are updated.
+    pub update: Update,
+    /// What `clip` is held against.
+    pub clip_by: ClipBy,
+    /// Keeps each layer's input only, and runs the layer again for its gradients: less memory, a third
+    /// more products.
+    pub gradient_checkpointing: bool,
+    /// How weights and moments are held.
+    pub optimiser: OptimiserConfig,
     /// Passes over the data; the paper's are 2. May be a fraction.
     pub epochs: f64,
     /// Ends after so many steps where that is less than `epochs` come to; the learning rate is
@@ -221,6 +110,35 @@ pub struct TrainConfig {
     pub weighting: Weighting,
     /// Keeps the vision tower as it is. The paper freezes CLIP; a tower from scratch has to learn.
     pub freeze_tower: bool,
+    /// Keeps the projector as it is.
+    pub freeze_projector: bool,
+    /// Keeps the decoder as it is: LLaVA's first stage, which aligns the projector.
+    pub freeze_decoder: bool,
+    /// Factor on `lr` for the decoder.
+    pub decoder_lr_scale: f64,
+    /// Longest conversation in tokens, image included, with a `base`; what is beyond is cut off. The
+    /// paper's is 2,048.
+    pub max_length: usize,
+    /// What is done about an image that cannot be read.
+    pub on_missing_image: OnMissingImage,
+    /// Keeps the frozen tower's features on disk, by the image's digest, and computes each once.
+    pub feature_cache: bool,
+    /// Batches prepared ahead of the step that needs them.
+    pub prefetch: usize,
+    /// Where the model computes: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
+    pub device: String,
+    /// Share of the images that is held out, for evaluation while training; 0 for none.
+    pub holdout: f64,
+    /// Evaluates on the held-out images every so many steps, by generation; 0 for never.
+    pub eval_steps: u64,
+    /// Held-out questions asked each time.
+    pub eval_questions: usize,
+    /// Ends after so many evaluations without a better one; 0 for never.
+    pub early_stop: u64,
+    /// A loss so many deviations above its running mean is a spike; 0 looks for none.
+    pub spike_deviations: f64,
+    /// Checkpoints kept, besides the best.
+    pub keep_checkpoints: usize,
     /// The number type of forward and backward; weights and optimiser states are f32.
     pub compute: Precision,
     /// Threads of the tensor library. The bytes of a result depend on this number, since sums are
@@ -241,7 +159,9 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
+            base: None,
             model: ModelConfig::default(),
+            lora: None,
             lr: 2e-5,
             tower_lr_scale: 1.0,
             projector_lr_scale: 1.0,
@@ -253,10 +173,32 @@ impl Default for TrainConfig {
             eps: 1e-8,
             clip: 1.0,
             batch_images: 8,
+            batch_pairs: 0,
+            packing: Packing::Tree,
+            group_by_modality_length: false,
+            micro_rows: 0,
+            update: Update::Accumulate,
+            clip_by: ClipBy::Global,
+            gradient_checkpointing: false,
+            optimiser: OptimiserConfig::default(),
             epochs: 2.0,
             max_steps: 0,
             weighting: Weighting::PerToken,
             freeze_tower: false,
+            freeze_projector: false,
+            freeze_decoder: false,
+            decoder_lr_scale: 1.0,
+            max_length: 2048,
+            on_missing_image: OnMissingImage::Skip,
+            feature_cache: false,
+            prefetch: 2,
+            device: "cpu".to_owned(),
+            holdout: 0.0,
+            eval_steps: 0,
+            eval_questions: 200,
+            early_stop: 0,
+            spike_deviations: 0.0,
+            keep_checkpoints: 1,
             compute: Precision::Auto,
             threads: 2,
             row_tokens: 0,
@@ -286,7 +228,7 @@ impl TrainConfig {
             ("model.text.mlp", text.mlp),
             ("model.text.vocab_size", text.vocab_size),
             ("model.text.max_length", text.max_length),
-            ("batch_images", self.batch_images),
+            ("max_length", self.max_length),
             ("threads", self.threads),
             ("tree_tokens", self.tree_tokens),
             ("tower.batch_images", self.tower.batch_images),
@@ -298,6 +240,12 @@ impl TrainConfig {
                     "{name} = {value} must be between 1 and 2^24"
                 )));
             }
+        }
+        if (self.batch_images == 0) == (self.batch_pairs == 0) {
+            return Err(Error::Config(format!(
+                "batch_images = {} and batch_pairs = {}: give the one you mean, and 0 for the other",
+                self.batch_images, self.batch_pairs
+            )));
         }
         let divides = [
             (
@@ -327,6 +275,7 @@ impl TrainConfig {
         }
         let ranges = [
             ("lr", self.lr, 0.0, 10.0),
+            ("decoder_lr_scale", self.decoder_lr_scale, 0.0, 1e4),
             ("tower_lr_scale", self.tower_lr_scale, 0.0, 1e4),
             ("projector_lr_scale", self.projector_lr_scale, 0.0, 1e4),
             ("tower.lr", self.tower.lr, 0.0, 10.0),
@@ -349,6 +298,8 @@ impl TrainConfig {
             ("betas[1]", self.betas[1], 0.0, 1.0 - 1e-9),
             ("eps", self.eps, 1e-20, 1.0),
             ("clip", self.clip, 0.0, 1e9),
+            ("holdout", self.holdout, 0.0, 0.9),
+            ("spike_deviations", self.spike_deviations, 0.0, 1e6),
             ("epochs", self.epochs, 1e-6, 1e9),
         ];
         for (name, value, low, high) in ranges {
