@@ -29,6 +29,7 @@ mod preprocess;
 mod quantise;
 mod rope;
 mod tokenizer;
+mod trainable;
 mod vision;
 mod vit;
 mod vit_config;
@@ -56,6 +57,7 @@ pub use quantise::Quantisation;
 pub use tokenizer::{
     IMAGE_PLACEHOLDER, SPECIAL_TOKENS, SpecialTokens, Tokenizer, sentencepiece, train_bpe,
 };
+pub use trainable::ModelPart;
 pub use vit::Vit;
 pub use vit_config::VitConfig;
 pub use weights::LoadReport;
