@@ -9,6 +9,7 @@
 mod checkpoint;
 mod config;
 pub mod data;
+pub mod engine;
 pub mod loader;
 pub mod metrics;
 pub mod packing;
@@ -18,8 +19,8 @@ pub mod step;
 pub mod tower;
 
 pub use config::{
-    BaseConfig, ClipBy, LoraConfig, ModelConfig, OnMissingImage, OptimiserConfig, Packing,
-    TextConfig, TowerConfig, TrainConfig, Update, VisionConfig, Weights,
+    BaseConfig, ClipBy, DataConfig, LoraConfig, ModelConfig, OnMissingImage, OptimiserConfig,
+    Packing, TextConfig, TowerConfig, TrainConfig, Update, VisionConfig, Weights,
 };
 pub use packing::{MicroBatch, StepBatch, tree};
 pub use run::{Forecast, ImageFile, METRICS, MODEL, TIMING, TrainingData, forecast, run};
