@@ -35,7 +35,7 @@ mod vit;
 mod vit_config;
 mod weights;
 
-pub use checkpoint::{Checkpoint, LoadOptions, WeightKind};
+pub use checkpoint::{Checkpoint, Composition, LoadOptions, WeightKind};
 pub use config::{FeatureSelect, LlavaConfig, TextConfig, TokenIds, VisionConfig};
 pub use conversation::{
     ChatTemplate, ConversationTokens, Part, PromptForm, Speaker, Template, Turn,
