@@ -20,6 +20,14 @@ pub enum Error {
     /// A setting that cannot work.
     #[error("training settings: {0}")]
     Config(String),
+    /// A parameter that cannot be trained, or a gradient that would spoil it.
+    #[error("parameter {name}: {detail}")]
+    Parameter {
+        /// Its name in the model.
+        name: String,
+        /// What is wrong, and what to do.
+        detail: String,
+    },
 }
 
 impl From<tch::TchError> for Error {
