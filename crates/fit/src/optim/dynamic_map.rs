@@ -266,7 +266,10 @@ mod tests {
                     );
                 }
             }
-            let (got, wanted) = (encode_unsigned(value), searched(&UNSIGNED.thresholds, value));
+            let (got, wanted) = (
+                encode_unsigned(value),
+                searched(&UNSIGNED.thresholds, value),
+            );
             if got != wanted {
                 let tie = UNSIGNED.thresholds[usize::from(got.min(wanted))];
                 assert!(

@@ -69,7 +69,9 @@ pub(super) fn update(
         instructions,
     };
     match (param.kind(), grad.kind()) {
-        (Kind::Float, Kind::Float) => run.all(slice_mut::<f32>(param), slice::<f32>(&grad), moments),
+        (Kind::Float, Kind::Float) => {
+            run.all(slice_mut::<f32>(param), slice::<f32>(&grad), moments)
+        }
         (Kind::Float, _) => run.all(slice_mut::<f32>(param), slice::<Bf16>(&grad), moments),
         (_, Kind::Float) => run.all(slice_mut::<Bf16>(param), slice::<f32>(&grad), moments),
         (_, _) => run.all(slice_mut::<Bf16>(param), slice::<Bf16>(&grad), moments),
@@ -148,7 +150,15 @@ impl<W: Weight, G: Element> Kernel for Floats<'_, W, G> {
     fn run(self) {
         let words = self.run.key.words(self.first as u64);
         let index = self.first as u32;
-        elements(&self.run.factors, words, index, self.weights, self.grads, self.m, self.v);
+        elements(
+            &self.run.factors,
+            words,
+            index,
+            self.weights,
+            self.grads,
+            self.m,
+            self.v,
+        );
     }
 }
 
@@ -166,8 +176,7 @@ fn elements<W: Weight, G: Element>(
     let count = weights.len();
     let (grads, m, v) = (&grads[..count], &mut m[..count], &mut v[..count]);
     for i in 0..count {
-        let [weight, new_m, new_v] =
-            factors.update(weights[i].load(), grads[i].load(), m[i], v[i]);
+        let [weight, new_m, new_v] = factors.update(weights[i].load(), grads[i].load(), m[i], v[i]);
         weights[i] = W::store(weight, words, first.wrapping_add(i as u32));
         m[i] = new_m;
         v[i] = new_v;

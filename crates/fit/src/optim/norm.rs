@@ -31,8 +31,18 @@ pub fn squared_norm(grad: &Tensor) -> Result<f64, Error> {
         return Ok(norm * norm);
     }
     Ok(match grad.kind() {
-        Kind::BFloat16 => over_chunks(slice::<Bf16>(grad), |chunk| Squares(chunk), 0.0, |a, b| a + b),
-        _ => over_chunks(slice::<f32>(grad), |chunk| Squares(chunk), 0.0, |a, b| a + b),
+        Kind::BFloat16 => over_chunks(
+            slice::<Bf16>(grad),
+            |chunk| Squares(chunk),
+            0.0,
+            |a, b| a + b,
+        ),
+        _ => over_chunks(
+            slice::<f32>(grad),
+            |chunk| Squares(chunk),
+            0.0,
+            |a, b| a + b,
+        ),
     })
 }
 
@@ -45,7 +55,11 @@ pub(super) fn largest(grad: &Tensor) -> Result<f32, Error> {
         let (least, most) = grad.f_aminmax(None, false)?;
         let (least, most) = (f64::try_from(least)? as f32, f64::try_from(most)? as f32);
         // `max` would drop a NaN.
-        return Ok(if least.is_nan() { least } else { most.max(-least) });
+        return Ok(if least.is_nan() {
+            least
+        } else {
+            most.max(-least)
+        });
     }
     let bits = match grad.kind() {
         Kind::BFloat16 => over_chunks(slice::<Bf16>(grad), |chunk| Largest(chunk), 0, u32::max),

@@ -63,7 +63,9 @@ fn mix(value: u64) -> u64 {
 #[inline(always)]
 pub(super) fn random(words: [u32; 2], index: u32) -> u32 {
     let x = index.wrapping_mul(WEYL_32).wrapping_add(words[0]);
-    let x = (x ^ (x >> 16)).wrapping_mul(MULTIPLY_1).wrapping_add(words[1]);
+    let x = (x ^ (x >> 16))
+        .wrapping_mul(MULTIPLY_1)
+        .wrapping_add(words[1]);
     let x = (x ^ (x >> 15)).wrapping_mul(MULTIPLY_2);
     x ^ (x >> 16)
 }
@@ -164,9 +166,15 @@ mod tests {
         let others: [(&str, &dyn Fn(u32) -> u32); 5] = [
             ("next element", &|i| base(i + 1)),
             ("element 256 on", &|i| base(i + 256)),
-            ("next step", &|i| random(Key::of_parameter(1, "a").at(2).words(0), i)),
-            ("other name", &|i| random(Key::of_parameter(1, "b").at(1).words(0), i)),
-            ("other seed", &|i| random(Key::of_parameter(2, "a").at(1).words(0), i)),
+            ("next step", &|i| {
+                random(Key::of_parameter(1, "a").at(2).words(0), i)
+            }),
+            ("other name", &|i| {
+                random(Key::of_parameter(1, "b").at(1).words(0), i)
+            }),
+            ("other seed", &|i| {
+                random(Key::of_parameter(2, "a").at(1).words(0), i)
+            }),
         ];
         let unit = |bits: u32| f64::from(bits & 0xffff) / 65_536.0 - 0.5;
         for (what, other) in others {

@@ -84,7 +84,9 @@ fn step(factors: &Factors, grad: &Tensor, m: &mut Tensor, v: &mut Tensor) -> Res
     let scaled = grad.f_mul_scalar(factors.fresh)?;
     let _ = v.f_mul_scalar_(factors.beta2)?.f_addcmul_(&scaled, grad)?;
     let mut root = v.f_sqrt()?;
-    let _ = root.f_mul_scalar_(factors.root)?.f_add_scalar_(factors.eps)?;
+    let _ = root
+        .f_mul_scalar_(factors.root)?
+        .f_add_scalar_(factors.eps)?;
     let mut change = m.f_div(&root)?;
     Ok(change.f_mul_scalar_(factors.rate)?)
 }
@@ -142,10 +144,7 @@ fn encode(
     let scales = scales.f_clamp_min_(f64::from(f32::MIN_POSITIVE))?;
     let parts = values.f_mul(&scales.f_reciprocal()?.f_unsqueeze(1)?)?;
     let codes = parts.f_bucketize(&map.thresholds, true, false)?; // [count, 256], i32
-    blocks
-        .codes
-        .f_narrow(0, first, count)?
-        .f_copy_(&codes)?;
+    blocks.codes.f_narrow(0, first, count)?.f_copy_(&codes)?;
     blocks.scales.f_narrow(0, first, count)?.f_copy_(&scales)?;
     Ok(())
 }

@@ -127,13 +127,13 @@ fn tensor_operations_give_the_same_f32_numbers() {
             fused.update(step, &grad, Some(Instructions::best()));
             operations.update(step, &grad, None);
         }
-        let pairs = floats(&fused.param).into_iter().zip(floats(&operations.param));
-        for (i, (fused, operations)) in pairs.enumerate() {
-            assert!(
-                (fused - operations).abs() <= 1e-6 * operations.abs().max(1e-2),
-                "{grads:?} [{i}]: {fused} against {operations}"
-            );
-        }
+        let pairs = floats(&fused.param)
+            .into_iter()
+            .zip(floats(&operations.param));
+        // Relative to a weight, or to how far it may have gone: 20 steps of 0.01.
+        let off = pairs.map(|(a, b)| (a - b).abs() / b.abs().max(0.2));
+        let off = off.fold(0.0, f32::max);
+        assert!(off <= 1e-6, "{grads:?}: {off}");
     }
 }
 
@@ -144,9 +144,13 @@ fn tensor_operations_round_with_the_same_bits() {
     let grad = numbers(COUNT, 100);
     fused.update(1, &grad, Some(Instructions::best()));
     operations.update(1, &grad, None);
-    let pairs = floats(&fused.param).into_iter().zip(floats(&operations.param));
+    let pairs = floats(&fused.param)
+        .into_iter()
+        .zip(floats(&operations.param));
     // The f32 results differ in the last of 16 dropped bits at times.
-    let other = pairs.filter(|(fused, operations)| fused != operations).count();
+    let other = pairs
+        .filter(|(fused, operations)| fused != operations)
+        .count();
     assert!(other < COUNT as usize / 1000, "{other} of {COUNT}");
 }
 
@@ -162,15 +166,29 @@ fn tensor_operations_give_the_same_codes_but_for_ties() {
         };
         fused.update(step, &grad, Some(Instructions::best()));
         operations.update(step, &grad, None);
-        let both = fused.moments.tensors().into_iter().zip(operations.moments.tensors());
+        let both = fused
+            .moments
+            .tensors()
+            .into_iter()
+            .zip(operations.moments.tensors());
         for ((name, fused), (_, operations)) in both {
-            let pairs: Vec<(f32, f32)> = floats(fused).into_iter().zip(floats(operations)).collect();
+            let pairs: Vec<(f32, f32)> =
+                floats(fused).into_iter().zip(floats(operations)).collect();
             if name.ends_with("scales") {
-                assert!(pairs.iter().all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs()), "{name}");
+                assert!(
+                    pairs.iter().all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs()),
+                    "{name}"
+                );
             } else {
-                assert!(pairs.iter().all(|(a, b)| (a - b).abs() <= 1.0), "{name}, step {step}");
+                assert!(
+                    pairs.iter().all(|(a, b)| (a - b).abs() <= 1.0),
+                    "{name}, step {step}"
+                );
                 let other = pairs.iter().filter(|(a, b)| a != b).count();
-                assert!(other < pairs.len() / 10_000, "{name}, step {step}: {other} differ");
+                assert!(
+                    other < pairs.len() / 10_000,
+                    "{name}, step {step}: {other} differ"
+                );
             }
         }
     }
@@ -202,8 +220,13 @@ fn codes_hold_what_f32_moments_would_be_within_half_a_code() {
     exact.update(1, &grad, Some(Instructions::best()));
     // The first update starts from zero in both, so that only the coding differs.
     assert_eq!(coded.param, exact.param);
-    let (Moments::Int8 { m, v }, Moments::Float32 { m: exact_m, v: exact_v }) =
-        (&coded.moments, &exact.moments)
+    let (
+        Moments::Int8 { m, v },
+        Moments::Float32 {
+            m: exact_m,
+            v: exact_v,
+        },
+    ) = (&coded.moments, &exact.moments)
     else {
         panic!("the states are not of the kinds asked for");
     };
@@ -214,8 +237,13 @@ fn codes_hold_what_f32_moments_would_be_within_half_a_code() {
             let (code, scale) = (usize::from(codes[i]), scales[i / 256]);
             let around = |other: usize| (values[code] - values[other]).abs() / 2.0;
             let half = around(code.saturating_sub(1)).max(around((code + 1).min(255)));
+            // The smallest second moments are rounded up, so as not to be zero.
+            let half = if code == 1 { half.max(values[1]) } else { half };
             let off = (values[code] * scale - exact).abs();
-            assert!(off <= half * scale * 1.0001 + 1e-30, "[{i}] code {code}: off by {off}");
+            assert!(
+                off <= half * scale * 1.0001 + 1e-30,
+                "[{i}] code {code}: off by {off}"
+            );
         }
     }
 }

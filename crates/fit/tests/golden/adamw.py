@@ -91,7 +91,7 @@ def uniform(stream, count):
 
 
 def regression():
-    width, rows, peak, noise = 64, 512, 3e-3, 0.3
+    width, rows, peak, noise = 64, 512, 3e-3, 0.1
 
     def forward(x, first, first_bias, second, second_bias):
         return torch.tanh(x @ first.T + first_bias) @ second.T + second_bias
