@@ -4,8 +4,10 @@
 //! graph keeps per token; they were held against measured peaks (bench/runs), and are meant to be
 //! a little too large rather than too small.
 
+use fit::optim::AdamW;
 use model::LlavaConfig;
 use serde::Serialize;
+use tch::Kind;
 
 use crate::config::{Update, Weights};
 use crate::{Error, LoraConfig, TrainConfig};
@@ -167,7 +169,8 @@ pub fn estimate(config: &TrainConfig, model: &LlavaConfig, load: Load, compute: 
     let features = load.images * model.image_tokens() as f64 * h * compute * 3.0;
     Memory {
         weights,
-        states: trained * config.optimiser.states.bytes(),
+        states: trained
+            * (AdamW::bytes_per_parameter(Kind::Float, config.optimiser.states) - 4.0),
         gradients,
         activations: inputs + graphs + logits,
         other: features + PROGRAM,

@@ -119,6 +119,57 @@ impl Base {
         )?;
         Ok(model)
     }
+
+    /// The base with a trained adapter merged into its weights.
+    pub fn merged(
+        &self,
+        config: &TrainConfig,
+        run_seed: u64,
+        adapter: &Path,
+    ) -> Result<Llava, Error> {
+        let kind = match config.optimiser.weights {
+            Weights::Float32 => Kind::Float,
+            Weights::Bfloat16 => Kind::BFloat16,
+        };
+        let composed = config.base.as_ref().is_some_and(|base| base.model.is_none());
+        let how = LoadOptions {
+            kind,
+            seed: composed.then(|| seed::derive(run_seed, &["train", "projector"])),
+            ..LoadOptions::default()
+        };
+        let (model, _) = self.checkpoint.load(&how)?;
+        Ok(model.merged(&Adapter::read(adapter, tch::Device::Cpu, Kind::Float)?)?)
+    }
+}
+
+/// A digest of the tower's weights, of the layer that is read, of preprocessing and number type: what
+/// features follow from.
+pub fn tower_digest(model: &Llava, preprocessor: &Preprocessor) -> Result<String, Error> {
+    let mut digest = Sha256::new();
+    let config = model.config();
+    let vision = serde_json::to_string(&config.vision_config).unwrap_or_default();
+    let how = format!(
+        "{vision} {} {:?} {preprocessor:?} {:?}",
+        config.vision_feature_layer, config.vision_feature_select_strategy, model.compute
+    );
+    digest.update(how.as_bytes());
+    let mut bytes = Vec::new();
+    for (name, tensor) in model.parameters() {
+        if ModelPart::of(name) != Some(ModelPart::Tower) {
+            continue;
+        }
+        let tensor = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
+        bytes.resize(tensor.numel() * tensor.f_kind()?.elt_size_in_bytes(), 0);
+        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+        digest.update(name.as_bytes());
+        digest.update(&bytes);
+    }
+    Ok(hex(digest))
+}
+
+fn hex(digest: Sha256) -> String {
+    let bytes = digest.finalize();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where a run computes and in which type.
@@ -131,17 +182,15 @@ pub fn placement(config: &TrainConfig) -> Result<Placement, Error> {
     Ok(Placement::choose(&config.device, dtype)?)
 }
 
-/// A model of the configured shape, for the vocabulary that `tokenizer` learned, with random weights.
+/// A model of `shape` with random weights.
 pub fn from_scratch(
     config: &TrainConfig,
     run_seed: u64,
-    tokenizer: &Tokenizer,
+    shape: &LlavaConfig,
     placement: &Placement,
-) -> Result<(Llava, Preprocessor), Error> {
-    let shape = config.model.llava(tokenizer);
-    shape.validate()?;
+) -> Result<Llava, Error> {
     let seed = seed::derive(run_seed, &["train", "weights"]);
-    let mut model = Llava::new(&shape, seed, placement.device)?;
+    let mut model = Llava::new(shape, seed, placement.device)?;
     model.compute = placement.kind;
     let amplitude = config.model.vision.position_amplitude;
     if amplitude > 0.0 {
@@ -152,8 +201,7 @@ pub fn from_scratch(
         !config.freeze_projector,
         !config.freeze_decoder,
     )?;
-    let preprocessor = Preprocessor::new(model.config());
-    Ok((model, preprocessor))
+    Ok(model)
 }
 
 /// Bytes that are read of a file's beginning, middle and end.

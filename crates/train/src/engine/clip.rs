@@ -1,7 +1,7 @@
 //! Updates, with gradients scaled so that a norm stays below a limit.
 
 use fit::Guard;
-use fit::optim::{AdamW, clip_factor};
+use fit::optim::{AdamW, clip_factor, squared_norm};
 use model::ModelPart;
 
 use super::gradients::{Gradients, Trained};
@@ -103,7 +103,7 @@ impl Clipping {
 fn squares(gradients: &Gradients, indices: &[usize]) -> Result<f64, Error> {
     let mut sum = 0.0;
     for grad in indices.iter().filter_map(|&index| gradients.get(index)) {
-        sum += f64::try_from(grad.f_norm()?.f_to_kind(tch::Kind::Double)?)?.powi(2);
+        sum += squared_norm(grad)?;
     }
     Ok(sum)
 }
