@@ -54,7 +54,9 @@ def write_tokenizer(source, out):
 
 def write_preprocessor(out, side):
     settings = {
-        "image_processor_type": "CLIPImageProcessor",
+        "image_processor_type": "LlavaImageProcessor",
+        "processor_class": "LlavaProcessor",
+        "do_pad": True,
         "do_resize": True,
         "size": {"shortest_edge": side},
         "do_center_crop": True,
@@ -107,7 +109,8 @@ def main():
     torch.manual_seed(args.seed)
     torch.set_default_dtype(torch.bfloat16)
     model = LlavaForConditionalGeneration(config)
-    model.config.torch_dtype = torch.bfloat16
+    model.config.dtype = torch.bfloat16
+    model.config.image_aspect_ratio = "pad"
     model.save_pretrained(args.out)
     parts = {}
     for name, parameter in model.named_parameters():

@@ -36,7 +36,7 @@ import time
 
 import torch
 from PIL import Image
-from transformers import CLIPImageProcessor, LlavaForConditionalGeneration
+from transformers import LlavaForConditionalGeneration, LlavaImageProcessor
 
 from llava_v1 import IGNORED, encode, open_tokenizer
 
@@ -53,19 +53,10 @@ def forget_peak():
     pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
-def padded(image, mean):
-    """LLaVA's `image_aspect_ratio pad`: a square with the tower's mean colour around."""
-    image = image.convert("RGB")
-    side = max(image.size)
-    square = Image.new("RGB", (side, side), tuple(int(c * 255) for c in mean))
-    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-    return square
-
-
 class Pairs:
     def __init__(self, args, config):
         tokenizer = open_tokenizer(args.tokenizer or args.model)
-        processor = CLIPImageProcessor.from_pretrained(args.model)
+        processor = LlavaImageProcessor.from_pretrained(args.model)
         vision = config.vision_config
         image_tokens = (vision.image_size // vision.patch_size) ** 2
         self.pad, self.pixels, self.items = config.pad_token_id or 0, {}, []
@@ -75,8 +66,7 @@ class Pairs:
             self.items.append((ids[: args.max_length], labels[: args.max_length], entry["image"]))
             if entry["image"] not in self.pixels:
                 with Image.open(args.images / entry["image"]) as image:
-                    square = padded(image, processor.image_mean)
-                pixels = processor(square, return_tensors="pt")["pixel_values"][0]
+                    pixels = processor(image, return_tensors="pt")["pixel_values"][0]
                 self.pixels[entry["image"]] = pixels.to(torch.bfloat16)
 
     def batch(self, chosen):
