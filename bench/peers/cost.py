@@ -1,10 +1,12 @@
 """What the full Math-LLaVA runs cost: a page of tables from formulas that it states and figures that it is given.
 
     python bench/peers/cost.py > docs/training-costs.md
-    python bench/peers/cost.py --tokens-per-second 7b=14000 13b=7000 --peak-gib 7b=30.1 13b=60.2 --lengths OUT/lengths.json
+    python bench/peers/cost.py --tokens-per-second 7b=14000 13b=7000 --peak-gib 7b=30.1 13b=60.2 \\
+        --lengths OUT/lengths.json > docs/training-costs.md
 
 Every figure on the page is marked: **measured** (given as an argument), **published** (with where), **assumed**
-(a default nobody measured) or computed from these by a formula that is printed. `--lengths` takes
+(a default nobody measured) or computed from these by a formula that is printed. The operations equal those that
+PyTorch's FlopCounterMode counts in transformers' LLaVA where attention sees all tokens. `--lengths` takes
 `train_data.py`'s `lengths.json`.
 """
 
@@ -168,10 +170,11 @@ def main():
     )
     print("## Tokens and operations\n")
     print(
-        "A pass of a token through a layer takes 2 operations a weight and 4 × width × tokens seen for attention; a step "
-        "is a forward, a backward of two, and one more forward where layers are run again. The output layer "
+        "A pass of a token through a layer takes 2 operations a weight and 4 × width × tokens seen for attention; a "
+        "step is a forward, a backward of two, and one more forward where layers are run again. The output layer "
         "takes 6 × width × vocabulary at each position that has logits: all of them in LLaVA, the labelled ones "
-        f"here. The tower takes {tower_flops() / 1e9:.0f} GFLOP an image, for every pair in LLaVA, once an image here.\n"
+        f"here. The tower takes {tower_flops() / 1e9:.0f} GFLOP an image: for every pair, or once an image in a "
+        "tree.\n"
     )
     rows = []
     for name in args.shapes:
@@ -195,8 +198,9 @@ def main():
 
     print("## Memory: all weights in bf16, layer by layer, 8-bit moments\n")
     print(
-        f"{args.rows} rows of {args.row_tokens} tokens at once, logits {args.logit_rows} positions at a time (assumed). What the allocator "
-        "wastes, the pixels and the runtime's own memory are not in it.\n"
+        f"{args.rows} rows of {args.row_tokens} tokens at once, logits {args.logit_rows} positions at a time "
+        "(assumed). What the allocator wastes, the pixels and the runtime's own memory are not in it. A token keeps "
+        "16 × width + 8 × MLP bytes in a layer that is run again, and as much for their gradients.\n"
     )
     parts = {name: memory(SHAPES[name], args.rows, args.row_tokens, args.logit_rows) for name in args.shapes}
     rows = [[part] + [f"{parts[n][part] / GIB:.1f}" for n in args.shapes] for part in parts[args.shapes[0]]]
@@ -225,8 +229,8 @@ def main():
             rows.append(
                 [
                     f"{name}, {TITLES[packing]}", f"{rate:,.0f}", mark, f"{useful:.0%}",
-                    f"{PAIRS * EPOCHS / hours / 3600:.1f}", f"{hours:.1f}", f"{hours * args.price:,.0f}", f"{eight:.1f}",
-                    f"{eight * 8 * args.price:,.0f}",
+                    f"{PAIRS * EPOCHS / hours / 3600:.1f}", f"{hours:.1f}", f"{hours * args.price:,.0f}",
+                    f"{eight:.1f}", f"{eight * 8 * args.price:,.0f}",
                 ]
             )
     rows.append(

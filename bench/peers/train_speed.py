@@ -248,7 +248,8 @@ def main():
     print(
         "\n\nProducts of a pair, forward and backward, and pairs/s at the limit: "
         + "; ".join(
-            f"{cost.TITLES[way]} {flops / 1e9:.1f} GFLOP, {limit / flops * 1e9:.3f}" for way, flops in operations.items()
+            f"{cost.TITLES[way]} {flops / 1e9:.1f} GFLOP, {limit / flops * 1e9:.3f}"
+            for way, flops in operations.items()
         )
         + ".\n"
     )
