@@ -119,7 +119,7 @@ impl Llava {
         for (_, tensor) in &parameters {
             let _ = tensor.f_set_requires_grad(false)?;
         }
-        adapter.replace(&mut parameters)?;
+        adapter.replace(&mut parameters, trainable)?;
         let adapter = adapter.to_device(self.device, &parameters)?;
         for (_, tensor) in adapter.parameters() {
             let _ = tensor.f_set_requires_grad(trainable)?;
@@ -141,7 +141,7 @@ impl Llava {
         // The layers hold on to the old weights.
         drop((self.vision, self.decoder));
         let trainable = parameters.iter().any(|(_, tensor)| tensor.requires_grad());
-        adapter.replace(&mut parameters)?;
+        adapter.replace(&mut parameters, false)?;
         adapter.merge(&mut parameters)?;
         let mut model = Llava::from_parameters(config, parameters, device, trainable)?;
         model.compute = compute;

@@ -1,12 +1,14 @@
 //! Checkpoints: what a path on disk is, everything that belongs to it, and writing one.
 //!
 //! A checkpoint is a folder as Hugging Face's code writes it, of a model that sees or of a decoder
-//! alone, one of the original LLaVA's code, or a GGUF file. [`Checkpoint::open`] reads its
-//! configuration and no weights; [`Checkpoint::plan`] holds its files' headers against that;
+//! alone, one of the original LLaVA's code, or a GGUF file; or it is composed of several
+//! ([`Checkpoint::compose`]). [`Checkpoint::open`] reads its configuration and no weights; [`Checkpoint::plan`] holds its files' headers against that;
 //! [`Checkpoint::load`] reads the weights; [`Checkpoint::write`] writes a folder that transformers
 //! opens.
 
 mod carry;
+mod compose;
+mod grown;
 mod original;
 mod safetensors;
 mod save;
@@ -15,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind};
 
+use compose::Composed;
+pub use compose::Composition;
 pub(crate) use safetensors::write_safetensors;
 pub use save::WeightKind;
 pub(crate) use save::pretty;
@@ -45,6 +49,8 @@ enum Form {
     Original(Original),
     /// One GGUF file, of a decoder alone.
     Gguf,
+    /// Parts that lie apart.
+    Composed(Composed),
 }
 
 /// How a checkpoint is to be in memory.
@@ -120,6 +126,7 @@ impl Checkpoint {
     pub fn load(&self, how: &LoadOptions) -> Result<(Llava, LoadReport), Error> {
         fits_in_memory(&self.config, how, Quantisation::None)?;
         let plan = self.planned()?;
+        self.check_parts(&plan.report, how.seed.is_some())?;
         let target = Target {
             device: how.device,
             kind: how.kind,
@@ -161,7 +168,9 @@ impl Checkpoint {
             kind: how.kind,
             seed: None,
         };
-        let reader = self.planned()?.reader(&self.path, target)?;
+        let plan = self.planned()?;
+        self.check_parts(&plan.report, false)?;
+        let reader = plan.reader(&self.path, target)?;
         let packing = (how.kind, quantisation);
         Llava::read_answering(self.config.clone(), reader, &self.path, how.device, packing)
     }
@@ -181,15 +190,34 @@ impl Checkpoint {
     }
 
     fn planned(&self) -> Result<Plan<'static>, Error> {
-        let sources = match &self.form {
+        plan(self.sources()?, specification(&self.config))
+    }
+
+    fn sources(&self) -> Result<Vec<Source<'static>>, Error> {
+        Ok(match &self.form {
             Form::Folder => open_all(&weight_files(&self.path)?, &names::internal_name)?,
             Form::Original(original) => original.sources()?,
             Form::Gguf => vec![Source {
                 file: Box::new(GgufFile::open(&self.path)?),
                 rename: &gguf::internal_name,
             }],
-        };
-        plan(sources, specification(&self.config))
+            Form::Composed(composed) => composed.sources(&self.config)?,
+        })
+    }
+
+    /// The files that hold the weights, in the order in which they are read.
+    pub fn weight_files(&self) -> Result<Vec<PathBuf>, Error> {
+        let sources = self.sources()?;
+        let paths = sources.iter().map(|source| source.file.path().to_owned());
+        Ok(paths.collect())
+    }
+
+    /// Refuses parts that lack something of theirs.
+    fn check_parts(&self, report: &LoadReport, random: bool) -> Result<(), Error> {
+        match &self.form {
+            Form::Composed(composed) => composed.check(report, random),
+            Form::Folder | Form::Original(_) | Form::Gguf => Ok(()),
+        }
     }
 
     /// The tokenizer, whose tokens are all rows of the model's embedding.
@@ -197,6 +225,7 @@ impl Checkpoint {
         let tokenizer = match &self.form {
             Form::Folder => Tokenizer::load(&self.path)?,
             Form::Gguf => GgufFile::open(&self.path)?.tokenizer()?,
+            Form::Composed(composed) => composed.tokenizer()?,
             Form::Original(original) => {
                 original::tokenizer(&original.base)?.ok_or_else(|| Error::Weights {
                     path: original.base.clone(),
@@ -212,8 +241,8 @@ impl Checkpoint {
     pub fn preprocessor(&self) -> Result<Preprocessor, Error> {
         match &self.form {
             Form::Folder => Preprocessor::load(&self.path, &self.config),
-            // The decoder alone.
-            Form::Gguf => Ok(Preprocessor::new(&self.config)),
+            // The decoder alone; or padded images, whatever the tower's folder does to them.
+            Form::Gguf | Form::Composed(_) => Ok(Preprocessor::new(&self.config)),
             Form::Original(original) => {
                 let pad = self.config.image_aspect_ratio == "pad";
                 Preprocessor::load_tower(&original.tower, &self.config, pad)
@@ -227,7 +256,8 @@ impl Checkpoint {
     /// # Errors
     /// A template that is not Jinja; none at all where a decoder is alone.
     pub fn prompt_form(&self) -> Result<PromptForm, Error> {
-        match self.form {
+        match &self.form {
+            Form::Composed(composed) => composed.prompt_form(),
             Form::Folder => PromptForm::of_folder(&self.path, &self.config),
             Form::Original(_) => Ok(PromptForm::Named(self.config.conversation_template)),
             Form::Gguf => Ok(match GgufFile::open(&self.path)?.chat_template()? {

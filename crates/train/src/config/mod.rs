@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::tree::Weighting;
 
-pub use base::{BaseConfig, LoraConfig};
+pub use base::{BaseConfig, DataConfig, LoraConfig};
 pub use model::{ModelConfig, TextConfig, VisionConfig};
 pub use parts::{ClipBy, OnMissingImage, OptimiserConfig, Packing, Update, Weights};
 
@@ -54,6 +54,8 @@ pub struct TrainConfig {
     /// A trained model to begin with, or its parts; without it a model of the shape `model` is
     /// trained from scratch.
     pub base: Option<BaseConfig>,
+    /// What to train on, where it is not the pairs that `synth` made.
+    pub data: Option<DataConfig>,
     /// The shape of a model that is trained from scratch.
     pub model: ModelConfig,
     /// Low-rank adapters in place of the decoder's own weights.
@@ -160,6 +162,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
             base: None,
+            data: None,
             model: ModelConfig::default(),
             lora: None,
             lr: 2e-5,
