@@ -6,26 +6,23 @@
 
     python bench/peers/train_data.py /tmp/pairs
     python bench/peers/make_model.py /tmp/model
-    math-llava import --source mathv360k --root /tmp/pairs --out /tmp/imported
-    python bench/peers/train_speed.py --model /tmp/model --pairs /tmp/pairs --rounds 3 --steps 6 \\
-        --ours tree "math-llava train ... tree.toml --out {run}" "{run}/timing.jsonl" \\
-        --ours none "math-llava train ... none.toml --out {run}" "{run}/timing.jsonl" \\
-        --ours "layerwise, 8-bit" "math-llava train ... layerwise.toml --out {run}" "{run}/timing.jsonl" > page.md
+    OURS="math-llava train --config bench/peers/train.toml --out {run} --set train.base.model=/tmp/model
+        --set train.data.conversations=/tmp/pairs/train_samples_all_tuning.json
+        --set train.data.images=/tmp/pairs/data_images"
+    NONE="--set train.packing=none --set train.batch_images=0 --set train.batch_pairs=36 --set train.micro_rows=4"
+    LAYERS="--set train.update=layerwise --set train.clip_by=layer --set train.optimiser.states=int8"
+    python bench/peers/train_speed.py --model /tmp/model --pairs /tmp/pairs --rounds 3 --steps 2 --accumulate 9 \\
+        --ours tree "$OURS" "{run}/train/timing.jsonl" \\
+        --ours none "$OURS $NONE" "{run}/train/timing.jsonl" \\
+        --ours "layerwise, 8-bit" "$OURS $LAYERS" "{run}/train/timing.jsonl" > page.md
 
 `--ours NAME COMMAND TIMING`: {run} becomes an empty folder for each turn. Each line of TIMING is a step: `seconds`,
-`samples_per_second`, `tokens_per_second` (shared tokens once) and, where it is known, `data_seconds` and
-`peak_memory_mib`. What the three configurations must say, under `[train]`:
-
-    all        base.model = MODEL, epochs large, max_steps = STEPS, threads = 2, lr = 2e-5, clip = 1.0, holdout = 0
-               freeze_tower = true, weighting = "per_token", feature_cache = false, checkpoint_steps = 0
-    tree       packing = "tree", update = "accumulate", optimiser = { weights = "bfloat16", states = "float32" }
-    none       packing = "none", batch_pairs = 4, the rest as tree; the tower runs for every step's images
-    layerwise  packing = "tree", update = "layerwise", clip_by = "layer",
-               optimiser = { weights = "bfloat16", states = "int8" }
+`samples_per_second`, `tokens_per_second` (shared tokens once) and, where it is known, `data_seconds`. Moments are
+f32 in the first two, where the peer's are bf16.
 
 Before the turns the peer runs a few steps in each of its settings (attention sdpa or eager; AdamW fused or foreach;
-with --compile also torch.compile); the fastest is the peer, and once more with gradient checkpointing, as the
-recipe has it, for the memory. Every turn is a process of its own; its peak memory is what the kernel says of it (all
+with --compile also torch.compile), one batch an update; the fastest is the peer, and once more with gradient
+checkpointing, as the recipe has it, for the memory. Every turn is a process of its own; its peak memory is what the kernel says of it (all
 of its life, loading included), the same yardstick for both sides.
 
 Ratios are medians over rounds of the ratio of a round's medians, so that what else the machine does falls on both
@@ -131,11 +128,12 @@ def ours(name, command, timing, environment):
     return Program(name, take_turn)
 
 
-def theirs(name, settings, steps, args, environment):
+def theirs(name, settings, steps, accumulate, args, environment):
     command = [args.torch_python, str(HERE / "torch_train.py"), "--model", str(args.model)]
     command += ["--data", str(args.pairs / "train_samples_all_tuning.json")]
     command += ["--images", str(args.pairs / "data_images"), "--steps", str(steps), "--batch", str(args.batch)]
-    command += ["--accumulate", str(args.accumulate), "--threads", str(args.threads), *settings]
+    command += ["--accumulate", str(accumulate), "--warm-up", str(args.warm_up)]
+    command += ["--threads", str(args.threads), *settings]
 
     def take_turn():
         text, peak = run(command, environment)
@@ -154,7 +152,7 @@ def sweep(args, environment):
         found.append(["--attn", "sdpa", "--optimizer", "fused", "--compile"])
     tried = []
     for settings in found:
-        program = theirs("PyTorch " + " ".join(settings), settings, args.warm_up + 3, args, environment)
+        program = theirs("PyTorch " + " ".join(settings), settings, args.warm_up + 3, 1, args, environment)
         program.turn(args.warm_up)
         tried.append((program.median("samples"), settings))
     return sorted(tried, key=lambda t: -t[0])
@@ -202,10 +200,9 @@ def main():
     else:
         tried = sweep(args, environment)
         fastest = tried[0][1]
-    peer = theirs("PyTorch", fastest, args.steps, args, environment)
-    saving = theirs(
-        "PyTorch, checkpointing", [*fastest, "--gradient-checkpointing"], args.steps, args, environment
-    )
+    peer = theirs("PyTorch", fastest, args.steps, args.accumulate, args, environment)
+    less = [*fastest, "--gradient-checkpointing"]
+    saving = theirs("PyTorch, checkpointing", less, args.steps, args.accumulate, args, environment)
     programs = [peer, saving] + [ours(*one, environment) for one in args.ours]
     for _ in range(args.rounds):
         for program in programs:
