@@ -47,6 +47,14 @@ pub enum Error {
         /// What the step was trained on.
         members: Members,
     },
+    /// A parameter that cannot be trained, or a gradient that would spoil it.
+    #[error("parameter {name}: {detail}")]
+    Parameter {
+        /// Its name in the model.
+        name: String,
+        /// What is wrong, and what to do.
+        detail: String,
+    },
 }
 
 impl From<tch::TchError> for Error {

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod packing;
 mod positions;
 mod run;
+mod start;
 pub mod step;
 pub mod tower;
 
