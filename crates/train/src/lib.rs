@@ -9,6 +9,7 @@
 mod checkpoint;
 mod config;
 pub mod data;
+pub mod features;
 pub mod loader;
 pub mod metrics;
 pub mod packing;
