@@ -10,6 +10,7 @@ mod checkpoint;
 mod config;
 pub mod data;
 pub mod engine;
+pub mod features;
 pub mod loader;
 pub mod metrics;
 pub mod packing;

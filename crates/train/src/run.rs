@@ -197,7 +197,7 @@ impl<'a> Session<'a> {
         };
         let data = Data::prepare(config, examples, &locate, encoding, preprocessor)?;
         let data = Arc::new(data);
-        let loader = Loader::new(Arc::clone(&data), config, run_seed)?;
+        let loader = Loader::new(Arc::clone(&data), config, run_seed, None)?;
         let device = Device::Cpu;
         let mut model = Llava::new(
             &shape,

@@ -76,6 +76,14 @@ impl Example {
             .collect()
     }
 
+    /// Words said by both, the image's token counted as one: what LLaVA measures conversations by.
+    pub fn words(&self) -> usize {
+        let said = |round: &Round| {
+            round.question.split_whitespace().count() + round.reply.split_whitespace().count()
+        };
+        usize::from(self.image.is_some()) + self.rounds.iter().map(said).sum::<usize>()
+    }
+
     /// The same as a row that cannot be used.
     pub fn reject(&self, reason: &str, detail: String) -> Reject {
         Reject {

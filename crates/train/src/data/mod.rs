@@ -6,7 +6,9 @@
 //! (0.2 GB); as trees they would take 10 kB a pair. Images are decoded here where their pixels will be
 //! kept, else it is only checked that their files exist.
 
+mod conversations;
 mod example;
+pub mod holdout;
 mod images;
 
 use std::collections::HashMap;
@@ -17,11 +19,13 @@ use model::{Pixels, Preprocessor, Template, Tokenizer, train_bpe};
 use rayon::prelude::*;
 use sample::pixels::Fault;
 use sample::{Reject, archive, interrupt, progress};
+use sha2::{Digest, Sha256};
 
 use crate::packing::Layout;
 use crate::packing::tree::{Sequence, Tree};
 use crate::{Error, TrainConfig};
 
+pub use conversations::{parse_conversations, read_conversations};
 pub use example::{Encoding, Example, ExampleImage, Round};
 pub use images::Images;
 
@@ -215,6 +219,43 @@ impl Data {
             .map(|example| self.encoding.sequence(example))
             .collect::<Result<_, Error>>()?;
         Ok(self.layout.trees(&sequences))
+    }
+
+    /// Names what is trained on: SHA-256 in hex over ids, conversations and images' digests (or the
+    /// paths and lengths of files whose digest is not known). A checkpoint of other data must not be
+    /// gone on from: the order of its epochs would be another.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        // The length keeps ["ab", "c"] and ["a", "bc"] apart.
+        let mut add = |text: &str| {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        };
+        for (index, name) in self.images.names().iter().enumerate() {
+            add(&name.path);
+            add(&name.sha256);
+            if name.sha256.is_empty() {
+                let length =
+                    std::fs::metadata(self.images.file(index)).map_or(0, |meta| meta.len());
+                add(&length.to_string());
+            }
+        }
+        for unit in &self.units {
+            add(&unit.image.map_or(String::new(), |image| image.to_string()));
+            for example in self.examples.get(unit.examples.clone()).unwrap_or_default() {
+                add(&example.id);
+                add(&example.shown_in.to_string());
+                add(&example.rounds.len().to_string());
+                for round in &example.rounds {
+                    add(&round.question);
+                    add(&round.reply);
+                }
+            }
+        }
+        hash.finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// Tokens of one epoch: shared ones once, and as separate sequences.

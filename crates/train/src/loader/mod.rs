@@ -4,20 +4,26 @@
 //! **Invariant:** a step's batch is a function of the data, the settings, the seed and the step's
 //! number; how many are made ahead changes when it is made, not what is in it.
 
+mod modality;
 mod order;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use model::Pixels;
 use rayon::prelude::*;
 use sample::pixels::Fault;
 use sample::{Reject, interrupt};
+use tch::Tensor;
 
 use crate::data::Data;
+use crate::features::{Features, Found};
 use crate::packing::{Placed, StepBatch, micro_batches};
 use crate::{Error, OnMissingImage, TrainConfig};
+pub use modality::grouped;
 pub use order::Order;
 
 /// While a batch is waited for, a stop is noticed this often.
@@ -37,6 +43,18 @@ struct Source {
     data: Arc<Data>,
     order: Order,
     on_missing: OnMissingImage,
+    features: Option<Arc<Features>>,
+}
+
+/// What a batch has of an image.
+enum Shown<'a> {
+    /// Nothing: its features are in memory.
+    Held,
+    /// Its features. `[patches, width]`
+    Features(Tensor),
+    Pixels(Cow<'a, Pixels>),
+    /// It cannot be read.
+    Not(Fault),
 }
 
 /// A batch with what had to be left out of it.
@@ -51,14 +69,25 @@ struct Worker {
 }
 
 impl Loader {
-    /// Over `data`, in the order that `config` and the run's seed say.
-    pub fn new(data: Arc<Data>, config: &TrainConfig, run_seed: u64) -> Result<Loader, Error> {
+    /// Over `data`, in the order that `config` and the run's seed say. With `features` batches have
+    /// the pixels only of images whose features are not known when the batch is made; see
+    /// [`Features::gather`].
+    ///
+    /// # Errors
+    /// Settings of an order that do not go together; [`sample::Error::Interrupted`] on a stop.
+    pub fn new(
+        data: Arc<Data>,
+        config: &TrainConfig,
+        run_seed: u64,
+        features: Option<Arc<Features>>,
+    ) -> Result<Loader, Error> {
         let order = Order::new(&data, config, run_seed)?;
         Ok(Loader {
             source: Arc::new(Source {
                 data,
                 order,
                 on_missing: config.on_missing_image,
+                features,
             }),
             prefetch: config.prefetch,
             worker: None,
@@ -218,32 +247,48 @@ impl Source {
         let mut images: Vec<usize> = units.iter().filter_map(|unit| unit.image).collect();
         images.sort_unstable();
         images.dedup();
-        let opened: Vec<_> = images.par_iter().map(|&i| data.images.open(i)).collect();
-        let mut rejects = Vec::new();
-        let (mut readable, mut pixels) = (Vec::new(), Vec::new());
-        for (&image, opened) in images.iter().zip(&opened) {
-            match opened {
-                Ok(opened) => {
-                    readable.push(image);
-                    pixels.push(opened.as_ref());
-                }
-                Err(fault) => rejects.extend(self.unreadable(image, fault)?),
-            }
-        }
+        let shown: Vec<Shown<'_>> = images.par_iter().map(|&i| self.show(i)).collect();
         let mut batch = StepBatch {
             step,
             micro: Vec::new(),
+            images: Vec::new(),
             pixels: None,
-            pixels_of: (0..readable.len()).collect(),
+            pixels_of: Vec::new(),
             features: None,
             features_of: Vec::new(),
-            images: readable,
             pairs: 0,
             tokens: 0,
             unpacked: 0,
             labels: 0,
             members: Vec::new(),
         };
+        let (mut pixels, mut features, mut rejects) = (Vec::new(), Vec::new(), Vec::new());
+        for (&image, shown) in images.iter().zip(&shown) {
+            let slot = batch.images.len();
+            match shown {
+                Shown::Held => {}
+                Shown::Features(found) => {
+                    batch.features_of.push(slot);
+                    features.push(found);
+                }
+                Shown::Pixels(found) => {
+                    batch.pixels_of.push(slot);
+                    pixels.push(found.as_ref());
+                }
+                Shown::Not(fault) => {
+                    rejects.extend(self.unreadable(image, fault)?);
+                    continue;
+                }
+            }
+            batch.images.push(image);
+        }
+        if !pixels.is_empty() {
+            let preprocessor = data.images.preprocessor();
+            batch.pixels = Some(preprocessor.normalise(&pixels, tch::Device::Cpu)?);
+        }
+        if !features.is_empty() {
+            batch.features = Some(Tensor::f_stack(&features, 0)?);
+        }
         let slot = |image: usize| batch.images.binary_search(&image).ok();
         let present: Vec<_> = units
             .iter()
@@ -269,11 +314,19 @@ impl Source {
         batch.unpacked = sum(|p| p.tree.unpacked);
         batch.labels = sum(|p| p.tree.labels);
         batch.micro = micro_batches(&placed, &data.layout)?;
-        if !pixels.is_empty() {
-            let preprocessor = data.images.preprocessor();
-            batch.pixels = Some(preprocessor.normalise(&pixels, tch::Device::Cpu)?);
-        }
         Ok((batch, rejects))
+    }
+
+    /// What a batch has of an image.
+    fn show(&self, image: usize) -> Shown<'_> {
+        match self.features.as_ref().map(|features| features.find(image)) {
+            Some(Found::Held) => Shown::Held,
+            Some(Found::Stored(features)) => Shown::Features(features),
+            Some(Found::Absent) | None => match self.data.images.open(image) {
+                Ok(pixels) => Shown::Pixels(pixels),
+                Err(fault) => Shown::Not(fault),
+            },
+        }
     }
 
     /// The pairs of an image that cannot be read, where training goes on without them.

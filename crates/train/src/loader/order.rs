@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rand::seq::SliceRandom;
 use sample::{interrupt, seed};
 
+use super::modality::grouped;
 use crate::data::Data;
-use crate::{Error, TrainConfig};
+use crate::{Error, Packing, TrainConfig};
 
 /// The order of all epochs.
 pub struct Order {
@@ -20,11 +21,54 @@ pub struct Order {
     sizes: Vec<u32>,
     /// What a step should have.
     batch: u64,
+    grouping: Option<Grouping>,
     /// The first step of each epoch, as far as they were counted.
     starts: Mutex<Vec<u64>>,
     /// The epochs that were looked at last.
     recent: Mutex<Vec<(u64, Arc<Epoch>)>>,
     steps: u64,
+}
+
+/// Batches of like length, with and without images apart.
+struct Grouping {
+    /// Words of each unit, negative without an image: what LLaVA measures them by.
+    lengths: Vec<i64>,
+    per_micro_batch: usize,
+    micro_batches: usize,
+}
+
+impl Grouping {
+    fn new(data: &Data, config: &TrainConfig) -> Result<Option<Grouping>, Error> {
+        if !config.group_by_modality_length {
+            return Ok(None);
+        }
+        if config.packing != Packing::None || config.batch_pairs == 0 {
+            return Err(Error::Config(
+                "group_by_modality_length = true is an order of single pairs: set packing = \"none\", \
+                 batch_pairs, and batch_images = 0"
+                    .to_owned(),
+            ));
+        }
+        let pairs = config.batch_pairs;
+        let rows = match config.micro_rows {
+            rows if rows > 0 && pairs.is_multiple_of(rows) => rows,
+            _ => pairs,
+        };
+        let lengths = data.units.iter().map(|unit| {
+            let examples = data.examples.get(unit.examples.clone()).unwrap_or_default();
+            let words = examples
+                .iter()
+                .map(|example| example.words())
+                .sum::<usize>();
+            let words = i64::try_from(words).unwrap_or(i64::MAX).max(1);
+            if unit.image.is_some() { words } else { -words }
+        });
+        Ok(Some(Grouping {
+            lengths: lengths.collect(),
+            per_micro_batch: rows,
+            micro_batches: pairs / rows,
+        }))
+    }
 }
 
 /// One pass over the data.
@@ -51,6 +95,7 @@ impl Order {
             seed: run_seed,
             sizes: sizes.collect(),
             batch: batch.max(1) as u64,
+            grouping: Grouping::new(data, config)?,
             starts: Mutex::new(vec![0]),
             recent: Mutex::default(),
             steps: 0,
@@ -145,9 +190,22 @@ impl Order {
         if let Some((_, epoch)) = recent.iter().find(|(known, _)| *known == number) {
             return Arc::clone(epoch);
         }
-        let mut units: Vec<usize> = (0..self.sizes.len()).collect();
         let name = number.to_string();
-        units.shuffle(&mut seed::rng(self.seed, &["train", "epoch", &name]));
+        let mut rng = seed::rng(self.seed, &["train", "epoch", &name]);
+        let mut permutation = |n: usize| {
+            let mut all: Vec<usize> = (0..n).collect();
+            all.shuffle(&mut rng);
+            all
+        };
+        let units = match &self.grouping {
+            None => permutation(self.sizes.len()),
+            Some(by) => grouped(
+                &by.lengths,
+                by.per_micro_batch,
+                by.micro_batches,
+                permutation,
+            ),
+        };
         let epoch = Arc::new(Epoch {
             ends: ends(&units, &self.sizes, self.batch),
             units,

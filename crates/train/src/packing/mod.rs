@@ -147,3 +147,136 @@ impl Layout {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const IMAGE: i64 = 3;
+    const PATCHES: usize = 2;
+
+    /// Conversations about one image or none, with labels.
+    fn group() -> impl Strategy<Value = (bool, Vec<Sequence>)> {
+        let text = prop::collection::vec((0i64..3, any::<bool>()), 1..30);
+        (any::<bool>(), prop::collection::vec(text, 1..6)).prop_map(|(image, texts)| {
+            let sequences = texts.into_iter().map(|text| {
+                let prompt = if image { PATCHES } else { 1 };
+                let first = if image { IMAGE } else { 4 };
+                let mut sequence = Sequence {
+                    ids: vec![first; prompt],
+                    labelled: vec![false; prompt],
+                };
+                sequence.ids.extend(text.iter().map(|t| t.0));
+                sequence.labelled.extend(text.iter().map(|t| t.1));
+                sequence
+            });
+            (image, sequences.filter(|s| s.labels() > 0).collect())
+        })
+    }
+
+    fn grid(tensor: &Tensor) -> Vec<Vec<i64>> {
+        Vec::try_from(tensor).unwrap()
+    }
+
+    fn list(tensor: &Tensor) -> Vec<i64> {
+        Vec::try_from(tensor).unwrap()
+    }
+
+    proptest! {
+        /// What each label is predicted from, read off the tensors alone, is its own conversation.
+        #[test]
+        fn every_label_sees_its_own_conversation_and_nothing_else(
+            groups in prop::collection::vec(group(), 1..6),
+            (row_tokens, tree_tokens, micro_rows) in (0usize..100, 1usize..80, 0usize..4),
+            packing in prop_oneof![Just(Packing::Tree), Just(Packing::Rows), Just(Packing::None)],
+            weighting in prop_oneof![Just(Weighting::PerToken), Just(Weighting::PerPair)],
+        ) {
+            let layout = Layout {
+                packing, weighting, image_token: IMAGE, patches: PATCHES, tree_tokens, row_tokens,
+                micro_rows,
+            };
+            let (mut placed, mut expected) = (Vec::new(), Vec::new());
+            let pairs: usize = groups.iter().map(|(_, group)| group.len()).sum();
+            let labels: usize = groups.iter().flat_map(|(_, g)| g).map(Sequence::labels).sum();
+            for (place, (image, group)) in groups.iter().enumerate() {
+                let image = image.then_some(place);
+                placed.extend(layout.trees(group).into_iter().map(|tree| Placed { tree, image }));
+                for s in group {
+                    let share = match weighting {
+                        Weighting::PerToken => 1.0 / labels as f64,
+                        Weighting::PerPair => 1.0 / (pairs * s.labels()) as f64,
+                    };
+                    let first = image.map_or(-1, |image| (image * PATCHES) as i64);
+                    expected.extend((1..s.ids.len()).filter(|&i| s.labelled[i]).map(|i| {
+                        (first, s.ids[..i].to_vec(), s.ids[i], share)
+                    }));
+                }
+            }
+            let tokens: usize = placed.iter().map(|p| p.tree.len()).sum();
+            let micro = micro_batches(&placed, &layout).unwrap();
+
+            let (mut found, mut weight, mut seen_tokens) = (Vec::new(), 0.0, 0);
+            for batch in &micro {
+                let size = batch.ids.size();
+                prop_assert!(micro_rows == 0 || size[0] as usize <= micro_rows);
+                let (ids, ends) = (grid(&batch.ids), grid(&batch.ends));
+                let positions = grid(&batch.positions);
+                let mut features = vec![-1; (size[0] * size[1]) as usize];
+                for (&at, &from) in list(&batch.image_at).iter().zip(&list(&batch.image_from)) {
+                    features[at as usize] = from;
+                }
+                let longest = ends.iter().map(|row| {
+                    // A token is padding if it sees and is seen by itself alone, and nothing else is.
+                    let used = (0..row.len()).filter(|&i| {
+                        row[i] > i as i64 + 1 || (0..i).any(|j| row[j] > i as i64)
+                    });
+                    seen_tokens += used.clone().count();
+                    used.max().map_or(0, |last| last + 1)
+                }).max().unwrap_or(0);
+                prop_assert_eq!(size[1] as usize, longest.next_multiple_of(32));
+                let weights = Vec::<f32>::try_from(&batch.edge_weight).unwrap();
+                let edges = list(&batch.edge_at).into_iter().zip(list(&batch.edge_target));
+                for ((at, target), share) in edges.zip(weights) {
+                    let (row, at) = ((at / size[1]) as usize, (at % size[1]) as usize);
+                    let seen: Vec<usize> =
+                        (0..=at).filter(|&j| (at as i64) < ends[row][j]).collect();
+                    let prefix: Vec<i64> = seen.iter().map(|&j| ids[row][j]).collect();
+                    let first = features[row * size[1] as usize + seen[0]];
+                    for (depth, &j) in seen.iter().enumerate() {
+                        prop_assert_eq!(positions[row][j], depth as i64);
+                        if ids[row][j] == IMAGE {
+                            let feature = features[row * size[1] as usize + j];
+                            prop_assert_eq!(feature, first + depth as i64);
+                        }
+                    }
+                    weight += f64::from(share);
+                    found.push((first, prefix, target, f64::from(share)));
+                }
+            }
+            prop_assert!(pairs == 0 || (weight - 1.0).abs() < 1e-5, "{}", weight);
+            // Every conversation has two tokens or more, so none looks like padding.
+            prop_assert_eq!(seen_tokens, tokens);
+            // Labels that pairs share are one edge of their weights' sum.
+            let merge = |mut all: Vec<(i64, Vec<i64>, i64, f64)>| {
+                all.sort_by(|a, b| a.partial_cmp(b).unwrap());
+                let mut merged: Vec<(i64, Vec<i64>, i64, f64)> = Vec::new();
+                for one in all {
+                    match merged.last_mut() {
+                        Some(last) if (last.0, &last.1, last.2) == (one.0, &one.1, one.2) => {
+                            last.3 += one.3;
+                        }
+                        _ => merged.push(one),
+                    }
+                }
+                merged
+            };
+            let (found, expected) = (merge(found), merge(expected));
+            prop_assert_eq!(found.len(), expected.len());
+            for (a, b) in found.iter().zip(&expected) {
+                prop_assert_eq!((a.0, &a.1, a.2), (b.0, &b.1, b.2));
+                prop_assert!((a.3 - b.3).abs() <= 1e-6 * b.3.max(1e-3), "{} {}", a.3, b.3);
+            }
+        }
+    }
+}
