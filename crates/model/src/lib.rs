@@ -22,6 +22,7 @@ mod layers;
 mod llava;
 mod logits;
 mod lora;
+mod nf4;
 mod parameters;
 mod placement;
 mod precision;

@@ -13,6 +13,7 @@ mod original;
 mod safetensors;
 mod save;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind};
@@ -25,10 +26,11 @@ pub(crate) use save::pretty;
 
 use crate::gguf::{self, GgufFile};
 use crate::parameters::specification;
+use crate::quantise::Quantised;
 use crate::weights::{Plan, Source, Target, names, open_all, plan, weight_files};
 use crate::{
-    Adapter, ChatTemplate, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm,
-    Quantisation, Tokenizer,
+    Adapter, ChatTemplate, Error, Llava, LlavaConfig, LoadReport, ModelPart, Preprocessor,
+    PromptForm, Quantisation, Tokenizer,
 };
 use original::Original;
 
@@ -67,6 +69,10 @@ pub struct LoadOptions {
     pub trainable: bool,
     /// Random values for tensors that no file has; without it they are an error.
     pub seed: Option<u64>,
+    /// Keeps the weights of the decoder's layers in few bits, to train an adapter beside them
+    /// (QLoRA, arXiv 2305.14314). They are spread out where they are used, one at a time, and get no
+    /// gradients. Weights whose shape has no whole blocks stay as they are.
+    pub quantisation: Quantisation,
 }
 
 impl Default for LoadOptions {
@@ -77,6 +83,7 @@ impl Default for LoadOptions {
             adapter: None,
             trainable: false,
             seed: None,
+            quantisation: Quantisation::None,
         }
     }
 }
@@ -124,7 +131,7 @@ impl Checkpoint {
     /// Weights that do not fit the configuration, and missing ones unless
     /// [`LoadOptions::seed`] is given. Values that are not finite are a warning and in the report.
     pub fn load(&self, how: &LoadOptions) -> Result<(Llava, LoadReport), Error> {
-        fits_in_memory(&self.config, how, Quantisation::None)?;
+        fits_in_memory(&self.config, how, how.quantisation)?;
         let plan = self.planned()?;
         self.check_parts(&plan.report, how.seed.is_some())?;
         let target = Target {
@@ -132,12 +139,24 @@ impl Checkpoint {
             kind: how.kind,
             seed: how.seed,
         };
-        let (parameters, mut report) = plan.read(&self.path, target)?;
+        let mut kept = HashMap::new();
+        let (parameters, mut report) = plan.read_but(&self.path, target, &mut |name, weight| {
+            let layer = matches!(ModelPart::of(name), Some(ModelPart::Layer(_)));
+            if !layer || weight.dim() != 2 {
+                return Ok(false);
+            }
+            let quantised = Quantised::new(weight, how.quantisation)?;
+            let quantised = quantised.map(|weight| weight.to_device(how.device));
+            let taken = quantised.transpose()?;
+            let taken = taken.map(|weight| kept.insert(name.to_owned(), weight));
+            Ok(taken.is_some())
+        })?;
         let config = self.config.clone();
-        let mut model = Llava::from_parameters(config, parameters, how.device, how.trainable)?;
+        let mut model = Llava::from_kept(config, parameters, kept, how.device, how.trainable)?;
         model.compute = how.kind;
         if let Some(folder) = &how.adapter {
-            let adapter = Adapter::read(folder, how.device, how.kind)?;
+            let kind = if how.trainable { Kind::Float } else { how.kind };
+            let adapter = Adapter::read(folder, how.device, kind)?;
             report.adapted = adapter
                 .parameters()
                 .into_iter()
@@ -159,7 +178,11 @@ impl Checkpoint {
         quantisation: Quantisation,
     ) -> Result<(Llava, LoadReport), Error> {
         if how.adapter.is_some() || how.seed.is_some() {
-            let (model, report) = self.load(how)?;
+            let plain = LoadOptions {
+                quantisation: Quantisation::None,
+                ..how.clone()
+            };
+            let (model, report) = self.load(&plain)?;
             return Ok((model.into_answering(how.kind, quantisation)?, report));
         }
         fits_in_memory(&self.config, how, quantisation)?;
@@ -282,7 +305,7 @@ fn fits_in_memory(
         Quantisation::None => how.kind.elt_size_in_bytes() as f64,
         // Nearly all weights are the decoder's products.
         Quantisation::Int8 => 1.1,
-        Quantisation::Int4 => 0.75,
+        Quantisation::Int4 | Quantisation::Nf4 => 0.75,
     };
     crate::llava::fits_in_memory(config.parameter_count(), bytes)
 }

@@ -34,6 +34,9 @@ pub(crate) struct Update {
 pub struct Adapter {
     /// The model it was made for, as its maker called that.
     pub base: Option<String>,
+    /// Share of the inputs that is dropped on the way into an update while it is trained (PEFT's
+    /// `lora_dropout`). Models without gradients drop nothing.
+    pub dropout: f64,
     pub(crate) updates: Vec<Update>,
     /// Weights that replace the model's own (PEFT's `modules_to_save`), by the model's names.
     pub(crate) replaced: Vec<(String, Tensor)>,
@@ -92,6 +95,7 @@ impl Adapter {
         }
         Ok(Adapter {
             base: None,
+            dropout: 0.0,
             updates,
             replaced: Vec::new(),
         })
@@ -151,15 +155,22 @@ impl Adapter {
         Ok(self)
     }
 
-    /// The same updates on another device. Weights that replaced the model's own are the model's
-    /// present ones, so that training one trains the other.
+    /// The same updates on another device, in f32 where they are to be trained. Weights that replaced
+    /// the model's own are the model's present ones, so that training one trains the other.
     pub(crate) fn to_device(
         &self,
         device: Device,
         parameters: &[(String, Tensor)],
+        trainable: bool,
     ) -> Result<Adapter, Error> {
         self.map(
-            |tensor| Ok(tensor.f_to_device(device)?),
+            |tensor| {
+                let tensor = tensor.f_to_device(device)?;
+                Ok(match trainable {
+                    true => tensor.f_to_kind(Kind::Float)?,
+                    false => tensor,
+                })
+            },
             |name, tensor| {
                 let own = parameters.iter().find(|(own, _)| own == name);
                 Ok(own.map_or(tensor, |(_, own)| own).shallow_clone())
@@ -192,6 +203,7 @@ impl Adapter {
             .map(|(name, tensor)| Ok((name.clone(), replaced(name, tensor)?)));
         Ok(Adapter {
             base: self.base.clone(),
+            dropout: self.dropout,
             updates: updates.collect::<Result<_, Error>>()?,
             replaced: whole.collect::<Result<_, Error>>()?,
         })
@@ -201,12 +213,8 @@ impl Adapter {
     pub(crate) fn check(
         &self,
         config: &LlavaConfig,
-        parameters: &[(String, Tensor)],
+        shapes: &HashMap<&str, Vec<i64>>,
     ) -> Result<(), Error> {
-        let shapes: HashMap<&str, Vec<i64>> = parameters
-            .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor.size()))
-            .collect();
         let tied = config.text_config.tie_word_embeddings;
         for update in &self.updates {
             let weight = if tied && update.module == HEAD {
@@ -310,6 +318,7 @@ impl Adapter {
                 b: update.b.shallow_clone(),
                 scale: update.scale,
                 start: 0,
+                dropout: self.dropout,
             })
             .collect()
     }
