@@ -152,7 +152,7 @@ impl Guard {
         self.finite("the gradient norm", value)
     }
 
-    fn finite(&mut self, what: &'static str, value: f64) -> Result<(), Error> {
+    pub(crate) fn finite(&mut self, what: &'static str, value: f64) -> Result<(), Error> {
         if value.is_finite() {
             return Ok(());
         }

@@ -5,18 +5,23 @@
 //! `grade` bring a model and its batches as a [`Task`], and everything else is the same for both.
 //! [`run`] is the loop.
 
+pub mod checkpoint;
 mod guard;
+mod memory;
+pub mod metrics;
 pub mod optim;
 mod options;
 pub mod schedule;
 mod step_loop;
 mod task;
-pub mod training_state;
+mod tensorboard;
 
 pub use guard::{Guard, Members, Spike, Verdict};
 pub use options::Options;
-pub use step_loop::{Best, Summary, run};
+pub use step_loop::{Best, Summary, restore_best, run};
 pub use task::{Evaluation, Step, Task};
+
+use std::path::PathBuf;
 
 /// What can stop a training.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +35,25 @@ pub enum Error {
     /// A setting that cannot work.
     #[error("training settings: {0}")]
     Config(String),
+    /// A checkpoint could not be written.
+    #[error(
+        "{folder}: the checkpoint of step {step} was not saved: {reason}. It needs {needed} MiB, and \
+         {free} MiB are free. {kept}. Make room, then start again: the run goes on from there"
+    )]
+    NotSaved {
+        /// Where checkpoints lie.
+        folder: PathBuf,
+        /// Of the checkpoint.
+        step: u64,
+        /// What the system said.
+        reason: String,
+        /// What it takes, MiB.
+        needed: u64,
+        /// What is there, MiB.
+        free: String,
+        /// What there is to go on from.
+        kept: String,
+    },
     /// The loss or a gradient is no longer a number.
     #[error(
         "step {step}: {what} is {value}, so training has diverged. Lower the learning rate (now \

@@ -20,6 +20,8 @@ pub struct Options {
     pub checkpoint_end: bool,
     /// Checkpoints kept, besides the best; at least 1.
     pub keep_last: usize,
+    /// Most bytes of one file of a checkpoint; a parameter that is larger has a file to itself.
+    pub shard_bytes: u64,
     /// Evaluates every so many steps and after the last; 0 for never.
     pub eval_steps: u64,
     /// Ends after so many evaluations without a better one; 0 for never.
@@ -46,6 +48,7 @@ impl Default for Options {
             checkpoint_seconds: 120,
             checkpoint_end: true,
             keep_last: 1,
+            shard_bytes: crate::checkpoint::SHARD_BYTES,
             eval_steps: 0,
             early_stop: 0,
             spike_deviations: 0.0,

@@ -31,8 +31,8 @@ pub trait Task {
     /// before the update where the norm is known by then; the loop looks at [`Step::grad_norm`] in any
     /// case.
     ///
-    /// A task that waits for data may return [`sample::Error::Interrupted`] as long as no weight has
-    /// changed: the loop then saves what was there before the step.
+    /// A task that waits for data may return [`sample::Error::Interrupted`] as long as neither weights
+    /// nor what [`Task::state`] gives have changed: the loop then saves what was there before the step.
     ///
     /// [`Verdict::Skip`]: crate::Verdict::Skip
     fn step(&mut self, at: u64, lr: f64, guard: &mut Guard) -> Result<Step, Self::Error>;
