@@ -11,7 +11,7 @@
 use rayon::prelude::*;
 use tch::{Kind, Tensor};
 
-use super::dynamic_map::{BLOCK, SIGNED, UNSIGNED, encode_signed, encode_unsigned, scale};
+use super::dynamic_map::{BLOCK, SIGNED, UNSIGNED, scale};
 use super::elements::{Bf16, Element, codes_mut, slice, slice_mut, visible};
 use super::formula::{Factors, Narrow};
 use super::instructions::{Instructions, Kernel};
@@ -226,18 +226,18 @@ fn block<W: Weight, G: Element>(
 ) {
     let (mut m, mut v) = ([0.0_f32; BLOCK], [0.0_f32; BLOCK]);
     for i in 0..BLOCK {
-        m[i] = SIGNED.values[usize::from(m_codes[i])] * *m_scale;
-        v[i] = UNSIGNED.values[usize::from(v_codes[i])] * *v_scale;
+        m[i] = SIGNED.decode_signed(m_codes[i]) * *m_scale;
+        v[i] = UNSIGNED.decode_unsigned(v_codes[i]) * *v_scale;
     }
     elements(factors, words, first, weights, grads, &mut m, &mut v);
     *m_scale = scale(largest(&m));
     *v_scale = scale(largest(&v));
     let (m_part, v_part) = (1.0 / *m_scale, 1.0 / *v_scale);
     for i in 0..BLOCK {
-        m_codes[i] = encode_signed(m[i] * m_part);
+        m_codes[i] = SIGNED.encode_signed(m[i] * m_part);
     }
     for i in 0..BLOCK {
-        v_codes[i] = encode_unsigned(v[i] * v_part);
+        v_codes[i] = UNSIGNED.encode_unsigned(v[i] * v_part);
     }
 }
 
