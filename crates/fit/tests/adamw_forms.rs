@@ -62,6 +62,8 @@ struct Problem {
 
 impl Problem {
     fn new(weights: Kind, states: States, golden: &serde_json::Value) -> Problem {
+        // The products are too small for threads to be worth waking.
+        tch::set_num_threads(1);
         let x = uniform(1, &[ROWS, WIDTH]);
         let noise = uniform(2, &[ROWS, WIDTH]) * golden["noise"].as_f64().unwrap();
         let target = forward(&x, &network(10)) + noise;
