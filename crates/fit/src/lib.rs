@@ -2,11 +2,21 @@
 //! what is recorded of them.
 //!
 //! It knows tensors by their names and nothing of any model: the stage `train` and the graders of
-//! `grade` bring a model and its batches, and everything else is the same for both.
+//! `grade` bring a model and its batches as a [`Task`], and everything else is the same for both.
+//! [`run`] is the loop.
 
+mod guard;
 pub mod optim;
+mod options;
 pub mod schedule;
+mod step_loop;
+mod task;
 pub mod training_state;
+
+pub use guard::{Guard, Members, Spike, Verdict};
+pub use options::Options;
+pub use step_loop::{Best, Summary, run};
+pub use task::{Evaluation, Step, Task};
 
 /// What can stop a training.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +30,23 @@ pub enum Error {
     /// A setting that cannot work.
     #[error("training settings: {0}")]
     Config(String),
+    /// The loss or a gradient is no longer a number.
+    #[error(
+        "step {step}: {what} is {value}, so training has diverged. Lower the learning rate (now \
+         {lr:e}), lengthen the warm-up, or compute in f32. The step's {members}"
+    )]
+    Diverged {
+        /// From 0.
+        step: u64,
+        /// `the loss` or `the gradient norm`.
+        what: &'static str,
+        /// As it was computed.
+        value: f64,
+        /// The step's learning rate.
+        lr: f64,
+        /// What the step was trained on.
+        members: Members,
+    },
     /// A parameter that cannot be trained, or a gradient that would spoil it.
     #[error("parameter {name}: {detail}")]
     Parameter {
