@@ -1,6 +1,8 @@
 //! The forms with fewer bits on a small problem, against PyTorch's f32 run of it
 //! (`golden/adamw.py`), and what must not change their bytes.
 
+#![allow(clippy::unwrap_used)]
+
 use fit::optim::{AdamW, Hyper, Param, States, clip_factor};
 use fit::schedule::Schedule;
 use tch::{Device, Kind, Tensor};
