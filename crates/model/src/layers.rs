@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::cpu::{self, Activation, Join, Sees};
+use crate::cpu::{self, Activation, Join, Sees, fused};
 use crate::quantise::Quantised;
 use crate::{Adapter, Error, Quantisation};
 
@@ -400,18 +400,14 @@ impl Gated {
     /// [.., hidden] to [.., intermediate].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
         match self {
-            Gated::Apart { gate, up } => {
-                let gate = gate.forward_active(x, Activation::Silu)?;
-                up.forward_joined(x, &gate, Join::Multiply)
-            }
+            Gated::Apart { gate, up } => swiglu(&gate.forward(x)?, &up.forward(x)?),
             Gated::Joined(both) => {
                 let both = both.forward(x)?;
-                if cpu::takes(&both) {
-                    return cpu::silu_multiply(&both);
-                }
                 let half = both.size().last().map_or(0, |width| width / 2);
-                let gate = both.f_narrow(-1, 0, half)?.f_silu()?;
-                Ok(gate.f_mul(&both.f_narrow(-1, half, half)?)?)
+                swiglu(
+                    &both.f_narrow(-1, 0, half)?,
+                    &both.f_narrow(-1, half, half)?,
+                )
             }
         }
     }
@@ -424,6 +420,13 @@ impl Gated {
         let both = Linear::stacked(vec![gate, up])?;
         Ok(Gated::Joined(both.packed(kind, how)?))
     }
+}
+
+fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor, Error> {
+    if fused::takes(gate) {
+        return fused::swiglu(gate, up);
+    }
+    Ok(gate.f_silu()?.f_mul(up)?)
 }
 
 /// LayerNorm; libtorch computes bf16 inputs in f32 inside.
@@ -473,10 +476,10 @@ impl RmsNorm {
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
-        let weight = self.weight.f_to_kind(x.f_kind()?)?;
-        if cpu::takes(x) && cpu::takes(&weight) {
-            return cpu::rms_norm(x, &weight, self.eps);
+        if fused::takes(x) && fused::takes(&self.weight) {
+            return fused::rms_norm(x, &self.weight, self.eps);
         }
+        let weight = self.weight.f_to_kind(x.f_kind()?)?;
         Ok(x.f_rms_norm(self.weight.size(), Some(&weight), Some(self.eps))?)
     }
 }

@@ -15,6 +15,7 @@ mod positions;
 mod run;
 pub mod step;
 pub mod tower;
+mod training_state;
 pub mod tree;
 
 pub use config::{

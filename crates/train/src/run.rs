@@ -6,22 +6,22 @@
 //! inside the tensor library are split by its number of threads, which is therefore a setting
 //! (`threads`) and not the machine's number of cores.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fit::optim::{AdamW, Hyper, Param, States, clip_factor};
 use fit::schedule::learning_rate;
-use model::{Llava, LlavaConfig, Preprocessor, Tokenizer, WeightKind};
-use rand::seq::SliceRandom;
+use model::{Llava, LlavaConfig, Preprocessor, PromptForm, Tokenizer, WeightKind};
 use sample::{Manifest, Sample, Stage, StageKey, interrupt, progress, seed, write_table};
 use serde::Serialize;
 use tch::{Device, Kind};
 
-use crate::batch::{Batch, collate};
-use crate::data::{self, Data, Placed};
+use crate::data::{Data, Encoding, Example, learn_vocabulary};
+use crate::loader::Loader;
 use crate::metrics::{self, Lines, StepMetrics, StepTiming};
 use crate::tower::{self, Facts, Labels};
-use crate::tree::Tree;
 use crate::{Error, TrainConfig, checkpoint, positions, step};
 
 /// One line of JSON per step: what was computed.
@@ -160,15 +160,13 @@ struct Session<'a> {
     tokenizer: Tokenizer,
     model: Llava,
     adamw: AdamW,
-    data: Data,
+    data: Arc<Data>,
+    loader: Loader,
     /// What the tower learns alone.
     labels: Labels,
-    /// Steps of the whole run, and of one pass over the data.
+    /// Steps of the whole run.
     steps: u64,
-    steps_per_epoch: u64,
     compute: &'static str,
-    /// The order of the epoch that was looked at last.
-    order: Option<(u64, Vec<usize>)>,
 }
 
 impl<'a> Session<'a> {
@@ -179,11 +177,27 @@ impl<'a> Session<'a> {
     ) -> Result<Self, Error> {
         let samples = source.samples;
         tch::set_num_threads(i32::try_from(config.threads).unwrap_or(i32::MAX));
-        let tokenizer = data::learn_vocabulary(config, samples)?;
+        let examples: Vec<Example> = samples.iter().map(Example::from).collect();
+        let (template, size) = (config.model.template, config.model.text.vocab_size);
+        let tokenizer = learn_vocabulary(&examples, template, size)?;
         let shape: LlavaConfig = config.model.llava(&tokenizer);
         shape.validate()?;
         let preprocessor = Preprocessor::new(&shape);
-        let data = data::prepare(config, samples, source.image_file, &tokenizer, preprocessor)?;
+        let encoding = Encoding {
+            tokenizer: tokenizer.clone(),
+            form: PromptForm::Named(template),
+            patches: usize::try_from(shape.image_tokens()).unwrap_or(0),
+            max_length: config.model.text.max_length,
+        };
+        let of_path: HashMap<&str, &Sample> =
+            samples.iter().map(|s| (s.image.path.as_str(), s)).collect();
+        let locate = |path: &str| match of_path.get(path) {
+            Some(sample) => (source.image_file)(sample),
+            None => Err(sample::Error::format(path, "no sample has this image")),
+        };
+        let data = Data::prepare(config, examples, &locate, encoding, preprocessor)?;
+        let data = Arc::new(data);
+        let loader = Loader::new(Arc::clone(&data), config, run_seed, None)?;
         let device = Device::Cpu;
         let mut model = Llava::new(
             &shape,
@@ -195,20 +209,14 @@ impl<'a> Session<'a> {
         if config.model.vision.position_amplitude > 0.0 {
             positions::set_sine_cosine(&model, config.model.vision.position_amplitude)?;
         }
+        let names = data.images.names().iter().map(|name| name.path.clone());
         let labels = Labels::new(
-            data.images.paths(),
+            &names.collect::<Vec<_>>(),
             samples,
             source.facts,
             config.tower.min_images,
         );
         let adamw = optimiser(config, &model, run_seed)?;
-        let steps_per_epoch = data.trees.len().div_ceil(config.batch_images) as u64;
-        let all = (steps_per_epoch as f64 * config.epochs).ceil().max(1.0) as u64;
-        let steps = if config.max_steps == 0 {
-            all
-        } else {
-            all.min(config.max_steps)
-        };
         Ok(Session {
             config,
             seed: run_seed,
@@ -216,11 +224,10 @@ impl<'a> Session<'a> {
             model,
             adamw,
             data,
+            steps: loader.steps(),
+            loader,
             labels,
-            steps,
-            steps_per_epoch,
             compute,
-            order: None,
         })
     }
 
@@ -253,67 +260,37 @@ impl<'a> Session<'a> {
     }
 
     fn tokens(&self) -> (usize, usize) {
-        let trees = || self.data.trees.iter().map(|placed| &placed.tree);
-        (
-            trees().map(Tree::len).sum(),
-            trees().map(|tree| tree.unpacked).sum(),
-        )
+        self.data.tokens()
     }
 
     fn pairs(&self) -> usize {
-        self.data.trees.iter().map(|placed| placed.tree.pairs).sum()
-    }
-
-    /// The trees of a step: each epoch goes through all of them in an order of its own.
-    fn batch_of(&mut self, step: u64) -> Vec<&Placed> {
-        let epoch = step / self.steps_per_epoch;
-        if self.order.as_ref().is_none_or(|(known, _)| *known != epoch) {
-            let order = epoch_order(self.seed, epoch, self.data.trees.len());
-            self.order = Some((epoch, order));
-        }
-        let size = self.config.batch_images;
-        let start = (step % self.steps_per_epoch) as usize * size;
-        let order = self.order.as_ref().map_or(&[][..], |(_, order)| order);
-        let picked = &order[start.min(order.len())..(start + size).min(order.len())];
-        picked.iter().map(|&i| &self.data.trees[i]).collect()
-    }
-
-    fn batch(&mut self, step: u64) -> Result<(Batch, Vec<usize>), Error> {
-        let patches = self.model.config().image_tokens() as usize;
-        let (row_tokens, device) = (self.config.row_tokens, self.model.device());
-        let placed = self.batch_of(step);
-        let mut images: Vec<usize> = placed.iter().map(|p| p.image).collect();
-        images.sort_unstable();
-        images.dedup();
-        let slots: Vec<usize> = placed
-            .iter()
-            .map(|p| images.partition_point(|&image| image < p.image))
-            .collect();
-        let trees: Vec<&Tree> = placed.iter().map(|p| &p.tree).collect();
-        let mut batch = collate(&trees, &slots, patches, row_tokens, device)?;
-        batch.centred = self.config.centre_features;
-        Ok((batch, images))
+        self.data.examples.len()
     }
 
     /// One update; the metrics, and how many seconds the batch took to prepare.
     fn step(&mut self, at: u64) -> Result<(StepMetrics, f64), Error> {
-        let started = Instant::now();
-        let (batch, images) = self.batch(at)?;
-        let pixels = self.data.images.pixels(&images, self.model.device())?;
-        let waited = started.elapsed().as_secs_f64();
-        let config = self.config;
+        let batch = self.loader.next(at)?;
+        let waited = self.loader.waited();
+        let (config, images) = (self.config, &batch.images);
         let lr = learning_rate(config.lr, config.warmup_ratio, at, self.steps);
-        let loss = step::loss(&self.model, &pixels, &batch)?;
-        let value = f64::try_from(&loss)?;
-        self.finite(at, "the loss", value, lr, &images)?;
-        loss.f_backward()?;
+        let pixels = batch
+            .pixels
+            .as_ref()
+            .ok_or_else(|| Error::Data(format!("step {at}: none of its images can be read")))?;
+        let mut value = 0.0;
+        for micro in &batch.micro {
+            let loss = step::loss(&self.model, pixels, micro, config.centre_features)?;
+            value += f64::try_from(&loss)?;
+            self.finite(at, "the loss", value, lr, images)?;
+            loss.f_backward()?;
+        }
         let grad_norm = self.adamw.gradient_norm()?;
-        self.finite(at, "the gradient norm", grad_norm, lr, &images)?;
+        self.finite(at, "the gradient norm", grad_norm, lr, images)?;
         self.adamw
             .update_all(lr, clip_factor(grad_norm, config.clip))?;
         let metrics = StepMetrics {
             step: at,
-            epoch: at / self.steps_per_epoch,
+            epoch: self.loader.place(at).0,
             loss: value,
             lr,
             grad_norm,
@@ -464,14 +441,4 @@ fn optimiser(config: &TrainConfig, model: &Llava, run_seed: u64) -> Result<AdamW
         States::Float32,
         run_seed,
     )?)
-}
-
-/// The order in which an epoch goes through `n` trees: a function of seed and epoch.
-fn epoch_order(run_seed: u64, epoch: u64, n: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..n).collect();
-    order.shuffle(&mut seed::rng(
-        run_seed,
-        &["train", "epoch", &epoch.to_string()],
-    ));
-    order
 }

@@ -7,19 +7,30 @@ use model::Llava;
 use tch::{Kind, Tensor};
 
 use crate::Error;
-use crate::batch::Batch;
+use crate::packing::MicroBatch;
 
 /// The weighted mean cross-entropy of the batch's edges, in f32, ready for `backward`.
 ///
-/// `pixels` are the batch's images, preprocessed: `[images, 3, side, side]`.
-pub fn loss(model: &Llava, pixels: &Tensor, batch: &Batch) -> Result<Tensor, Error> {
-    let losses = edge_losses(model, pixels, batch)?;
+/// `pixels` are the batch's images, preprocessed: `[images, 3, side, side]`. Where `centre`, the
+/// gradient of the features is centred over them.
+pub fn loss(
+    model: &Llava,
+    pixels: &Tensor,
+    batch: &MicroBatch,
+    centre: bool,
+) -> Result<Tensor, Error> {
+    let losses = edge_losses(model, pixels, batch, centre)?;
     Ok(losses.f_dot(&batch.edge_weight)?)
 }
 
 /// The cross-entropy of each edge, f32. `[edges]`
-pub fn edge_losses(model: &Llava, pixels: &Tensor, batch: &Batch) -> Result<Tensor, Error> {
-    let logits = edge_logits(model, pixels, batch)?;
+pub fn edge_losses(
+    model: &Llava,
+    pixels: &Tensor,
+    batch: &MicroBatch,
+    centre: bool,
+) -> Result<Tensor, Error> {
+    let logits = edge_logits(model, pixels, batch, centre)?;
     Ok(logits
         .f_log_softmax(-1, Kind::Float)?
         .f_gather(1, &batch.edge_target.f_unsqueeze(1)?, false)?
@@ -28,9 +39,14 @@ pub fn edge_losses(model: &Llava, pixels: &Tensor, batch: &Batch) -> Result<Tens
 }
 
 /// The logits of each edge's predicting token, f32. `[edges, vocabulary]`
-pub fn edge_logits(model: &Llava, pixels: &Tensor, batch: &Batch) -> Result<Tensor, Error> {
+pub fn edge_logits(
+    model: &Llava,
+    pixels: &Tensor,
+    batch: &MicroBatch,
+    centre: bool,
+) -> Result<Tensor, Error> {
     let features = model.image_features(pixels)?.f_flatten(0, 1)?; // [images * patches, hidden]
-    let features = if batch.centred {
+    let features = if centre {
         centred(&features)?
     } else {
         features
@@ -42,10 +58,13 @@ pub fn edge_logits(model: &Llava, pixels: &Tensor, batch: &Batch) -> Result<Tens
         .f_flatten(0, 1)? // [rows * tokens, hidden]
         .f_index_copy(0, &batch.image_at, &features)?
         .f_view(shape.as_slice())?;
-    // The CPU's attention kernel adds its mask; one conversion here serves every layer.
-    let mask = Tensor::f_zeros(batch.mask.size(), (model.compute, batch.mask.device()))?
-        .f_masked_fill(&batch.mask.f_logical_not()?, f64::NEG_INFINITY)?;
-    let hidden = model.decode(&embeds, &batch.positions, Some(&mask), None)?;
+    let rows = model.rows(&batch.positions, &batch.ends)?;
+    let mut hidden = embeds;
+    let layers = usize::try_from(model.config().text_config.num_hidden_layers).unwrap_or(0);
+    for layer in 0..layers {
+        hidden = model.decoder_layer(layer, &hidden, &rows)?;
+    }
+    let hidden = model.final_norm(&hidden)?;
     let hidden = hidden.f_flatten(0, 1)?.f_index_select(0, &batch.edge_at)?; // [edges, hidden]
     Ok(model.logits(&hidden)?)
 }

@@ -1,4 +1,4 @@
-//! Trees against the sequences they were made of: one loss, one gradient.
+//! Packed steps against the sequences they were made of: one loss, one gradient.
 //!
 //! The reference is written without any of the packing: each pair alone, plain causal attention,
 //! labels shifted by one. f32 throughout; the sums differ in order only, hence 1e-5 relative.
@@ -8,13 +8,14 @@
 use model::{Llava, LlavaConfig, TextConfig, VisionConfig};
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
-use train::batch::collate;
-use train::step::loss;
-use train::tree::{Sequence, Tree, Weighting, pack};
+use train::packing::{Layout, Placed, micro_batches};
+use train::tree::{Sequence, Weighting};
+use train::{MicroBatch, Packing};
 
 const IMAGE: i64 = 4;
 const PATCHES: usize = 4;
 const VOCABULARY: i64 = 40;
+const LAYERS: usize = 3;
 const TOLERANCE: f64 = 1e-5;
 
 fn model() -> Llava {
@@ -22,7 +23,7 @@ fn model() -> Llava {
         text_config: TextConfig {
             hidden_size: 32,
             intermediate_size: 48,
-            num_hidden_layers: 3,
+            num_hidden_layers: LAYERS as i64,
             num_attention_heads: 4,
             num_key_value_heads: Some(2),
             vocab_size: VOCABULARY,
@@ -43,29 +44,58 @@ fn model() -> Llava {
         vision_feature_layer: -1,
         ..Default::default()
     };
+    // The matrices are far too small to be split.
+    tch::set_num_threads(1);
     Llava::new(&config, 7, Device::Cpu).unwrap()
 }
 
-/// Conversations about one image that share random prefixes; some end early by truncation.
+/// Conversations of one to three rounds that share random prefixes; some end early by truncation,
+/// in a question, a reply, or the middle of the image.
 fn conversations(rng: &mut impl Rng, with_image: bool) -> Vec<Sequence> {
-    (0..rng.random_range(1..10))
-        .map(|_| {
-            let mut ids = vec![1, 5];
-            if with_image {
-                ids.extend([IMAGE; PATCHES]);
-            }
+    let all = (0..rng.random_range(1..10)).map(|_| {
+        let (mut ids, mut labelled) = (vec![1, 5], vec![false; 2]);
+        if with_image {
+            ids.extend([IMAGE; PATCHES]);
+        }
+        for _ in 0..rng.random_range(1..4) {
             // Few distinct tokens, so that prefixes are often shared, also into the labels.
             let question = rng.random_range(1..6);
             ids.extend((0..question).map(|_| rng.random_range(6..8)));
-            let prompt = ids.len();
+            labelled.resize(ids.len(), false);
             let answer = rng.random_range(1..6);
             ids.extend((0..answer).map(|_| rng.random_range(8..11)));
-            let labelled = (0..ids.len()).map(|i| i >= prompt).collect();
-            let mut sequence = Sequence { ids, labelled };
-            sequence.truncate(rng.random_range(8..20));
-            sequence
-        })
-        .collect()
+            labelled.resize(ids.len(), true);
+        }
+        let mut sequence = Sequence { ids, labelled };
+        sequence.truncate(rng.random_range(5..30));
+        sequence
+    });
+    all.filter(|sequence| sequence.labels() > 0).collect()
+}
+
+/// What an engine does with a micro-batch, in its simplest form.
+fn loss(model: &Llava, pixels: &Tensor, micro: &MicroBatch) -> Tensor {
+    let features = model.image_features(pixels).unwrap().flatten(0, 1); // [images * patches, hidden]
+    let embeds = model.embed(&micro.ids).unwrap(); // [rows, tokens, hidden]
+    let size = embeds.size();
+    let features = features.index_select(0, &micro.image_from);
+    let mut hidden = embeds
+        .flatten(0, 1)
+        .index_copy(0, &micro.image_at, &features)
+        .view(size.as_slice());
+    let rows = model.rows(&micro.positions, &micro.ends).unwrap();
+    for layer in 0..LAYERS {
+        hidden = model.decoder_layer(layer, &hidden, &rows).unwrap();
+    }
+    let hidden = model.final_norm(&hidden).unwrap().flatten(0, 1);
+    let logits = model
+        .logits(&hidden.index_select(0, &micro.edge_at))
+        .unwrap(); // [edges, vocabulary]
+    let found = logits
+        .log_softmax(-1, Kind::Float)
+        .gather(1, &micro.edge_target.unsqueeze(1), false)
+        .squeeze_dim(1);
+    -found.dot(&micro.edge_weight)
 }
 
 fn separate(
@@ -116,68 +146,106 @@ fn separate(
     sum / weight
 }
 
-fn gradients(model: &Llava, loss: &Tensor) -> Vec<(String, Option<Tensor>)> {
+/// The gradients that backward passes over all of `losses` leave, summed, and the losses' sum.
+fn gradients(
+    model: &Llava,
+    losses: impl Iterator<Item = Tensor>,
+) -> (f64, Vec<(String, Option<Tensor>)>) {
     for (_, parameter) in model.parameters() {
         let mut grad = parameter.grad();
         if grad.defined() {
             let _ = grad.zero_();
         }
     }
-    loss.backward();
+    let mut sum = 0.0;
+    for loss in losses {
+        sum += loss.double_value(&[]);
+        loss.backward();
+    }
     let grad = |t: &Tensor| Some(t.grad()).filter(Tensor::defined).map(|g| g.copy());
-    model
-        .parameters()
-        .iter()
-        .map(|(name, t)| (name.clone(), grad(t)))
-        .collect()
+    let all = model.parameters().iter();
+    (sum, all.map(|(name, t)| (name.clone(), grad(t))).collect())
 }
 
 fn norm(tensor: &Tensor) -> f64 {
     tensor.to_kind(Kind::Double).norm().double_value(&[])
 }
 
-fn compare(seed: u64, weighting: Weighting, row_tokens: usize, tree: usize) {
-    let case = format!("seed {seed}, {weighting:?}, {row_tokens}, {tree}");
-    let model = model();
-    let mut rng = sample::seed::rng(seed, &["packing"]);
-    let groups: Vec<_> = (0..4).map(|_| conversations(&mut rng, true)).collect();
-    let pixels = Tensor::from_slice(
-        &(0..4 * 3 * 256)
-            .map(|_| rng.random_range(-2.0..2.0f32))
-            .collect::<Vec<_>>(),
-    )
-    .view([4, 3, 16, 16]);
-    let (mut trees, mut images): (Vec<Tree>, Vec<usize>) = Default::default();
-    for (image, group) in groups.iter().enumerate() {
-        let packed = pack(group, IMAGE, weighting, tree);
-        images.extend(packed.iter().map(|_| image));
-        trees.extend(packed);
-    }
-    let trees: Vec<&Tree> = trees.iter().collect();
-    let batch = collate(&trees, &images, PATCHES, row_tokens, Device::Cpu).unwrap();
-    assert!(batch.tokens < batch.unpacked, "{case}: nothing was shared");
+/// How a step is laid out, and what it holds.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    seed: u64,
+    packing: Packing,
+    weighting: Weighting,
+    row_tokens: usize,
+    tree_tokens: usize,
+    micro_rows: usize,
+    images: usize,
+    texts: usize,
+}
 
-    let packed = loss(&model, &pixels, &batch).unwrap();
-    let packed_gradients = gradients(&model, &packed);
-    let alone = separate(&model, &pixels, &groups, weighting);
-    let alone_gradients = gradients(&model, &alone);
-    let (packed, alone) = (packed.double_value(&[]), alone.double_value(&[]));
+const ALL: [Packing; 3] = [Packing::Tree, Packing::Rows, Packing::None];
+const BOTH: [Weighting; 2] = [Weighting::PerToken, Weighting::PerPair];
+
+fn compare(case: Case) {
+    let model = model();
+    let mut rng = sample::seed::rng(case.seed, &["packing"]);
+    let groups: Vec<_> = (0..case.images + case.texts)
+        .map(|n| conversations(&mut rng, n < case.images))
+        .collect();
+    // The features are computed with text alone too and go nowhere.
+    let images = case.images.max(1) as i64;
+    let pixels: Vec<f32> = (0..images * 3 * 256)
+        .map(|_| rng.random_range(-2.0..2.0f32))
+        .collect();
+    let pixels = Tensor::from_slice(&pixels).view([images, 3, 16, 16]);
+    let layout = Layout {
+        packing: case.packing,
+        weighting: case.weighting,
+        image_token: IMAGE,
+        patches: PATCHES,
+        tree_tokens: case.tree_tokens,
+        row_tokens: case.row_tokens,
+        micro_rows: case.micro_rows,
+    };
+    let mut placed = Vec::new();
+    for (n, group) in groups.iter().enumerate() {
+        let image = Some(n).filter(|n| *n < case.images);
+        let trees = layout.trees(group).into_iter();
+        placed.extend(trees.map(|tree| Placed { tree, image }));
+    }
+    let (tokens, unpacked) = placed.iter().fold((0, 0), |(tokens, unpacked), p| {
+        (tokens + p.tree.len(), unpacked + p.tree.unpacked)
+    });
+    let shares = case.packing == Packing::Tree;
+    assert_eq!(
+        tokens < unpacked,
+        shares,
+        "{case:?}: {tokens} of {unpacked}"
+    );
+    let micro = micro_batches(&placed, &layout).unwrap();
+    assert!(case.micro_rows == 0 || micro.len() > 1, "{case:?}");
+
+    let losses = micro.iter().map(|micro| loss(&model, &pixels, micro));
+    let (packed, ours) = gradients(&model, losses);
+    let alone = separate(&model, &pixels, &groups, case.weighting);
+    let (alone, theirs) = gradients(&model, std::iter::once(alone));
     assert!(
         (packed - alone).abs() <= TOLERANCE * alone,
-        "{case}: loss {packed} against {alone}"
+        "{case:?}: loss {packed} against {alone}"
     );
-    let largest = alone_gradients
+    let largest = theirs
         .iter()
         .filter_map(|(_, g)| g.as_ref().map(norm))
         .fold(0., f64::max);
     let mut compared = 0;
-    for ((name, ours), (_, theirs)) in packed_gradients.iter().zip(&alone_gradients) {
+    for ((name, ours), (_, theirs)) in ours.iter().zip(&theirs) {
+        if case.images == 0 && !name.starts_with("language_model.") {
+            continue;
+        }
         let (Some(ours), Some(theirs)) = (ours, theirs) else {
-            assert_eq!(
-                ours.is_some(),
-                theirs.is_some(),
-                "{case}: {name} has one gradient only"
-            );
+            let (ours, theirs) = (ours.is_some(), theirs.is_some());
+            assert_eq!(ours, theirs, "{case:?}: {name} has one gradient only");
             continue;
         };
         compared += 1;
@@ -186,64 +254,83 @@ fn compare(seed: u64, weighting: Weighting, row_tokens: usize, tree: usize) {
         let scale = norm(theirs).max(1e-3 * largest);
         assert!(
             off <= TOLERANCE * scale,
-            "{case}: gradient of {name} off by {}",
+            "{case:?}: gradient of {name} off by {}",
             off / scale
         );
     }
-    assert!(compared > 20, "{case}: only {compared} gradients");
+    assert!(compared > 20, "{case:?}: only {compared} gradients");
 }
+
+const ONE_ROW_EACH: Case = Case {
+    seed: 0,
+    packing: Packing::Tree,
+    weighting: Weighting::PerToken,
+    row_tokens: 0,
+    tree_tokens: 4096,
+    micro_rows: 0,
+    images: 4,
+    texts: 0,
+};
 
 #[test]
 fn image_shared_by_many_questions_gives_the_loss_and_gradients_of_separate_sequences() {
     for seed in 0..3 {
-        for weighting in [Weighting::PerToken, Weighting::PerPair] {
-            compare(seed, weighting, 0, 4096);
+        for weighting in BOTH {
+            compare(Case {
+                seed,
+                weighting,
+                ..ONE_ROW_EACH
+            });
         }
     }
 }
 
 #[test]
 fn many_trees_in_one_row_and_trees_split_in_parts_change_nothing() {
-    for seed in 10..12 {
-        compare(seed, Weighting::PerToken, 4096, 4096);
-        compare(seed, Weighting::PerPair, 64, 24);
+    for (seed, weighting, row_tokens, tree_tokens) in [
+        (10, Weighting::PerToken, 4096, 4096),
+        (11, Weighting::PerPair, 64, 40),
+    ] {
+        compare(Case {
+            seed,
+            weighting,
+            row_tokens,
+            tree_tokens,
+            ..ONE_ROW_EACH
+        });
     }
 }
 
 #[test]
-fn text_without_images_packs_the_same_way() {
-    // The features are computed and go nowhere, so the tower's gradients are zero, not absent.
-    for seed in 20..22 {
-        compare_text_only(seed);
+fn text_without_images_packs_the_same_way_alone_and_beside_images() {
+    for (seed, packing) in (20..).zip(ALL) {
+        for images in [0, 2] {
+            compare(Case {
+                seed,
+                packing,
+                images,
+                texts: 3,
+                row_tokens: 100,
+                ..ONE_ROW_EACH
+            });
+        }
     }
 }
 
-fn compare_text_only(seed: u64) {
-    let model = model();
-    let mut rng = sample::seed::rng(seed, &["packing"]);
-    let groups: Vec<_> = (0..3).map(|_| conversations(&mut rng, false)).collect();
-    let trees: Vec<Tree> = groups
-        .iter()
-        .flat_map(|g| pack(g, IMAGE, Weighting::PerToken, 4096))
-        .collect();
-    let trees: Vec<&Tree> = trees.iter().collect();
-    let batch = collate(&trees, &[0, 0, 0], PATCHES, 100, Device::Cpu).unwrap();
-    let pixels = Tensor::zeros([1, 3, 16, 16], (Kind::Float, Device::Cpu));
-    let packed = loss(&model, &pixels, &batch).unwrap();
-    let ours = gradients(&model, &packed);
-    let alone = separate(&model, &pixels, &groups, Weighting::PerToken);
-    let theirs = gradients(&model, &alone);
-    let (packed, alone) = (packed.double_value(&[]), alone.double_value(&[]));
-    assert!(
-        (packed - alone).abs() <= TOLERANCE * alone,
-        "loss {packed} against {alone}"
-    );
-    for ((name, ours), (_, theirs)) in ours.iter().zip(&theirs) {
-        if !name.starts_with("language_model.") {
-            continue;
+#[test]
+fn every_packing_in_several_micro_batches_sums_to_the_gradients_of_the_whole_step() {
+    for (seed, packing) in (30..).zip(ALL) {
+        for weighting in BOTH {
+            compare(Case {
+                seed,
+                packing,
+                weighting,
+                row_tokens: 64,
+                tree_tokens: 60,
+                micro_rows: 2,
+                texts: 1,
+                ..ONE_ROW_EACH
+            });
         }
-        let (ours, theirs) = (ours.as_ref().unwrap(), theirs.as_ref().unwrap());
-        let off = norm(&(ours - theirs)) / norm(theirs);
-        assert!(off <= TOLERANCE, "gradient of {name} off by {off}");
     }
 }

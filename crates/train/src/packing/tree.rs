@@ -87,9 +87,56 @@ pub struct Tree {
     pub weight: f64,
     /// Tokens that the pairs would be as separate sequences.
     pub unpacked: usize,
+    /// Tokens that are predicted, counted in each pair.
+    pub labels: usize,
+}
+
+impl Weighting {
+    /// What each of a pair's `labels` counts, and what all of them do.
+    fn of(self, labels: usize) -> (f64, f64) {
+        match self {
+            Weighting::PerToken => (1.0, labels as f64),
+            Weighting::PerPair => (1.0 / labels as f64, 1.0),
+        }
+    }
 }
 
 impl Tree {
+    /// One pair as a tree that does not branch.
+    pub fn line(sequence: &Sequence, image_token: i64, weighting: Weighting) -> Tree {
+        let n = sequence.ids.len();
+        let (each, weight) = weighting.of(sequence.labels().max(1));
+        let mut patches = 0..;
+        Tree {
+            ids: sequence.ids.clone(),
+            depth: (0..n as i64).collect(),
+            end: vec![n as i64; n],
+            patch: sequence
+                .ids
+                .iter()
+                .map(|&id| {
+                    if id == image_token {
+                        patches.next().unwrap_or(-1)
+                    } else {
+                        -1
+                    }
+                })
+                .collect(),
+            edges: (1..n)
+                .filter(|&i| sequence.labelled[i])
+                .map(|i| Edge {
+                    at: i - 1,
+                    target: sequence.ids[i],
+                    weight: each,
+                })
+                .collect(),
+            pairs: 1,
+            weight,
+            unpacked: n,
+            labels: sequence.labels(),
+        }
+    }
+
     /// Tokens in the tree.
     pub fn len(&self) -> usize {
         self.ids.len()
@@ -172,6 +219,7 @@ impl Trie {
             pairs: 0,
             weight: 0.0,
             unpacked: 0,
+            labels: 0,
         };
         // (node, depth, flat index of the parent, image tokens above); the last child is pushed
         // first so that the first is popped first.
@@ -226,12 +274,15 @@ pub fn pack(
 ) -> Vec<Tree> {
     let mut trees = Vec::new();
     let mut trie = Trie::new();
-    let (mut pairs, mut weight, mut unpacked) = (0usize, 0.0, 0usize);
-    let mut close = |trie: &mut Trie, pairs: &mut usize, weight: &mut f64, unpacked: &mut usize| {
+    // The sequences of the tree that grows, and what their labels weigh.
+    let (mut members, mut weight): (Vec<&Sequence>, f64) = (Vec::new(), 0.0);
+    let mut close = |trie: &mut Trie, members: &mut Vec<&Sequence>, weight: &mut f64| {
         let mut tree = std::mem::replace(trie, Trie::new()).flatten(image_token);
-        tree.pairs = std::mem::take(pairs);
+        tree.pairs = members.len();
         tree.weight = std::mem::take(weight);
-        tree.unpacked = std::mem::take(unpacked);
+        tree.unpacked = members.iter().map(|sequence| sequence.ids.len()).sum();
+        tree.labels = members.iter().map(|sequence| sequence.labels()).sum();
+        members.clear();
         trees.push(tree);
     };
     for sequence in sequences {
@@ -239,20 +290,16 @@ pub fn pack(
         if labels == 0 {
             continue;
         }
-        if pairs > 0 && trie.ids.len() + trie.new_tokens(&sequence.ids) > tree_tokens {
-            close(&mut trie, &mut pairs, &mut weight, &mut unpacked);
+        if !members.is_empty() && trie.ids.len() + trie.new_tokens(&sequence.ids) > tree_tokens {
+            close(&mut trie, &mut members, &mut weight);
         }
-        let (each, all) = match weighting {
-            Weighting::PerToken => (1.0, labels as f64),
-            Weighting::PerPair => (1.0 / labels as f64, 1.0),
-        };
+        let (each, all) = weighting.of(labels);
         trie.insert(sequence, each);
-        pairs += 1;
+        members.push(sequence);
         weight += all;
-        unpacked += sequence.ids.len();
     }
-    if pairs > 0 {
-        close(&mut trie, &mut pairs, &mut weight, &mut unpacked);
+    if !members.is_empty() {
+        close(&mut trie, &mut members, &mut weight);
     }
     trees
 }
