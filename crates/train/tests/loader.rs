@@ -369,11 +369,14 @@ fn an_image_that_goes_missing_in_the_middle_is_left_out_or_stops_the_run() {
         ),
         (3, 5)
     );
-    // What a second epoch finds again is listed once.
+    // What a second epoch finds again is listed once, also by a run that goes on.
+    let mut resumed = loader(&data, &config);
+    resumed.restore_rejects(steps.rejects().to_vec());
     for step in 6..12 {
         steps.next(step).unwrap();
+        resumed.next(step).unwrap();
     }
-    assert_eq!(steps.rejects().len(), 8);
+    assert_eq!((steps.rejects().len(), resumed.rejects().len()), (8, 8));
 
     let stop = TrainConfig {
         on_missing_image: OnMissingImage::Stop,
@@ -398,6 +401,26 @@ fn an_image_that_goes_missing_in_the_middle_is_left_out_or_stops_the_run() {
         // It is still so when asked again, and not once the file is back.
         assert!(steps.next(step).is_err());
     }
+}
+
+#[test]
+fn a_folder_of_images_that_is_gone_ends_the_run_instead_of_training_on_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        batch_images: 1,
+        image_cache_mib: 0,
+        epochs: 9.0,
+        ..config()
+    };
+    let data = prepare(folder.path(), &config, examples(folder.path(), 5, 0)).unwrap();
+    let mut steps = loader(&Arc::new(data), &config);
+    std::fs::remove_dir_all(folder.path()).unwrap();
+    let (step, error) = (0..45)
+        .find_map(|step| steps.next(step).err().map(|e| (step, e)))
+        .unwrap();
+    assert_eq!(step, 19);
+    let message = error.to_string();
+    assert!(message.contains(".png: no such image file"), "{message}");
 }
 
 #[test]
