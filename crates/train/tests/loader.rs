@@ -10,7 +10,9 @@ use std::sync::Arc;
 use image::{Rgb, RgbImage};
 use model::{LlavaConfig, Preprocessor, PromptForm, Template, VisionConfig};
 use tch::{Kind, Tensor};
-use train::data::{Data, Encoding, Example, ExampleImage, Round, learn_vocabulary};
+use train::data::{
+    Data, Encoding, Example, ExampleImage, Round, learn_vocabulary, read_conversations,
+};
 use train::features::{Features, Store};
 use train::loader::Loader;
 use train::{Error, MicroBatch, OnMissingImage, Packing, StepBatch, TrainConfig};
@@ -457,6 +459,73 @@ fn what_cannot_be_trained_on_is_rejected_before_the_first_step() {
     let batch = loader(&data, &config()).batch(0).unwrap();
     assert_eq!((batch.tokens, data.rejects.len()), (120, 0));
     assert!(batch.labels > 0);
+}
+
+#[test]
+fn a_file_of_conversations_is_trained_on_and_no_image_is_read_from_outside_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    std::fs::create_dir(&images).unwrap();
+    examples(&images, 2, 0);
+    std::fs::copy(images.join("1.png"), folder.path().join("outside.png")).unwrap();
+    let row = |id: &str, image: &str| {
+        let shown = if image.is_empty() { "" } else { "<image>\\n" };
+        let image = if image.is_empty() {
+            "null".to_owned()
+        } else {
+            format!("\"{image}\"")
+        };
+        format!(
+            r#"{{"id": "{id}", "image": {image}, "conversations": [
+                {{"from": "human", "value": "{shown}What is it?"}}, {{"from": "gpt", "value": "A {id}."}},
+                {{"from": "human", "value": "Sure?"}}, {{"from": "gpt", "value": "Yes."}}]}}"#
+        )
+    };
+    let outside = format!("{}/outside.png", folder.path().display());
+    let rows = [
+        row("bus", "0.png"),
+        row("link", "../outside.png"),
+        row("root", &outside),
+        row("text", ""),
+        "{}".to_owned(),
+        row("car", "1.png"),
+        row("gone", "9.png"),
+        row("van", "0.png"),
+    ];
+    let file = folder.path().join("mix.json");
+    std::fs::write(&file, format!("[{}]", rows.join(",\n"))).unwrap();
+    sample::progress::set_quiet(true);
+    let (all, rejects) = read_conversations(&file, "mix").unwrap();
+    assert_eq!((all.len(), rejects.len()), (7, 1));
+    let data = Arc::new(prepare(&images, &config(), all).unwrap());
+    let reasons: Vec<(&str, &str)> = data
+        .rejects
+        .iter()
+        .map(|r| (r.row.as_str(), r.reason.as_str()))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            ("link", "image_path"),
+            ("root", "image_path"),
+            ("gone", "image_missing")
+        ]
+    );
+    let batch = loader(&data, &config()).batch(0).unwrap();
+    let members: BTreeSet<&str> = batch.members.iter().map(String::as_str).collect();
+    assert_eq!(members, BTreeSet::from(["bus", "text", "car", "van"]));
+    assert_eq!(
+        (batch.images.len(), batch.tokens < batch.unpacked),
+        (2, true)
+    );
+
+    std::fs::write(&file, "[{]").unwrap();
+    let error = read_conversations(&file, "mix").unwrap_err().to_string();
+    assert!(
+        error.contains("mix.json") && error.contains("line 1"),
+        "{error}"
+    );
+    assert!(read_conversations(&folder.path().join("none"), "mix").is_err());
 }
 
 #[test]
