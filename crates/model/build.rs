@@ -6,8 +6,7 @@ use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=src/cpu/kernels.cpp");
-    println!("cargo:rerun-if-changed=src/cpu/avx512.h");
+    println!("cargo:rerun-if-changed=src/cpu");
     // Set by torch-sys for its direct dependents: the folder with libtorch_cpu.so.
     if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
         let lib = PathBuf::from(lib);
@@ -26,7 +25,7 @@ fn kernels(lib: &std::path::Path) {
         .opt_level(3)
         .warnings(false)
         .flag_if_supported("-fopenmp")
-        .file("src/cpu/kernels.cpp");
+        .files(["kernels", "fused", "tree_attention"].map(|name| format!("src/cpu/{name}.cpp")));
     for include in includes(lib) {
         build.include(include);
     }

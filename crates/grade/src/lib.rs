@@ -70,17 +70,4 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         detail: String,
     },
-    /// The loss or a gradient is no longer a number.
-    #[error(
-        "training the grader, step {step}: {what} is {value}, so it has diverged. Lower the \
-         learning rate, lengthen the warm-up, or compute in f32"
-    )]
-    Diverged {
-        /// From 0.
-        step: u64,
-        /// `the loss` or `the gradient norm`.
-        what: &'static str,
-        /// As it was computed.
-        value: f64,
-    },
 }

@@ -15,7 +15,7 @@ use crate::label::Part;
 use crate::measure::{Measured, Scored, grade, measure};
 use crate::pool::Pool;
 use crate::teacher::Teacher;
-use crate::train::{Summary, train};
+use crate::train::{Summary, remove_checkpoints, train};
 use crate::{Criterion, Error, GradeConfig, Grader, Grades, Label, LabelSource};
 use crate::{csv_labels, grader, label, split, teacher};
 
@@ -76,7 +76,7 @@ pub fn run(
     }
     let stage = Stage::begin(out, key, force)?;
     if force {
-        fit::training_state::remove(out)?;
+        remove_checkpoints(out)?;
         for leftover in [JOURNAL, &format!("{MODEL}/{CARD}")] {
             remove(&stage.path(leftover))?;
         }
@@ -146,7 +146,7 @@ pub fn run(
     }
     let manifest = stage.finish(manifest, &files)?;
     // Of no more use, and the states are three times the model's size.
-    fit::training_state::remove(out)?;
+    remove_checkpoints(out)?;
     remove(&out.join(JOURNAL))?;
     Ok(manifest)
 }

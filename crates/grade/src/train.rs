@@ -6,16 +6,15 @@
 //! after the other, so that only one with its moments is in memory.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fit::optim::{AdamW, Hyper, Param, States, clip_factor};
-use fit::schedule::learning_rate;
-use fit::training_state;
+use fit::{Guard, Options, Step, Verdict};
 use model::{Preprocessor, Vit};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use sample::degrade::KINDS;
-use sample::{Reject, StageKey, interrupt, progress, seed};
+use sample::{Reject, StageKey, progress, seed};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -24,8 +23,8 @@ use crate::pictures::{Picture, Pictures};
 use crate::pool::Pool;
 use crate::{Criterion, Error, GradeConfig, Heads, Label};
 
-/// How often a state to go on from is written.
-const SAVE_EVERY: Duration = Duration::from_secs(300);
+/// How often a state to go on from is written, in seconds.
+const SAVE_EVERY: u64 = 300;
 /// What cross-entropy leaves out.
 const NO_LABEL: i64 = -100;
 
@@ -61,6 +60,8 @@ pub struct Summary {
 /// An image to learn from: its picture's index and its labels, clarity first.
 struct Example {
     picture: usize,
+    /// Its path, for messages.
+    image: String,
     labels: [i64; 2],
     /// Whether it is a degraded copy.
     copy: bool,
@@ -254,8 +255,9 @@ fn examples(
         .iter()
         .enumerate()
         .filter(|(picture, _)| !broken.contains(picture))
-        .map(|(picture, (_, labels))| Example {
+        .map(|(picture, (label, labels))| Example {
             picture,
+            image: label.image.clone(),
             labels: *labels,
             copy: pictures.is_degraded(picture),
         })
@@ -277,6 +279,23 @@ fn reject(label: &Label, reason: &str, detail: String) -> Reject {
     }
 }
 
+/// Everything recorded and saved of the trainings, below the stage's folder: a folder each.
+const RECORDS: &str = "training";
+
+/// Removes the checkpoints of the trainings; what is recorded of them stays.
+pub(crate) fn remove_checkpoints(out: &Path) -> Result<(), Error> {
+    let entries = match std::fs::read_dir(out.join(RECORDS)) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(sample::Error::io(out.join(RECORDS), e).into()),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|e| sample::Error::io(out.join(RECORDS), e))?;
+        fit::checkpoint::remove(&entry.path())?;
+    }
+    Ok(())
+}
+
 struct Session<'a> {
     config: &'a GradeConfig,
     seed: u64,
@@ -287,35 +306,59 @@ struct Session<'a> {
     key: &'a StageKey,
 }
 
+/// The training of classifiers that share a tower, or of one alone.
+struct Training<'a> {
+    session: &'a Session<'a>,
+    heads: &'a [(Criterion, &'a Vit)],
+    adamw: AdamW,
+}
+
+impl fit::Task for Training<'_> {
+    type Error = Error;
+
+    fn optimiser(&mut self) -> &mut AdamW {
+        &mut self.adamw
+    }
+
+    fn step(&mut self, at: u64, lr: f64, guard: &mut Guard) -> Result<Step, Error> {
+        self.session
+            .step(self.heads, &mut self.adamw, at, lr, guard)
+    }
+
+    fn members(&mut self, at: u64) -> Vec<String> {
+        let name = |example: &&Example| {
+            if example.copy {
+                format!("{} (degraded)", example.image)
+            } else {
+                example.image.clone()
+            }
+        };
+        self.session.batch(at).iter().map(name).collect()
+    }
+}
+
 impl Session<'_> {
     /// Trains classifiers that share a tower, or one alone.
     fn train(&self, heads: &[(Criterion, &Vit)]) -> Result<(), Error> {
         let names: Vec<&str> = heads.iter().map(|(c, _)| c.name()).collect();
-        let name = names.join("_and_");
-        let file = format!("{name}.safetensors");
-        let mut adamw = self.optimiser(heads)?;
-        if training_state::load(self.folder, &file, self.key, &mut adamw)? {
-            progress::note(&format!("{name}: going on from step {}", adamw.step()));
-        }
-        let bar = progress::bar(&name, self.steps, "steps");
-        bar.inc(adamw.step());
-        let mut saved = Instant::now();
-        while adamw.step() < self.steps {
-            if interrupt::requested() {
-                training_state::save(self.folder, &file, self.key, &adamw)?;
-                return Err(sample::Error::Interrupted.into());
-            }
-            let loss = self.step(heads, &mut adamw)?;
-            bar.inc(1);
-            bar.message(&format!("loss {loss:.3}"));
-            if saved.elapsed() >= SAVE_EVERY {
-                training_state::save(self.folder, &file, self.key, &adamw)?;
-                saved = Instant::now();
-            }
-        }
-        bar.finish();
-        // The next criterion may be stopped; this one is then not trained again.
-        training_state::save(self.folder, &file, self.key, &adamw)?;
+        let title = names.join("_and_");
+        let folder = self.folder.join(RECORDS).join(&title);
+        let options = Options {
+            title,
+            steps: self.steps,
+            lr: self.config.peak_lr(),
+            warmup_ratio: self.config.warmup_ratio,
+            checkpoint_seconds: SAVE_EVERY,
+            // The next criterion may be stopped; this one is then not trained again.
+            checkpoint_end: true,
+            ..Options::default()
+        };
+        let mut training = Training {
+            session: self,
+            heads,
+            adamw: self.optimiser(heads)?,
+        };
+        fit::run(&mut training, &options, &folder, self.key)?;
         Ok(())
     }
 
@@ -343,10 +386,14 @@ impl Session<'_> {
         Ok(AdamW::new(params, hyper, States::Float32, self.seed)?)
     }
 
+    fn steps_per_epoch(&self) -> u64 {
+        self.examples.len().div_ceil(self.config.batch_size) as u64
+    }
+
     /// The examples of a step: each epoch goes through all of them in an order of its own.
     fn batch(&self, step: u64) -> Vec<&Example> {
         let size = self.config.batch_size;
-        let per_epoch = self.examples.len().div_ceil(size) as u64;
+        let per_epoch = self.steps_per_epoch();
         let (epoch, at) = (step / per_epoch, (step % per_epoch) as usize);
         let mut order: Vec<usize> = (0..self.examples.len()).collect();
         order.shuffle(&mut seed::rng(
@@ -360,14 +407,27 @@ impl Session<'_> {
             .collect()
     }
 
-    fn step(&self, heads: &[(Criterion, &Vit)], adamw: &mut AdamW) -> Result<f64, Error> {
-        let at = adamw.step();
+    fn step(
+        &self,
+        heads: &[(Criterion, &Vit)],
+        adamw: &mut AdamW,
+        at: u64,
+        lr: f64,
+        guard: &mut Guard,
+    ) -> Result<Step, Error> {
         let batch = self.batch(at);
         let indices: Vec<usize> = batch.iter().map(|e| e.picture).collect();
-        let Some((_, tower)) = heads.first() else {
-            return Ok(0.0);
+        let mut step = Step {
+            epoch: at / self.steps_per_epoch(),
+            samples: batch.len(),
+            ..Step::default()
         };
+        let Some((_, tower)) = heads.first() else {
+            return Ok(step);
+        };
+        let waiting = Instant::now();
         let pixels = self.pictures.pixels(&indices, tower.device())?;
+        step.data_seconds = waiting.elapsed().as_secs_f64();
         let features = tower.features(&pixels)?;
         let mut loss: Option<Tensor> = None;
         for (criterion, vit) in heads {
@@ -375,8 +435,10 @@ impl Session<'_> {
                 .iter()
                 .map(|e| e.labels[*criterion as usize])
                 .collect();
+            let labelled = labels.iter().filter(|&&l| l != NO_LABEL).count();
+            step.labels += labelled;
             // The mean over no labels is no number.
-            if labels.iter().all(|&l| l == NO_LABEL) {
+            if labelled == 0 {
                 continue;
             }
             let labels = Tensor::f_from_slice(&labels)?.f_to_device(tower.device())?;
@@ -392,30 +454,19 @@ impl Session<'_> {
                 None => one,
             });
         }
-        let lr = learning_rate(
-            self.config.peak_lr(),
-            self.config.warmup_ratio,
-            at,
-            self.steps,
-        );
         let Some(loss) = loss else {
             adamw.update_all(lr, 1.0)?;
-            return Ok(0.0);
+            return Ok(step);
         };
-        let value = f64::try_from(loss.f_to_kind(Kind::Double)?)?;
-        finite(at, "the loss", value)?;
+        step.loss = f64::try_from(loss.f_to_kind(Kind::Double)?)?;
+        if guard.loss(step.loss)? == Verdict::Skip {
+            step.skipped = true;
+            return Ok(step);
+        }
         loss.f_backward()?;
-        let norm = adamw.gradient_norm()?;
-        finite(at, "the gradient norm", norm)?;
-        adamw.update_all(lr, clip_factor(norm, self.config.clip))?;
-        Ok(value)
-    }
-}
-
-fn finite(step: u64, what: &'static str, value: f64) -> Result<(), Error> {
-    if value.is_finite() {
-        Ok(())
-    } else {
-        Err(Error::Diverged { step, what, value })
+        step.grad_norm = adamw.gradient_norm()?;
+        guard.gradient_norm(step.grad_norm)?;
+        adamw.update_all(lr, clip_factor(step.grad_norm, self.config.clip))?;
+        Ok(step)
     }
 }

@@ -223,6 +223,9 @@ pub struct StageArguments {
     /// Replace what another configuration left there
     #[arg(long)]
     pub force: bool,
+    /// A value of the configuration to change for this run, such as train.lr=2e-5; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
 }
 
 /// `math-llava synth`.
@@ -364,6 +367,9 @@ pub struct Run {
     /// Do again what another configuration left in the run's folder
     #[arg(long)]
     pub force: bool,
+    /// A value of the configuration to change for this run, such as train.lr=2e-5; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
     /// Exit with status 1 if the model's accuracy is below this, in per cent
     #[arg(long, value_name = "PERCENT")]
     pub min_accuracy: Option<f64>,

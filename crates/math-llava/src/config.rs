@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sources::figures::FiguresConfig;
 
+use crate::overrides;
 use crate::teachers::TeacherConfig;
 
 /// What a run's TOML file may say.
@@ -91,10 +92,23 @@ pub struct SourceConfig {
 impl RunConfig {
     /// Reads a file and checks what no single stage can check.
     pub fn read(path: &Path) -> Result<RunConfig> {
+        RunConfig::read_with(path, &[])
+    }
+
+    /// [`RunConfig::read`] with single values changed; see [`overrides`].
+    pub fn read_with(path: &Path, settings: &[String]) -> Result<RunConfig> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-        let config: RunConfig =
-            toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+        let config: RunConfig = if settings.is_empty() {
+            toml::from_str(&text).with_context(|| format!("in {}", path.display()))?
+        } else {
+            let mut table: toml::Table =
+                toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+            overrides::apply(&mut table, settings)?;
+            table
+                .try_into()
+                .with_context(|| format!("in {} with --set", path.display()))?
+        };
         config
             .check()
             .with_context(|| format!("in {}", path.display()))?;

@@ -8,6 +8,7 @@
 mod args;
 mod commands;
 mod config;
+mod overrides;
 mod roles;
 mod teachers;
 

@@ -5,9 +5,11 @@
 //! line: a token's position is its depth, and it sees its ancestors only. The families differ in
 //! biases and in how far back a token sees; [`crate::TextConfig`] says which.
 
+use std::cell::OnceCell;
+
 use tch::{Device, Kind, Tensor};
 
-use crate::cpu::Join;
+use crate::cpu::{Join, fused};
 use crate::kv_cache::Extension;
 use crate::layers::{Gated, Linear, Named, Projections, Ready, RmsNorm, attend, split_heads};
 use crate::rope::Rope;
@@ -26,10 +28,60 @@ pub(crate) struct Decoder {
 /// Packed rows as the layers see them: where each token stands and what it may look at.
 pub struct Rows {
     rotary: (Tensor, Tensor),
-    /// Numbers added to the scores, [rows, 1, tokens, tokens].
-    mask: Tensor,
-    /// The same for layers that see a window only, where that is narrower.
+    /// Token `i` looks at `j` where `j <= i < ends[j]`: [rows, tokens], i64.
+    ends: Tensor,
+    /// Numbers added to the scores, [rows, 1, tokens, tokens]: made for the first layer that needs
+    /// them.
+    mask: OnceCell<Tensor>,
+    /// [rows, tokens], where layers with a window see less than the others.
     windowed: Option<Tensor>,
+    /// The same as `mask` for those layers.
+    windowed_mask: OnceCell<Tensor>,
+    kind: Kind,
+}
+
+impl Rows {
+    /// What may be looked at, as numbers that are added.
+    fn mask(&self) -> Result<&Tensor, Error> {
+        made_once(&self.mask, || {
+            let (tokens, device) = (self.ends.size()[1], self.ends.device());
+            let index = Tensor::f_arange(tokens, (Kind::Int64, device))?;
+            let (looked, looking) = (index.f_unsqueeze(1)?, index.f_unsqueeze(0)?);
+            // [rows, 1, looked-at, looking] -> [rows, 1, looking, looked-at]
+            let seen = looked
+                .f_le_tensor(&looking)?
+                .f_logical_and(
+                    &looking.f_lt_tensor(&self.ends.f_unsqueeze(1)?.f_unsqueeze(3)?)?,
+                )?
+                .f_transpose(2, 3)?;
+            Ok(Tensor::f_zeros(seen.size(), (self.kind, device))?
+                .f_masked_fill(&seen.f_logical_not()?, f64::NEG_INFINITY)?
+                .f_contiguous()?)
+        })
+    }
+}
+
+fn made_once(
+    cell: &OnceCell<Tensor>,
+    make: impl FnOnce() -> Result<Tensor, Error>,
+) -> Result<&Tensor, Error> {
+    if let Some(made) = cell.get() {
+        return Ok(made);
+    }
+    let made = make()?;
+    Ok(cell.get_or_init(|| made))
+}
+
+/// What a layer's tokens may look at.
+enum Sight<'a, 'b> {
+    /// The whole of what is there, or as the mask says.
+    Mask(Option<&'a Tensor>),
+    /// Each those not after it.
+    Causal,
+    /// As the ends of packed rows say.
+    Trees(&'a Tensor),
+    /// As a cache says, of layer `.1`.
+    Cache(&'a mut Extension<'b>, usize),
 }
 
 struct Layer {
@@ -147,32 +199,30 @@ impl Decoder {
         let mut hidden = embeds.shallow_clone();
         for (index, layer) in self.layers.iter().enumerate() {
             each_layer(&hidden);
-            let kv = cache.as_deref_mut().map(|c| (c, index));
             let own = windowed.as_ref().filter(|_| layer.windowed);
-            let mask = own.or(mask.as_ref());
-            let causal = mask.is_none() && tokens > 1;
-            hidden = layer.forward(&hidden, &rotary, mask, causal, kv)?;
+            let sight = match (cache.as_deref_mut(), own.or(mask.as_ref())) {
+                (Some(cache), _) => Sight::Cache(cache, index),
+                (None, None) if tokens > 1 => Sight::Causal,
+                (None, mask) => Sight::Mask(mask),
+            };
+            hidden = layer.forward(&hidden, &rotary, sight)?;
         }
         self.norm.forward(&hidden)
     }
 
     /// What the layers need to know of packed rows; see [`crate::Llava::rows`].
     pub fn rows(&self, positions: &Tensor, ends: &Tensor, kind: Kind) -> Result<Rows, Error> {
-        let tokens = ends.size()[1];
-        let index = Tensor::f_arange(tokens, (Kind::Int64, ends.device()))?;
-        let (looked, looking) = (index.f_unsqueeze(1)?, index.f_unsqueeze(0)?);
-        // [rows, 1, looked-at, looking] -> [rows, 1, looking, looked-at]
-        let seen = looked
-            .f_le_tensor(&looking)?
-            .f_logical_and(&looking.f_lt_tensor(&ends.f_unsqueeze(1)?.f_unsqueeze(3)?)?)?
-            .f_transpose(2, 3)?;
-        let mask = Tensor::f_zeros(seen.size(), (kind, ends.device()))?
-            .f_masked_fill(&seen.f_logical_not()?, f64::NEG_INFINITY)?
-            .f_contiguous()?;
+        let narrower = match self.window {
+            Some(window) => i64::try_from(&positions.f_max()?)? >= window,
+            None => false,
+        };
         Ok(Rows {
             rotary: self.rope.turns(positions, kind)?,
-            windowed: self.windowed(positions, Some(&mask))?,
-            mask,
+            ends: ends.f_contiguous()?,
+            mask: OnceCell::new(),
+            windowed: narrower.then(|| positions.shallow_clone()),
+            windowed_mask: OnceCell::new(),
+            kind,
         })
     }
 
@@ -181,9 +231,19 @@ impl Decoder {
         let Some(layer) = self.layers.get(index) else {
             return Err(Error::Shape(format!("the decoder has no layer {index}")));
         };
-        let own = rows.windowed.as_ref().filter(|_| layer.windowed);
-        let mask = own.unwrap_or(&rows.mask);
-        layer.forward(hidden, &rows.rotary, Some(mask), false, None)
+        let sight = match &rows.windowed {
+            Some(positions) if layer.windowed => {
+                let mask = made_once(&rows.windowed_mask, || {
+                    let whole = rows.mask()?;
+                    let own = self.windowed(positions, Some(whole))?;
+                    Ok(own.unwrap_or_else(|| whole.shallow_clone()))
+                })?;
+                Sight::Mask(Some(mask))
+            }
+            _ if fused::takes(hidden) => Sight::Trees(&rows.ends),
+            _ => Sight::Mask(Some(rows.mask()?)),
+        };
+        layer.forward(hidden, &rows.rotary, sight)
     }
 
     /// The norm after the last layer.
@@ -223,24 +283,30 @@ impl Layer {
         &self,
         hidden: &Tensor,
         rotary: &(Tensor, Tensor),
-        mask: Option<&Tensor>,
-        causal: bool,
-        cache: Option<(&mut Extension, usize)>,
+        sight: Sight,
     ) -> Result<Tensor, Error> {
         let x = self.input_norm.forward(hidden)?;
-        let attended = match (&self.attention, cache) {
-            (Projections::Joined(all, _), Some((cache, layer))) if cache.is_step() => {
+        let attended = match (&self.attention, sight) {
+            (Projections::Joined(all, _), Sight::Cache(cache, layer)) if cache.is_step() => {
                 let qkv = all.forward(&x)?;
                 cache.attend_step(layer, self.windowed, &qkv, rotary, self.heads)?
             }
-            (attention, cache) => {
+            (attention, sight) => {
                 let [q, k, v] = attention.forward(&x)?;
-                let q = rotate(&split_heads(&q, self.heads, self.head_dim)?, rotary)?;
-                let k = rotate(&split_heads(&k, self.kv_heads, self.head_dim)?, rotary)?;
-                let v = split_heads(&v, self.kv_heads, self.head_dim)?;
-                match cache {
-                    Some((cache, layer)) => cache.attend(layer, self.windowed, &q, &k, &v)?,
-                    None => attend(&q, &k, &v, mask, causal)?,
+                let (q, k) = (self.turned(&q, rotary)?, self.turned(&k, rotary)?);
+                if let Sight::Trees(ends) = sight {
+                    fused::attend_trees(&q, &k, &v, ends, [self.heads, self.kv_heads])?
+                } else {
+                    let q = split_heads(&q, self.heads, self.head_dim)?;
+                    let k = split_heads(&k, self.kv_heads, self.head_dim)?;
+                    let v = split_heads(&v, self.kv_heads, self.head_dim)?;
+                    match sight {
+                        Sight::Cache(cache, layer) => {
+                            cache.attend(layer, self.windowed, &q, &k, &v)?
+                        }
+                        Sight::Mask(mask) => attend(&q, &k, &v, mask, false)?,
+                        Sight::Causal | Sight::Trees(_) => attend(&q, &k, &v, None, true)?,
+                    }
                 }
             }
         };
@@ -248,6 +314,24 @@ impl Layer {
         let x = self.mlp_norm.forward(&hidden)?;
         let x = self.gated.forward(&x)?;
         self.down.forward_joined(&x, &hidden, Join::Add)
+    }
+
+    /// `x cos + rotate_half(x) sin`, where the halves of each head are the pairs that turn. `x` is
+    /// [batch, tokens, heads * head_dim].
+    fn turned(&self, x: &Tensor, rotary: &(Tensor, Tensor)) -> Result<Tensor, Error> {
+        if fused::takes(x) {
+            return fused::turn(x, rotary);
+        }
+        let size = x.size();
+        let heads = size.last().map_or(0, |width| width / self.head_dim);
+        let x = split_heads(x, heads, self.head_dim)?; // [batch, heads, tokens, head_dim]
+        let (half, (cos, sin)) = (self.head_dim / 2, rotary);
+        let turned = Tensor::f_cat(
+            &[x.f_narrow(3, half, half)?.f_neg()?, x.f_narrow(3, 0, half)?],
+            3,
+        )?;
+        let out = x.f_mul(cos)?.f_add(&turned.f_mul(sin)?)?;
+        Ok(out.f_transpose(1, 2)?.f_reshape(size)?)
     }
 
     fn packed(self, kind: Kind, how: Quantisation) -> Result<Layer, Error> {
@@ -262,16 +346,6 @@ impl Layer {
             ..self
         })
     }
-}
-
-/// `x cos + rotate_half(x) sin`, where the halves of each head are the pairs that turn.
-fn rotate(x: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor, Error> {
-    let half = x.size()[3] / 2;
-    let turned = Tensor::f_cat(
-        &[x.f_narrow(3, half, half)?.f_neg()?, x.f_narrow(3, 0, half)?],
-        3,
-    )?;
-    Ok(x.f_mul(cos)?.f_add(&turned.f_mul(sin)?)?)
 }
 
 /// [tokens, tokens]: true where the column is not after the row's token.

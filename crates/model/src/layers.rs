@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::cpu::{self, Activation, Join, Sees};
+use crate::cpu::{self, Activation, Join, Sees, fused};
 use crate::quantise::Quantised;
 use crate::{Adapter, Error, Quantisation};
 
@@ -15,6 +15,7 @@ use crate::{Adapter, Error, Quantisation};
 pub(crate) struct Named<'a> {
     tensors: Tensors<'a>,
     adapter: Option<&'a Adapter>,
+    kept: Option<&'a HashMap<String, Quantised>>,
 }
 
 enum Tensors<'a> {
@@ -41,6 +42,15 @@ impl<'a> Named<'a> {
         Named {
             tensors: Tensors::Held(tensors),
             adapter,
+            kept: None,
+        }
+    }
+
+    /// The same with weights that are kept in few bits, by name.
+    pub fn with_kept(self, kept: &'a HashMap<String, Quantised>) -> Named<'a> {
+        Named {
+            kept: Some(kept),
+            ..self
         }
     }
 
@@ -49,6 +59,7 @@ impl<'a> Named<'a> {
         Named {
             tensors: Tensors::Read(read),
             adapter: None,
+            kept: None,
         }
     }
 
@@ -64,12 +75,20 @@ impl<'a> Named<'a> {
     }
 
     pub fn linear(&self, name: &str, bias: bool) -> Result<Linear, Error> {
-        let weight = self.get(&format!("{name}.weight"))?;
+        let weight = format!("{name}.weight");
+        let weight = match self.kept.and_then(|kept| kept.get(&weight)) {
+            Some(kept) => Weight::Kept(kept.shallow_clone()),
+            None => Weight::Plain(self.get(&weight)?),
+        };
         let bias = match bias {
             true => Some(self.get(&format!("{name}.bias"))?),
             false => None,
         };
-        let mut layer = Linear::plain(weight, bias);
+        let mut layer = Linear {
+            weight,
+            bias,
+            low_rank: Vec::new(),
+        };
         if let Some(adapter) = self.adapter {
             layer.low_rank = adapter.low_rank(name);
         }
@@ -110,6 +129,20 @@ pub(crate) enum Weight {
     Packed(Tensor, Kind),
     /// In few bits.
     Quantised(Quantised),
+    /// In few bits beside updates that are trained: spread out while it is used, so that gradients
+    /// flow through it to the input.
+    Kept(Quantised),
+}
+
+impl Weight {
+    /// All of it [out, in]; `None` for one that was made ready to answer.
+    fn spread(&self) -> Result<Option<Tensor>, Error> {
+        match self {
+            Weight::Plain(weight) => Ok(Some(weight.shallow_clone())),
+            Weight::Kept(weight) => weight.dense(Kind::BFloat16).map(Some),
+            Weight::Packed(..) | Weight::Quantised(_) => Ok(None),
+        }
+    }
 }
 
 /// A low-rank update (LoRA, arXiv 2106.09685): `scale (x A^T) B^T` is added to some of a layer's
@@ -123,11 +156,18 @@ pub(crate) struct LowRank {
     pub scale: f64,
     /// First of the outputs it is added to.
     pub start: i64,
+    /// Share of the input's numbers that A does not see while it is trained (PEFT's `lora_dropout`),
+    /// drawn from libtorch's generator.
+    pub dropout: f64,
 }
 
 impl LowRank {
     fn add_to(&self, out: &Tensor, x: &Tensor) -> Result<Tensor, Error> {
         let kind = x.f_kind()?;
+        let x = match self.dropout > 0.0 && self.a.requires_grad() {
+            true => x.f_dropout(self.dropout, true)?,
+            false => x.shallow_clone(),
+        };
         let added = x
             .f_linear(&self.a.f_to_kind(kind)?, None::<&Tensor>)?
             .f_linear(&self.b.f_to_kind(kind)?, None::<&Tensor>)?
@@ -199,6 +239,7 @@ impl Linear {
     fn outputs(&self) -> i64 {
         match &self.weight {
             Weight::Plain(weight) => weight.size()[0],
+            Weight::Kept(weight) => weight.size()[0],
             Weight::Packed(..) | Weight::Quantised(_) => 0,
         }
     }
@@ -208,6 +249,7 @@ impl Linear {
         let bias = self.bias.as_ref().map(|b| b.f_to_kind(kind)).transpose()?;
         let mut out = match &self.weight {
             Weight::Plain(weight) => x.f_linear(&weight.f_to_kind(kind)?, bias.as_ref())?,
+            Weight::Kept(weight) => x.f_linear(&weight.dense(kind)?, bias.as_ref())?,
             Weight::Packed(packed, packed_for) => {
                 let x = x.f_to_kind(*packed_for)?;
                 cpu::linear(&x, packed, self.bias.as_ref(), Activation::None)?.f_to_kind(kind)?
@@ -234,7 +276,7 @@ impl Linear {
         let (mut weights, mut biases, mut low_rank) = (Vec::new(), Vec::new(), Vec::new());
         let (mut start, count) = (0, layers.len());
         for layer in layers {
-            let Weight::Plain(weight) = layer.weight else {
+            let Some(weight) = layer.weight.spread()? else {
                 return Err(Error::Shape("packed layers cannot be stacked".into()));
             };
             let outs = weight.size()[0];
@@ -263,7 +305,11 @@ impl Linear {
     /// The same layer for answering in `kind`: quantised where asked and possible, else packed where
     /// this libtorch can, else cast. It has no gradients.
     pub fn packed(self, kind: Kind, how: Quantisation) -> Result<Linear, Error> {
-        let Weight::Plain(weight) = self.weight else {
+        let weight = match self.weight {
+            Weight::Plain(_) | Weight::Kept(_) => self.weight.spread()?,
+            Weight::Packed(..) | Weight::Quantised(_) => None,
+        };
+        let Some(weight) = weight else {
             return Ok(self);
         };
         let bias = self
@@ -354,18 +400,14 @@ impl Gated {
     /// [.., hidden] to [.., intermediate].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
         match self {
-            Gated::Apart { gate, up } => {
-                let gate = gate.forward_active(x, Activation::Silu)?;
-                up.forward_joined(x, &gate, Join::Multiply)
-            }
+            Gated::Apart { gate, up } => swiglu(&gate.forward(x)?, &up.forward(x)?),
             Gated::Joined(both) => {
                 let both = both.forward(x)?;
-                if cpu::takes(&both) {
-                    return cpu::silu_multiply(&both);
-                }
                 let half = both.size().last().map_or(0, |width| width / 2);
-                let gate = both.f_narrow(-1, 0, half)?.f_silu()?;
-                Ok(gate.f_mul(&both.f_narrow(-1, half, half)?)?)
+                swiglu(
+                    &both.f_narrow(-1, 0, half)?,
+                    &both.f_narrow(-1, half, half)?,
+                )
             }
         }
     }
@@ -378,6 +420,13 @@ impl Gated {
         let both = Linear::stacked(vec![gate, up])?;
         Ok(Gated::Joined(both.packed(kind, how)?))
     }
+}
+
+fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor, Error> {
+    if fused::takes(gate) {
+        return fused::swiglu(gate, up);
+    }
+    Ok(gate.f_silu()?.f_mul(up)?)
 }
 
 /// LayerNorm; libtorch computes bf16 inputs in f32 inside.
@@ -427,10 +476,10 @@ impl RmsNorm {
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
-        let weight = self.weight.f_to_kind(x.f_kind()?)?;
-        if cpu::takes(x) && cpu::takes(&weight) {
-            return cpu::rms_norm(x, &weight, self.eps);
+        if fused::takes(x) && fused::takes(&self.weight) {
+            return fused::rms_norm(x, &self.weight, self.eps);
         }
+        let weight = self.weight.f_to_kind(x.f_kind()?)?;
         Ok(x.f_rms_norm(self.weight.size(), Some(&weight), Some(self.eps))?)
     }
 }

@@ -22,6 +22,7 @@ mod layers;
 mod llava;
 mod logits;
 mod lora;
+mod nf4;
 mod parameters;
 mod placement;
 mod precision;
@@ -29,12 +30,13 @@ mod preprocess;
 mod quantise;
 mod rope;
 mod tokenizer;
+mod trainable;
 mod vision;
 mod vit;
 mod vit_config;
 mod weights;
 
-pub use checkpoint::{Checkpoint, LoadOptions, WeightKind};
+pub use checkpoint::{Checkpoint, Composition, LoadOptions, WeightKind};
 pub use config::{FeatureSelect, LlavaConfig, TextConfig, TokenIds, VisionConfig};
 pub use conversation::{
     ChatTemplate, ConversationTokens, Part, PromptForm, Speaker, Template, Turn,
@@ -56,6 +58,7 @@ pub use quantise::Quantisation;
 pub use tokenizer::{
     IMAGE_PLACEHOLDER, SPECIAL_TOKENS, SpecialTokens, Tokenizer, sentencepiece, train_bpe,
 };
+pub use trainable::ModelPart;
 pub use vit::Vit;
 pub use vit_config::VitConfig;
 pub use weights::LoadReport;

@@ -1,5 +1,6 @@
 //! The model as a whole: what a trainer and a generator call.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
@@ -9,6 +10,7 @@ use crate::kv_cache::Extension;
 use crate::layers::{Named, Ready};
 use crate::lora::HEAD;
 use crate::parameters::{initialise, specification};
+use crate::quantise::Quantised;
 use crate::vision::{Projector, VisionTower};
 use crate::weights::{Reader, TensorFile};
 use crate::{Adapter, Error, LlavaConfig, LoadReport, Quantisation};
@@ -17,6 +19,8 @@ use crate::{Adapter, Error, LlavaConfig, LoadReport, Quantisation};
 pub struct Llava {
     config: LlavaConfig,
     parameters: Vec<(String, Tensor)>,
+    /// Weights that are kept in few bits, which are not among the parameters.
+    kept: HashMap<String, Quantised>,
     /// Low-rank updates that are in use beside the weights.
     adapter: Option<Adapter>,
     /// The files that tensors of a model for answering lie in.
@@ -50,10 +54,21 @@ impl Llava {
         device: Device,
         trainable: bool,
     ) -> Result<Llava, Error> {
+        Llava::from_kept(config, parameters, HashMap::new(), device, trainable)
+    }
+
+    /// The same with some of the decoder's weights in few bits, which never get gradients.
+    pub(crate) fn from_kept(
+        config: LlavaConfig,
+        parameters: Vec<(String, Tensor)>,
+        kept: HashMap<String, Quantised>,
+        device: Device,
+        trainable: bool,
+    ) -> Result<Llava, Error> {
         for (_, tensor) in &parameters {
             let _ = tensor.f_set_requires_grad(trainable)?;
         }
-        Llava::assemble(config, parameters, None, device)
+        Llava::assemble(config, parameters, kept, None, device)
     }
 
     /// Puts a model together from tensors that are ready to be used, with an adapter's updates
@@ -61,10 +76,11 @@ impl Llava {
     fn assemble(
         config: LlavaConfig,
         parameters: Vec<(String, Tensor)>,
+        kept: HashMap<String, Quantised>,
         adapter: Option<Adapter>,
         device: Device,
     ) -> Result<Llava, Error> {
-        let named = Named::new(&parameters, adapter.as_ref());
+        let named = Named::new(&parameters, adapter.as_ref()).with_kept(&kept);
         let (vision, mut decoder) = parts(&config, &named, device, None)?;
         if config.text_config.tie_word_embeddings
             && let Some(adapter) = &adapter
@@ -75,6 +91,7 @@ impl Llava {
             vision,
             decoder,
             parameters,
+            kept,
             adapter,
             files: Vec::new(),
             config,
@@ -99,6 +116,7 @@ impl Llava {
             vision,
             decoder,
             parameters: Vec::new(),
+            kept: HashMap::new(),
             adapter: None,
             files,
             config,
@@ -114,17 +132,18 @@ impl Llava {
     /// # Errors
     /// An adapter for other layers or shapes.
     pub fn with_adapter(self, adapter: Adapter, trainable: bool) -> Result<Llava, Error> {
-        adapter.check(&self.config, &self.parameters)?;
+        adapter.check(&self.config, &self.shapes())?;
         let mut parameters = self.parameters;
         for (_, tensor) in &parameters {
             let _ = tensor.f_set_requires_grad(false)?;
         }
-        adapter.replace(&mut parameters)?;
-        let adapter = adapter.to_device(self.device, &parameters)?;
+        adapter.replace(&mut parameters, trainable)?;
+        let adapter = adapter.to_device(self.device, &parameters, trainable)?;
         for (_, tensor) in adapter.parameters() {
             let _ = tensor.f_set_requires_grad(trainable)?;
         }
-        let mut model = Llava::assemble(self.config, parameters, Some(adapter), self.device)?;
+        let (kept, adapter) = (self.kept, Some(adapter));
+        let mut model = Llava::assemble(self.config, parameters, kept, adapter, self.device)?;
         model.compute = self.compute;
         Ok(model)
     }
@@ -135,13 +154,20 @@ impl Llava {
     /// # Errors
     /// An adapter for other layers or shapes, or for an output layer that is the embedding.
     pub fn merged(self, adapter: &Adapter) -> Result<Llava, Error> {
-        adapter.check(&self.config, &self.parameters)?;
+        adapter.check(&self.config, &self.shapes())?;
+        if !self.kept.is_empty() {
+            return Err(Error::Config(
+                "weights in few bits cannot take an update for good: load the checkpoint without \
+                 quantisation, and merge into that"
+                    .into(),
+            ));
+        }
         let (config, device, compute) = (self.config, self.device, self.compute);
         let mut parameters = self.parameters;
         // The layers hold on to the old weights.
         drop((self.vision, self.decoder));
         let trainable = parameters.iter().any(|(_, tensor)| tensor.requires_grad());
-        adapter.replace(&mut parameters)?;
+        adapter.replace(&mut parameters, false)?;
         adapter.merge(&mut parameters)?;
         let mut model = Llava::from_parameters(config, parameters, device, trainable)?;
         model.compute = compute;
@@ -165,7 +191,10 @@ impl Llava {
             Some(adapter) => Some(adapter.frozen(compute)?),
             None => None,
         };
-        let mut model = Llava::assemble(self.config.clone(), parameters, adapter, self.device)?;
+        let kept = self.kept.iter();
+        let kept = kept.map(|(name, weight)| (name.clone(), weight.shallow_clone()));
+        let (config, kept) = (self.config.clone(), kept.collect());
+        let mut model = Llava::assemble(config, parameters, kept, adapter, self.device)?;
         model.compute = compute;
         Ok(model)
     }
@@ -174,7 +203,7 @@ impl Llava {
     /// packed for the processor, the decoder's quantised where asked (on a CPU). It has no gradients
     /// and no [`Llava::parameters`]; the weights it was made of are given up one by one.
     pub fn into_answering(self, kind: Kind, how: Quantisation) -> Result<Llava, Error> {
-        drop(self.parameters);
+        drop((self.parameters, self.kept));
         Ok(Llava {
             vision: match self.vision {
                 Some((tower, projector)) => Some((tower.packed(kind)?, projector.packed(kind)?)),
@@ -182,6 +211,7 @@ impl Llava {
             },
             decoder: self.decoder.packed(kind, how)?,
             parameters: Vec::new(),
+            kept: HashMap::new(),
             compute: kind,
             ..self
         })
@@ -190,6 +220,21 @@ impl Llava {
     /// [`Llava::into_answering`] of a model that is needed further on.
     pub fn answering(&self, kind: Kind, how: Quantisation) -> Result<Llava, Error> {
         self.frozen(self.compute)?.into_answering(kind, how)
+    }
+
+    /// Whether some of the decoder's weights are kept in few bits
+    /// ([`crate::LoadOptions::quantisation`]): those are not among [`Llava::parameters`].
+    pub fn is_quantised(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// Shapes of all weights that are at hand, by name.
+    fn shapes(&self) -> HashMap<&str, Vec<i64>> {
+        let plain = self.parameters.iter();
+        let plain = plain.map(|(name, tensor)| (name.as_str(), tensor.size()));
+        let kept = self.kept.iter();
+        let kept = kept.map(|(name, weight)| (name.as_str(), weight.size().to_vec()));
+        plain.chain(kept).collect()
     }
 
     /// Shapes and token ids.

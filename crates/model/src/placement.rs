@@ -56,6 +56,14 @@ impl Placement {
         })
     }
 
+    /// Bytes of memory that are free on a GPU; `None` elsewhere, and where its library does not say.
+    pub fn free_gpu_memory(&self) -> Option<u64> {
+        match self.device {
+            Device::Cuda(_) => free_cuda_memory(),
+            _ => None,
+        }
+    }
+
     /// For the user: `bf16 on the CPU (this processor multiplies it in hardware)`.
     pub fn describe(&self) -> String {
         let kind = match self.kind {
@@ -109,6 +117,29 @@ fn choose_device(device: &str) -> Result<Device, Error> {
             ))),
         },
     }
+}
+
+/// Of the GPU that is in use, as CUDA's run-time library says it.
+#[cfg(target_os = "linux")]
+fn free_cuda_memory() -> Option<u64> {
+    type MemGetInfo = unsafe extern "C" fn(*mut usize, *mut usize) -> libc::c_int;
+    // SAFETY: a constant name, looked up among the libraries that are open.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"cudaMemGetInfo".as_ptr()) };
+    if found.is_null() {
+        return None;
+    }
+    // SAFETY: CUDA's documentation gives the function this type: two places to write to, a status.
+    let ask: MemGetInfo = unsafe { std::mem::transmute(found) };
+    let (mut free, mut total) = (0usize, 0usize);
+    // SAFETY: both places are alive for the call.
+    let status = unsafe { ask(&raw mut free, &raw mut total) };
+    (status == 0 && free <= total).then_some(free as u64)
+}
+
+/// There is no CUDA elsewhere.
+#[cfg(not(target_os = "linux"))]
+fn free_cuda_memory() -> Option<u64> {
+    None
 }
 
 /// Opens libtorch's CUDA library where the loader finds it; that registers its kernels with the

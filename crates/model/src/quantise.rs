@@ -1,4 +1,4 @@
-//! Weights in 8 and 4 bits, for decoding on a CPU.
+//! Weights in 8 and 4 bits, for decoding on a CPU, and for training adapters beside them.
 //!
 //! Decoding one token reads every weight once, so it is as fast as the weights are small. Products
 //! are computed in f32 from bf16 inputs; only the weights are rounded. 8 bits: one scale per output
@@ -11,6 +11,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::nf4::Nf4;
 use crate::{Error, cpu};
 
 /// How the weights of a model that answers are kept.
@@ -24,6 +25,9 @@ pub enum Quantisation {
     Int8,
     /// 5 bits a weight.
     Int4,
+    /// 4.5 bits a weight, in values that suit weights better: QLoRA's 4-bit NormalFloat. Not made
+    /// for fast answers.
+    Nf4,
 }
 
 /// Rows of a block.
@@ -35,11 +39,16 @@ const GROUP: i64 = 32;
 
 /// A quantised weight.
 #[derive(Debug)]
-pub(crate) struct Quantised {
-    /// int8 [out, in], or uint8 [out, in / 2]
-    weight: Tensor,
-    /// f32 `[out]`, or bf16 [out * in / 32, 2]
-    scales: Tensor,
+pub(crate) enum Quantised {
+    /// As `cpu/kernels.cpp` multiplies it.
+    Integers {
+        /// int8 [out, in], or uint8 [out, in / 2]
+        weight: Tensor,
+        /// f32 `[out]`, or bf16 [out * in / 32, 2]
+        scales: Tensor,
+    },
+    /// 4-bit NormalFloat.
+    NormalFloat(Nf4),
 }
 
 impl Quantised {
@@ -51,24 +60,65 @@ impl Quantised {
         }
         let on_cpu = |shape: &[i64], kind| Tensor::f_empty(shape, (kind, Device::Cpu));
         let groups = inputs / GROUP;
-        let kept = match how {
+        let (kept, scales) = match how {
             Quantisation::None => return Ok(None),
-            Quantisation::Int8 => Quantised {
-                weight: on_cpu(&[out, inputs], Kind::Int8)?,
-                scales: on_cpu(&[out], Kind::Float)?,
-            },
-            Quantisation::Int4 => Quantised {
-                weight: on_cpu(&[out, inputs / 2], Kind::Uint8)?,
-                scales: on_cpu(&[out * groups, 2], Kind::BFloat16)?,
-            },
+            Quantisation::Nf4 => return Ok(Nf4::new(weight)?.map(Quantised::NormalFloat)),
+            Quantisation::Int8 => (
+                on_cpu(&[out, inputs], Kind::Int8)?,
+                on_cpu(&[out], Kind::Float)?,
+            ),
+            Quantisation::Int4 => (
+                on_cpu(&[out, inputs / 2], Kind::Uint8)?,
+                on_cpu(&[out * groups, 2], Kind::BFloat16)?,
+            ),
         };
         let from = match weight.f_kind()? {
             Kind::BFloat16 => Kind::BFloat16,
             _ => Kind::Float,
         };
         let weight = weight.f_detach()?.f_to_kind(from)?.f_contiguous()?;
-        cpu::quantise(&weight, &kept.weight, &kept.scales)?;
-        Ok(Some(kept))
+        cpu::quantise(&weight, &kept, &scales)?;
+        Ok(Some(Quantised::Integers {
+            weight: kept,
+            scales,
+        }))
+    }
+
+    /// A handle on the same weight.
+    pub fn shallow_clone(&self) -> Quantised {
+        match self {
+            Quantised::Integers { weight, scales } => Quantised::Integers {
+                weight: weight.shallow_clone(),
+                scales: scales.shallow_clone(),
+            },
+            Quantised::NormalFloat(kept) => Quantised::NormalFloat(kept.shallow_clone()),
+        }
+    }
+
+    /// The same weight on another device.
+    ///
+    /// # Errors
+    /// Integers anywhere but on a CPU, whose kernels read them.
+    pub fn to_device(&self, device: Device) -> Result<Quantised, Error> {
+        match self {
+            Quantised::NormalFloat(kept) => Ok(Quantised::NormalFloat(kept.to_device(device)?)),
+            Quantised::Integers { .. } if device == Device::Cpu => Ok(self.shallow_clone()),
+            Quantised::Integers { .. } => Err(Error::Config(
+                "weights in int8 and int4 are multiplied on a CPU: on this device use nf4".into(),
+            )),
+        }
+    }
+
+    /// Outputs and inputs.
+    pub fn size(&self) -> [i64; 2] {
+        match self {
+            Quantised::NormalFloat(kept) => kept.size(),
+            Quantised::Integers { weight, .. } => {
+                let size = weight.size();
+                let halves = if weight.kind() == Kind::Int8 { 1 } else { 2 };
+                [size[0], size[1] * halves]
+            }
+        }
     }
 
     /// `x W^T` in bf16; `x` is [.., in].
@@ -82,10 +132,11 @@ impl Quantised {
             None => return Err(Error::Shape("a product of a single number".into())),
         };
         let x = x.f_to_kind(Kind::BFloat16)?.f_reshape([rows, width])?;
-        let out = if rows < MANY {
-            cpu::quantised(&x.f_contiguous()?, &self.weight, &self.scales)?
-        } else {
-            x.f_linear(&self.dense()?, None::<&Tensor>)?
+        let out = match self {
+            Quantised::Integers { weight, scales } if rows < MANY => {
+                cpu::quantised(&x.f_contiguous()?, weight, scales)?
+            }
+            _ => x.f_linear(&self.dense(Kind::BFloat16)?, None::<&Tensor>)?,
         };
         let mut shape = size;
         if let Some(last) = shape.last_mut() {
@@ -94,9 +145,14 @@ impl Quantised {
         Ok(out.f_view(shape.as_slice())?)
     }
 
-    /// The weight [out, in] it stands for, in bf16.
-    pub fn dense(&self) -> Result<Tensor, Error> {
-        cpu::dequantise(&self.weight, &self.scales)
+    /// The weight [out, in] it stands for; that of integers has been rounded to bf16.
+    pub fn dense(&self, kind: Kind) -> Result<Tensor, Error> {
+        match self {
+            Quantised::Integers { weight, scales } => {
+                Ok(cpu::dequantise(weight, scales)?.f_to_kind(kind)?)
+            }
+            Quantised::NormalFloat(kept) => kept.dense(kind),
+        }
     }
 }
 
@@ -122,7 +178,7 @@ mod tests {
             (Quantisation::Int4, 15.0, 2.0 * largest(&w)),
         ] {
             let kept = Quantised::new(&w, how).unwrap().unwrap();
-            let dense = kept.dense().unwrap().to_kind(Kind::Float);
+            let dense = kept.dense(Kind::Float).unwrap();
             let off = largest(&(&dense - &w));
             // Half a step, and the rounding of bf16.
             let allowed = range / steps * 0.5 + largest(&w) * 0.008;
@@ -137,7 +193,7 @@ mod tests {
         let w = random(&[40, 128]);
         for how in [Quantisation::Int8, Quantisation::Int4] {
             let kept = Quantised::new(&w, how).unwrap().unwrap();
-            let dense = kept.dense().unwrap().to_kind(Kind::Float);
+            let dense = kept.dense(Kind::Float).unwrap();
             for shape in [[1, 1], [2, 3], [4, 20]] {
                 let x = random(&[shape[0], shape[1], 128]).to_kind(Kind::BFloat16);
                 let found = kept.forward(&x).unwrap();

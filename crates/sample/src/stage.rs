@@ -50,6 +50,11 @@ impl StageKey {
         self.inputs.insert(name.to_owned(), sha256.to_owned());
         self
     }
+
+    /// What differs in `other`, for a message: `lr: 0.1 against 0.2; input train.json`.
+    pub fn differences(&self, other: &StageKey) -> String {
+        differences(self, other)
+    }
 }
 
 /// What `manifest.json` holds.

@@ -2,27 +2,26 @@
 //!
 //! What the paper's run spends most of its time on, the same image tokens nine times over and
 //! logits where nothing is to be learned, is left out here: all pairs of one image become one tree
-//! of tokens ([`tree`]), several trees one row ([`packing`]), and logits are computed at labelled
+//! of tokens ([`tree`]), several trees one batch ([`batch`]), and logits are computed at labelled
 //! positions only. The rest is the recipe as published: AdamW, warm-up and cosine, clipping
 //! ([`fit`]).
 
+pub mod batch;
 mod checkpoint;
 mod config;
 pub mod data;
-pub mod features;
-pub mod loader;
 pub mod metrics;
-pub mod packing;
 mod positions;
 mod run;
 pub mod step;
 pub mod tower;
+mod training_state;
+pub mod tree;
 
 pub use config::{
     BaseConfig, ClipBy, LoraConfig, ModelConfig, OnMissingImage, OptimiserConfig, Packing,
     TextConfig, TowerConfig, TrainConfig, Update, VisionConfig, Weights,
 };
-pub use packing::{MicroBatch, StepBatch, tree};
 pub use run::{Forecast, ImageFile, METRICS, MODEL, TIMING, TrainingData, forecast, run};
 pub use tower::Facts;
 

@@ -8,9 +8,11 @@
 //! afterwards. A step costs a tenth of one with the decoder.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
 use fit::optim::{AdamW, Hyper, Param, States, clip_factor};
 use fit::schedule::learning_rate;
+use fit::{Guard, Options, Step, Task, Verdict};
 use model::Llava;
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -18,10 +20,15 @@ use sample::{Sample, Stage, interrupt, progress, seed};
 use tch::{Kind, Tensor};
 
 use crate::data::Images;
-use crate::{Error, TowerConfig, TrainConfig, checkpoint};
+use crate::{Error, TowerConfig, TrainConfig};
 
 /// What is known about images beyond their questions: image path to (kind of fact, value).
 pub type Facts = BTreeMap<String, Vec<(String, String)>>;
+
+/// Below the stage's folder: what is recorded of the tower's training, and its checkpoints.
+pub const FOLDER: &str = "tower";
+/// Share of the steps over which the learning rate rises.
+const WARM_UP: f64 = 0.05;
 
 /// Answers told apart for each kind of fact; rarer ones are left out.
 const VALUES: usize = 24;
@@ -248,7 +255,7 @@ pub fn train(
         eps: config.eps,
         weight_decay: 0.0,
     };
-    let mut adamw = AdamW::new(slots, hyper, States::Float32, run_seed)?;
+    let adamw = AdamW::new(slots, hyper, States::Float32, run_seed)?;
     // A tower that is frozen afterwards learns here all the same.
     let frozen: Vec<Tensor> = adamw
         .params()
@@ -258,73 +265,47 @@ pub fn train(
     for tensor in &frozen {
         let _ = tensor.f_set_requires_grad(true)?;
     }
-    if let Some(stage) = stage {
-        checkpoint::load(stage.folder(), checkpoint::TOWER, stage.key(), &mut adamw)?;
-    }
     progress::note(&format!(
         "the tower learns alone first: {} steps of {} images, {} kinds of fact",
         own.steps,
         own.batch_images,
         labels.kinds()
     ));
-    let first = adamw.step();
-    let bar = progress::bar("tower", own.steps.saturating_sub(first), "steps");
-    let mut saved = std::time::Instant::now();
-    let mut smooth = None;
-    for at in first..own.steps {
-        if interrupt::requested() {
-            if let Some(stage) = stage {
-                checkpoint::save(stage.folder(), checkpoint::TOWER, stage.key(), &adamw)?;
-            }
-            return Err(sample::Error::Interrupted.into());
+    let mut training = Training {
+        run_seed,
+        clip: config.clip,
+        size: own.batch_images.min(useful.len()),
+        model,
+        images,
+        labels,
+        useful,
+        heads,
+        adamw,
+    };
+    match stage {
+        Some(stage) => {
+            let options = Options {
+                title: FOLDER.to_owned(),
+                steps: own.steps,
+                lr: own.lr,
+                warmup_ratio: WARM_UP,
+                checkpoint_steps: config.checkpoint_steps,
+                checkpoint_seconds: config.checkpoint_seconds,
+                // The joint training begins from it.
+                checkpoint_end: true,
+                ..Options::default()
+            };
+            fit::run(&mut training, &options, &stage.path(FOLDER), stage.key())?;
         }
-        let batch = batch(run_seed, at, own.batch_images, &useful);
-        let pixels = images.pixels(&batch, model.device())?;
-        let facts: Vec<&[(i64, i64)]> = batch
-            .iter()
-            .map(|&i| labels.of_image[i].as_slice())
-            .collect();
-        let [kind, value, weight] = collate(&facts)?;
-        let loss = heads.loss(&model.image_features(&pixels)?, &kind, &value, &weight)?;
-        let now = f64::try_from(&loss)?;
-        loss.f_backward()?;
-        let norm = adamw.gradient_norm()?;
-        let lr = learning_rate(own.lr, 0.05, at, own.steps);
-        for (what, value) in [
-            ("the tower's loss", now),
-            ("the tower's gradient norm", norm),
-        ] {
-            if !value.is_finite() {
-                let images = format!("{} images of step {at}", batch.len());
-                return Err(Error::Diverged {
-                    step: at,
-                    what,
-                    value,
-                    lr,
-                    images,
-                });
+        // Tried for its time only.
+        None => {
+            let mut guard = Guard::new(0.0, false);
+            for at in 0..own.steps {
+                interrupt::check()?;
+                let lr = learning_rate(own.lr, WARM_UP, at, own.steps);
+                training.step(at, lr, &mut guard)?;
             }
         }
-        adamw.update_all(lr, clip_factor(norm, config.clip))?;
-        let shown = smooth.map_or(now, |s: f64| 0.95 * s + 0.05 * now);
-        smooth = Some(shown);
-        bar.message(&format!("loss {shown:.3}"));
-        bar.inc(1);
-        let (steps, seconds) = (config.checkpoint_steps, config.checkpoint_seconds);
-        let due = (steps > 0 && (at + 1).is_multiple_of(steps))
-            || (seconds > 0 && saved.elapsed().as_secs() >= seconds);
-        if let Some(stage) = stage
-            && due
-        {
-            checkpoint::save(stage.folder(), checkpoint::TOWER, stage.key(), &adamw)?;
-            saved = std::time::Instant::now();
-        }
-    }
-    bar.finish();
-    if let Some(stage) = stage
-        && first < own.steps
-    {
-        checkpoint::save(stage.folder(), checkpoint::TOWER, stage.key(), &adamw)?;
     }
     for tensor in &frozen {
         let _ = tensor.f_set_requires_grad(false)?;
@@ -332,11 +313,78 @@ pub fn train(
     Ok(())
 }
 
+/// The tower with its heads, between two steps.
+struct Training<'a> {
+    run_seed: u64,
+    clip: f64,
+    /// Images per step.
+    size: usize,
+    model: &'a Llava,
+    images: &'a Images,
+    labels: &'a Labels,
+    /// The images of which something is known.
+    useful: Vec<usize>,
+    heads: Heads,
+    adamw: AdamW,
+}
+
+impl Task for Training<'_> {
+    type Error = Error;
+
+    fn optimiser(&mut self) -> &mut AdamW {
+        &mut self.adamw
+    }
+
+    fn step(&mut self, at: u64, lr: f64, guard: &mut Guard) -> Result<Step, Error> {
+        let batch = batch(self.run_seed, at, self.size, &self.useful);
+        let waiting = Instant::now();
+        let pixels = self.images.pixels(&batch, self.model.device())?;
+        let data_seconds = waiting.elapsed().as_secs_f64();
+        let facts: Vec<&[(i64, i64)]> = batch
+            .iter()
+            .map(|&i| self.labels.of_image[i].as_slice())
+            .collect();
+        let [kind, value, weight] = collate(&facts)?;
+        let features = self.model.image_features(&pixels)?;
+        let loss = self.heads.loss(&features, &kind, &value, &weight)?;
+        let mut step = Step {
+            epoch: at / steps_per_pass(self.size, &self.useful),
+            loss: f64::try_from(&loss)?,
+            samples: batch.len(),
+            labels: facts.iter().map(|list| list.len()).sum(),
+            data_seconds,
+            ..Step::default()
+        };
+        if guard.loss(step.loss)? == Verdict::Skip {
+            step.skipped = true;
+            return Ok(step);
+        }
+        loss.f_backward()?;
+        step.grad_norm = self.adamw.gradient_norm()?;
+        guard.gradient_norm(step.grad_norm)?;
+        self.adamw
+            .update_all(lr, clip_factor(step.grad_norm, self.clip))?;
+        Ok(step)
+    }
+
+    fn members(&mut self, at: u64) -> Vec<String> {
+        batch(self.run_seed, at, self.size, &self.useful)
+            .iter()
+            .map(|&i| self.images.file(i).display().to_string())
+            .collect()
+    }
+}
+
+/// Steps of one pass over `images`.
+fn steps_per_pass(size: usize, images: &[usize]) -> u64 {
+    (images.len() / size.max(1)).max(1) as u64
+}
+
 /// The images of a step: each pass goes through all of them in an order of its own; what is left
 /// over at a pass's end, less than a batch, is left out of it.
 fn batch(run_seed: u64, step: u64, size: usize, images: &[usize]) -> Vec<usize> {
     let size = size.min(images.len());
-    let per_pass = (images.len() / size) as u64;
+    let per_pass = steps_per_pass(size, images);
     let mut order = images.to_vec();
     let pass = (step / per_pass).to_string();
     order.shuffle(&mut seed::rng(run_seed, &["train", "tower", "pass", &pass]));

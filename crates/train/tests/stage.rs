@@ -156,6 +156,11 @@ fn it_learns_counts_what_it_did_and_gives_the_same_bytes_again() {
         assert_eq!(bytes(one.path(), name), bytes(two.path(), name), "{name}");
     }
     assert!(!one.path().join("train/checkpoint").exists());
+    assert!(!one.path().join("train/tower/checkpoint").exists());
+    assert_eq!(
+        bytes(one.path(), "tower/metrics.jsonl"),
+        bytes(two.path(), "tower/metrics.jsonl")
+    );
 }
 
 /// Runs in a process of its own, which the tests below start and stop.
@@ -219,7 +224,7 @@ fn a_run_killed_again_and_again_ends_in_the_bytes_of_one_that_never_stopped() {
     let metrics = killed.path().join("train").join(METRICS);
     let mut stops = 0;
     // Once while the tower learns alone.
-    let tower = killed.path().join("train/checkpoint/tower.safetensors");
+    let tower = killed.path().join("train/tower/checkpoint");
     let mut first = child(killed.path(), None);
     while !tower.exists() && first.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_micros(300));

@@ -8,9 +8,16 @@
 //! Parameters are updated one by one, so that a backward pass that goes layer by layer can update a
 //! layer and drop its gradients before it comes to the next.
 
-use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
 use tch::{Kind, Tensor, no_grad};
 
+use super::formula::Factors;
+use super::instructions::Instructions;
+use super::moments::{Moments, States};
+use super::norm::{largest, squared_norm};
+use super::rounding::Key;
+use super::{fused, tensors};
 use crate::Error;
 
 /// The optimiser's numbers; the paper's are the defaults of `TrainConfig`.
@@ -24,44 +31,34 @@ pub struct Hyper {
     pub weight_decay: f64,
 }
 
-/// How the moments are held.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum States {
-    /// f32: 8 bytes a parameter.
-    #[default]
-    Float32,
-}
-
-/// What gradients of norm `norm` are multiplied by so that it is at most `limit`, as
-/// `torch.nn.utils.clip_grad_norm_` has it; a limit of 0 leaves them alone.
-pub fn clip_factor(norm: f64, limit: f64) -> f64 {
-    if limit > 0.0 {
-        (limit / (norm + 1e-6)).min(1.0)
-    } else {
-        1.0
-    }
-}
-
 /// A trained parameter.
 #[derive(Debug)]
 pub struct Param {
     /// Its name in the model.
     pub name: String,
-    /// The parameter itself (shares storage with the model's).
+    /// The parameter itself (shares storage with the model's), f32 or bf16. In bf16 it is updated with
+    /// stochastic rounding.
     pub tensor: Tensor,
     /// Times the scheduled learning rate.
     pub lr_scale: f64,
+}
+
+impl Param {
+    fn error(&self, detail: impl Into<String>) -> Error {
+        Error::Parameter {
+            name: self.name.clone(),
+            detail: detail.into(),
+        }
+    }
 }
 
 /// One parameter with its moments.
 #[derive(Debug)]
 struct Slot {
     param: Param,
-    /// First moment.
-    m: Tensor,
-    /// Second moment.
-    v: Tensor,
+    moments: Moments,
+    /// Of the bits that round it.
+    key: Key,
 }
 
 /// The optimiser's state.
@@ -73,20 +70,40 @@ pub struct AdamW {
     lr: f64,
 }
 
+/// Magnitudes whose squares f32 holds: a larger gradient would make the second moment infinite, and
+/// the parameter would never move again.
+const LARGEST: f64 = 1e18;
+
 impl AdamW {
-    /// Zero moments for `params`. `seed` decides how bf16 weights are rounded.
+    /// Zero moments for `params`. `seed` decides, with a parameter's name, how bf16 weights are
+    /// rounded.
+    ///
+    /// # Errors
+    /// A parameter that is neither f32 nor bf16, and two of the same name.
     pub fn new(
         params: Vec<Param>,
         hyper: Hyper,
-        _states: States,
-        _seed: u64,
+        states: States,
+        seed: u64,
     ) -> Result<AdamW, Error> {
+        let mut names = HashSet::new();
+        for param in &params {
+            if !names.insert(&param.name) {
+                return Err(param.error("there are two of this name"));
+            }
+            let kind = param.tensor.kind();
+            if !matches!(kind, Kind::Float | Kind::BFloat16) {
+                return Err(param.error(format!("it is {kind:?}; f32 and bf16 can be trained")));
+            }
+        }
         let slots = params
             .into_iter()
             .map(|param| {
-                let m = param.tensor.f_detach()?.f_zeros_like()?;
-                let v = m.f_zeros_like()?;
-                Ok(Slot { param, m, v })
+                Ok(Slot {
+                    moments: Moments::zeros(&param.tensor, states)?,
+                    key: Key::of_parameter(seed, &param.name),
+                    param,
+                })
             })
             .collect::<Result<_, Error>>()?;
         Ok(AdamW {
@@ -95,6 +112,18 @@ impl AdamW {
             step: 0,
             lr: 0.0,
         })
+    }
+
+    /// Bytes for each parameter of a large model: the weights of kind `weights` with their moments,
+    /// without gradients. What it will be exactly, small parameters included, is only known of a model
+    /// at hand ([`AdamW::state_bytes`]).
+    pub fn bytes_per_parameter(weights: Kind, states: States) -> f64 {
+        weights.elt_size_in_bytes() as f64 + states.bytes()
+    }
+
+    /// Bytes of all moments, without the weights.
+    pub fn state_bytes(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.moments.bytes()).sum()
     }
 
     /// Updates made or begun so far.
@@ -107,14 +136,14 @@ impl AdamW {
         self.slots.iter().map(|slot| &slot.param)
     }
 
-    /// The norm of all gradients that parameters hold together; those without one count nothing.
+    /// The norm of all gradients that parameters hold together; those without one count nothing. It is
+    /// not finite where a gradient is not.
     pub fn gradient_norm(&self) -> Result<f64, Error> {
         let mut sum = 0.0;
         for slot in &self.slots {
             let grad = slot.param.tensor.grad();
             if grad.defined() {
-                let norm = f64::try_from(grad.f_norm()?.f_to_kind(Kind::Double)?)?;
-                sum += norm * norm;
+                sum += squared_norm(&grad)?;
             }
         }
         Ok(sum.sqrt())
@@ -128,40 +157,60 @@ impl AdamW {
     }
 
     /// Updates parameter `index` by `scale` times `grad`, which has its shape and any float type.
+    ///
+    /// The gradient is read once more beforehand (a tenth of the memory that the update moves, or
+    /// less), so that nothing is changed where it is refused.
+    ///
+    /// # Errors
+    /// A gradient that is not finite, or so large that its square is not, or that is not of the
+    /// parameter's shape and device; names the parameter, which stays as it was.
     pub fn update(&mut self, index: usize, grad: &Tensor, scale: f64) -> Result<(), Error> {
-        let [beta1, beta2] = self.hyper.betas;
-        let exponent = i32::try_from(self.step).unwrap_or(i32::MAX);
-        let correction1 = 1.0 - beta1.powi(exponent);
-        let correction2 = (1.0 - beta2.powi(exponent)).sqrt();
+        let count = self.slots.len();
         let Some(slot) = self.slots.get_mut(index) else {
-            return Ok(());
+            return Err(Error::Config(format!(
+                "parameter {index} was to be updated, the optimiser has {count}"
+            )));
         };
+        let param = &slot.param;
+        if self.step == 0 {
+            return Err(param.error("an update before the first step began"));
+        }
+        let tensor = &param.tensor;
+        if grad.size() != tensor.size() || grad.device() != tensor.device() {
+            return Err(param.error(format!(
+                "its gradient is {:?} on {:?}, the parameter {:?} on {:?}",
+                grad.size(),
+                grad.device(),
+                tensor.size(),
+                tensor.device()
+            )));
+        }
+        let peak = f64::from(largest(grad)?);
+        // Written so that NaN is refused too.
+        if !(peak * scale.abs() <= LARGEST) {
+            return Err(param.error(format!(
+                "an element of its gradient is {peak} (times {scale}); the weights were not changed. \
+                 Lower the learning rate, or look at this step's samples"
+            )));
+        }
+        let lr = self.lr * param.lr_scale;
+        let factors = Factors::new(&self.hyper, self.step, lr, tensor.dim() > 1, scale);
+        let key = slot.key.at(self.step);
+        let (tensor, moments) = (&mut slot.param.tensor, &mut slot.moments);
         no_grad(|| {
-            let grad = grad.f_to_kind(Kind::Float)?.f_mul_scalar(scale)?;
-            let lr = self.lr * slot.param.lr_scale;
-            if self.hyper.weight_decay != 0.0 && slot.param.tensor.dim() > 1 {
-                let _ = slot
-                    .param
-                    .tensor
-                    .f_mul_scalar_(1.0 - lr * self.hyper.weight_decay)?;
+            if fused::takes(tensor) {
+                fused::update(&factors, key, tensor, grad, moments, Instructions::best())
+            } else {
+                tensors::update(&factors, key, tensor, grad, moments)
             }
-            let _ = slot.m.f_lerp_(&grad, 1.0 - beta1)?;
-            let _ = slot.v.f_mul_scalar_(beta2)?;
-            let scaled = grad.f_mul_scalar(1.0 - beta2)?;
-            let _ = slot.v.f_addcmul_(&scaled, &grad)?;
-            let mut root = slot.v.f_sqrt()?;
-            let root = root
-                .f_div_scalar_(correction2)?
-                .f_add_scalar_(self.hyper.eps)?;
-            let mut change = slot.m.f_div(&root)?;
-            let change = change.f_mul_scalar_(-lr / correction1)?;
-            let _ = slot.param.tensor.f_add_(&change)?;
-            Ok(())
         })
     }
 
     /// One whole step with the gradients that the parameters hold, times `scale`; the gradients are
     /// dropped afterwards.
+    ///
+    /// # Errors
+    /// As [`AdamW::update`]; parameters before the one that is named are already updated then.
     pub fn update_all(&mut self, lr: f64, scale: f64) -> Result<(), Error> {
         self.begin(lr);
         for index in 0..self.slots.len() {
@@ -175,14 +224,17 @@ impl AdamW {
         Ok(())
     }
 
-    /// Everything a checkpoint must hold, by name: each parameter (`param.NAME`) and its states.
+    /// Everything a checkpoint must hold, by name: each parameter (`param.NAME`) and its states, in f32
+    /// `m.NAME` and `v.NAME` of its shape, in 8 bits `m.codes.NAME` (u8, `[blocks, 256]`) and
+    /// `m.scales.NAME` (f32, `[blocks]`), the same for `v`. They share storage with the optimiser's.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let mut all = Vec::new();
         for slot in &self.slots {
             let name = &slot.param.name;
             all.push((format!("param.{name}"), slot.param.tensor.detach()));
-            all.push((format!("m.{name}"), slot.m.shallow_clone()));
-            all.push((format!("v.{name}"), slot.v.shallow_clone()));
+            for (what, tensor) in slot.moments.tensors() {
+                all.push((format!("{what}.{name}"), tensor.shallow_clone()));
+            }
         }
         all
     }
@@ -191,7 +243,8 @@ impl AdamW {
     /// by its name.
     ///
     /// # Errors
-    /// What `take` says, and tensors of another shape or type.
+    /// What `take` says, and tensors of another shape or type, by name; those before are restored
+    /// then, those after are not.
     pub fn restore(
         &mut self,
         step: u64,

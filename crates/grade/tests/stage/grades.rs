@@ -31,7 +31,11 @@ fn bright_and_dark_and_four_colours_are_learned_in_seconds_with_one_tower_or_two
         assert_eq!(shared, heads == Heads::Shared);
         let grader = Grader::load(&out.join(MODEL), Precision::Float32).unwrap();
         assert_eq!(grader.is_shared(), shared);
-        assert!(!out.join("checkpoint").exists());
+        for training in std::fs::read_dir(out.join("training")).unwrap() {
+            let folder = training.unwrap().path();
+            assert!(folder.join("metrics.jsonl").is_file());
+            assert!(!folder.join("checkpoint").exists());
+        }
         assert!(!out.join("grades.jsonl").exists());
     }
 }

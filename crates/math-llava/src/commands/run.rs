@@ -26,7 +26,7 @@ pub struct Pipeline {
 
 /// Runs everything, prints the table and where the report is.
 pub fn run(arguments: &Run) -> Result<bool> {
-    let config = RunConfig::read(&arguments.config)?;
+    let config = RunConfig::read_with(&arguments.config, &arguments.settings)?;
     let pipeline = Pipeline::new(
         config,
         arguments.out.clone(),
@@ -67,7 +67,7 @@ pub fn run(arguments: &Run) -> Result<bool> {
 
 /// Runs one stage of a configuration.
 pub fn stage(arguments: &StageArguments, verb: &str) -> Result<bool> {
-    let config = RunConfig::read(&arguments.config)?;
+    let config = RunConfig::read_with(&arguments.config, &arguments.settings)?;
     let pipeline = Pipeline::new(
         config,
         arguments.out.clone(),

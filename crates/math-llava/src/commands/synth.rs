@@ -19,7 +19,7 @@ use crate::teachers::{self, Teacher};
 /// What the user asked for.
 pub fn run(arguments: &Synth) -> Result<bool> {
     let stage = &arguments.stage;
-    let config = RunConfig::read(&stage.config)?;
+    let config = RunConfig::read_with(&stage.config, &stage.settings)?;
     let (out, root) = (stage.out.clone(), stage.root.clone());
     let pipeline = Pipeline::new(config, out, root, stage.force).with_benchmarks(&stage.benchmarks);
     if arguments.status {

@@ -11,7 +11,7 @@ use super::original::with_image_token;
 use super::{Checkpoint, Form, pretty};
 use crate::gguf::GgufFile;
 use crate::tokenizer::special::json_file;
-use crate::{Error, Llava, WeightKind};
+use crate::{Error, Llava, PromptForm, WeightKind};
 
 /// Files beside weights and `config.json` that a checkpoint's users read.
 const CARRIED: [&str; 13] = [
@@ -45,13 +45,17 @@ impl Checkpoint {
             let (a, b) = (a.canonicalize(), b.canonicalize());
             matches!((a, b), (Ok(a), Ok(b)) if a == b)
         };
-        if same(out, &self.path) {
+        let places = match &self.form {
+            Form::Composed(composed) => composed.places(),
+            Form::Folder | Form::Original(_) | Form::Gguf => vec![self.path()],
+        };
+        if places.into_iter().any(|place| same(out, place)) {
             return Err(Error::Weights {
                 path: out.to_owned(),
                 detail: "is the checkpoint itself: write to another folder".into(),
             });
         }
-        match self.form {
+        match &self.form {
             Form::Folder => self.carry(model, out, kind),
             Form::Original(_) => {
                 let (model, tokenizer) = with_image_token(model, self.tokenizer()?)?;
@@ -59,18 +63,17 @@ impl Checkpoint {
             }
             Form::Gguf => {
                 model.save(out, &self.tokenizer()?, kind)?;
-                if let Some(template) = GgufFile::open(&self.path)?.chat_template()? {
-                    let path = out.join("chat_template.jinja");
-                    sample::write_atomic(&path, template.as_bytes())?;
-                    // A form that is named there would win over the template.
-                    let path = out.join("config.json");
-                    let mut config = json_file(&path)?;
-                    if let Some(fields) = config.as_object_mut() {
-                        fields.remove("conversation_template");
-                    }
-                    sample::write_atomic(&path, pretty(&config)?.as_bytes())?;
+                match GgufFile::open(&self.path)?.chat_template()? {
+                    Some(template) => keep_template(out, &template),
+                    None => Ok(()),
                 }
-                Ok(())
+            }
+            Form::Composed(composed) => {
+                model.save(out, &self.tokenizer()?, kind)?;
+                match composed.prompt_form()? {
+                    PromptForm::Jinja(own) => keep_template(out, &own.source_for_parts()),
+                    PromptForm::Named(_) => Ok(()),
+                }
             }
         }
     }
@@ -86,6 +89,17 @@ impl Checkpoint {
         sample::write_atomic(&out.join("config.json"), pretty(&config)?.as_bytes())?;
         Ok(())
     }
+}
+
+/// Puts a chat template into a folder in the place of a named form, which would win over it.
+fn keep_template(out: &Path, template: &str) -> Result<(), Error> {
+    sample::write_atomic(&out.join("chat_template.jinja"), template.as_bytes())?;
+    let path = out.join("config.json");
+    let mut config = json_file(&path)?;
+    if let Some(fields) = config.as_object_mut() {
+        fields.remove("conversation_template");
+    }
+    Ok(sample::write_atomic(&path, pretty(&config)?.as_bytes())?)
 }
 
 /// Copies a file that may not be there.

@@ -1,30 +1,36 @@
 //! Checkpoints: what a path on disk is, everything that belongs to it, and writing one.
 //!
 //! A checkpoint is a folder as Hugging Face's code writes it, of a model that sees or of a decoder
-//! alone, one of the original LLaVA's code, or a GGUF file. [`Checkpoint::open`] reads its
-//! configuration and no weights; [`Checkpoint::plan`] holds its files' headers against that;
+//! alone, one of the original LLaVA's code, or a GGUF file; or it is composed of several
+//! ([`Checkpoint::compose`]). [`Checkpoint::open`] reads its configuration and no weights; [`Checkpoint::plan`] holds its files' headers against that;
 //! [`Checkpoint::load`] reads the weights; [`Checkpoint::write`] writes a folder that transformers
 //! opens.
 
 mod carry;
+mod compose;
+mod grown;
 mod original;
 mod safetensors;
 mod save;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind};
 
+use compose::Composed;
+pub use compose::Composition;
 pub(crate) use safetensors::write_safetensors;
 pub use save::WeightKind;
 pub(crate) use save::pretty;
 
 use crate::gguf::{self, GgufFile};
 use crate::parameters::specification;
+use crate::quantise::Quantised;
 use crate::weights::{Plan, Source, Target, names, open_all, plan, weight_files};
 use crate::{
-    Adapter, ChatTemplate, Error, Llava, LlavaConfig, LoadReport, Preprocessor, PromptForm,
-    Quantisation, Tokenizer,
+    Adapter, ChatTemplate, Error, Llava, LlavaConfig, LoadReport, ModelPart, Preprocessor,
+    PromptForm, Quantisation, Tokenizer,
 };
 use original::Original;
 
@@ -45,6 +51,8 @@ enum Form {
     Original(Original),
     /// One GGUF file, of a decoder alone.
     Gguf,
+    /// Parts that lie apart.
+    Composed(Composed),
 }
 
 /// How a checkpoint is to be in memory.
@@ -61,6 +69,10 @@ pub struct LoadOptions {
     pub trainable: bool,
     /// Random values for tensors that no file has; without it they are an error.
     pub seed: Option<u64>,
+    /// Keeps the weights of the decoder's layers in few bits, to train an adapter beside them
+    /// (QLoRA, arXiv 2305.14314). They are spread out where they are used, one at a time, and get no
+    /// gradients. Weights whose shape has no whole blocks stay as they are.
+    pub quantisation: Quantisation,
 }
 
 impl Default for LoadOptions {
@@ -71,6 +83,7 @@ impl Default for LoadOptions {
             adapter: None,
             trainable: false,
             seed: None,
+            quantisation: Quantisation::None,
         }
     }
 }
@@ -118,19 +131,32 @@ impl Checkpoint {
     /// Weights that do not fit the configuration, and missing ones unless
     /// [`LoadOptions::seed`] is given. Values that are not finite are a warning and in the report.
     pub fn load(&self, how: &LoadOptions) -> Result<(Llava, LoadReport), Error> {
-        fits_in_memory(&self.config, how, Quantisation::None)?;
+        fits_in_memory(&self.config, how, how.quantisation)?;
         let plan = self.planned()?;
+        self.check_parts(&plan.report, how.seed.is_some())?;
         let target = Target {
             device: how.device,
             kind: how.kind,
             seed: how.seed,
         };
-        let (parameters, mut report) = plan.read(&self.path, target)?;
+        let mut kept = HashMap::new();
+        let (parameters, mut report) = plan.read_but(&self.path, target, &mut |name, weight| {
+            let layer = matches!(ModelPart::of(name), Some(ModelPart::Layer(_)));
+            if !layer || weight.dim() != 2 {
+                return Ok(false);
+            }
+            let quantised = Quantised::new(weight, how.quantisation)?;
+            let quantised = quantised.map(|weight| weight.to_device(how.device));
+            let taken = quantised.transpose()?;
+            let taken = taken.map(|weight| kept.insert(name.to_owned(), weight));
+            Ok(taken.is_some())
+        })?;
         let config = self.config.clone();
-        let mut model = Llava::from_parameters(config, parameters, how.device, how.trainable)?;
+        let mut model = Llava::from_kept(config, parameters, kept, how.device, how.trainable)?;
         model.compute = how.kind;
         if let Some(folder) = &how.adapter {
-            let adapter = Adapter::read(folder, how.device, how.kind)?;
+            let kind = if how.trainable { Kind::Float } else { how.kind };
+            let adapter = Adapter::read(folder, how.device, kind)?;
             report.adapted = adapter
                 .parameters()
                 .into_iter()
@@ -152,7 +178,11 @@ impl Checkpoint {
         quantisation: Quantisation,
     ) -> Result<(Llava, LoadReport), Error> {
         if how.adapter.is_some() || how.seed.is_some() {
-            let (model, report) = self.load(how)?;
+            let plain = LoadOptions {
+                quantisation: Quantisation::None,
+                ..how.clone()
+            };
+            let (model, report) = self.load(&plain)?;
             return Ok((model.into_answering(how.kind, quantisation)?, report));
         }
         fits_in_memory(&self.config, how, quantisation)?;
@@ -161,7 +191,9 @@ impl Checkpoint {
             kind: how.kind,
             seed: None,
         };
-        let reader = self.planned()?.reader(&self.path, target)?;
+        let plan = self.planned()?;
+        self.check_parts(&plan.report, false)?;
+        let reader = plan.reader(&self.path, target)?;
         let packing = (how.kind, quantisation);
         Llava::read_answering(self.config.clone(), reader, &self.path, how.device, packing)
     }
@@ -181,15 +213,34 @@ impl Checkpoint {
     }
 
     fn planned(&self) -> Result<Plan<'static>, Error> {
-        let sources = match &self.form {
+        plan(self.sources()?, specification(&self.config))
+    }
+
+    fn sources(&self) -> Result<Vec<Source<'static>>, Error> {
+        Ok(match &self.form {
             Form::Folder => open_all(&weight_files(&self.path)?, &names::internal_name)?,
             Form::Original(original) => original.sources()?,
             Form::Gguf => vec![Source {
                 file: Box::new(GgufFile::open(&self.path)?),
                 rename: &gguf::internal_name,
             }],
-        };
-        plan(sources, specification(&self.config))
+            Form::Composed(composed) => composed.sources(&self.config)?,
+        })
+    }
+
+    /// The files that hold the weights, in the order in which they are read.
+    pub fn weight_files(&self) -> Result<Vec<PathBuf>, Error> {
+        let sources = self.sources()?;
+        let paths = sources.iter().map(|source| source.file.path().to_owned());
+        Ok(paths.collect())
+    }
+
+    /// Refuses parts that lack something of theirs.
+    fn check_parts(&self, report: &LoadReport, random: bool) -> Result<(), Error> {
+        match &self.form {
+            Form::Composed(composed) => composed.check(report, random),
+            Form::Folder | Form::Original(_) | Form::Gguf => Ok(()),
+        }
     }
 
     /// The tokenizer, whose tokens are all rows of the model's embedding.
@@ -197,6 +248,7 @@ impl Checkpoint {
         let tokenizer = match &self.form {
             Form::Folder => Tokenizer::load(&self.path)?,
             Form::Gguf => GgufFile::open(&self.path)?.tokenizer()?,
+            Form::Composed(composed) => composed.tokenizer()?,
             Form::Original(original) => {
                 original::tokenizer(&original.base)?.ok_or_else(|| Error::Weights {
                     path: original.base.clone(),
@@ -212,8 +264,8 @@ impl Checkpoint {
     pub fn preprocessor(&self) -> Result<Preprocessor, Error> {
         match &self.form {
             Form::Folder => Preprocessor::load(&self.path, &self.config),
-            // The decoder alone.
-            Form::Gguf => Ok(Preprocessor::new(&self.config)),
+            // The decoder alone; or padded images, whatever the tower's folder does to them.
+            Form::Gguf | Form::Composed(_) => Ok(Preprocessor::new(&self.config)),
             Form::Original(original) => {
                 let pad = self.config.image_aspect_ratio == "pad";
                 Preprocessor::load_tower(&original.tower, &self.config, pad)
@@ -227,7 +279,8 @@ impl Checkpoint {
     /// # Errors
     /// A template that is not Jinja; none at all where a decoder is alone.
     pub fn prompt_form(&self) -> Result<PromptForm, Error> {
-        match self.form {
+        match &self.form {
+            Form::Composed(composed) => composed.prompt_form(),
             Form::Folder => PromptForm::of_folder(&self.path, &self.config),
             Form::Original(_) => Ok(PromptForm::Named(self.config.conversation_template)),
             Form::Gguf => Ok(match GgufFile::open(&self.path)?.chat_template()? {
@@ -252,7 +305,7 @@ fn fits_in_memory(
         Quantisation::None => how.kind.elt_size_in_bytes() as f64,
         // Nearly all weights are the decoder's products.
         Quantisation::Int8 => 1.1,
-        Quantisation::Int4 => 0.75,
+        Quantisation::Int4 | Quantisation::Nf4 => 0.75,
     };
     crate::llava::fits_in_memory(config.parameter_count(), bytes)
 }

@@ -8,20 +8,17 @@
 //! The vocabulary usually has no `<image>` token, and needs none here: a placeholder that no
 //! vocabulary has stands for it. Only written as a folder of transformers it gets one after all
 //! others, and embedding and output layer get rows for it, as in the published conversion to
-//! `llava-hf`; new rows are the mean of the others, so that no logit of theirs is ever the largest.
+//! `llava-hf` (see `grown`).
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-use tch::{Kind, Tensor};
-
+use super::grown::{grown, has_rows, rows_for};
 use crate::tokenizer::special::json_file;
 use crate::weights::names::{internal_name, tower_name};
 use crate::weights::{Source, open_all, weight_files};
 use crate::{Error, IMAGE_PLACEHOLDER, Llava, LlavaConfig, Tokenizer, VisionConfig};
+use serde_json::Value;
 
-/// Embeddings have multiples of this many rows, as the published conversion makes them.
-const ROWS: i64 = 64;
 const PROJECTOR: &str = "mm_projector.bin";
 
 /// Where the parts of an original LLaVA checkpoint are.
@@ -152,28 +149,18 @@ pub(super) fn with_image_token(
     if !(0..from).contains(&config.image_token_index) {
         config.image_token_index = tokenizer.add_image_token();
     }
-    let to = match config.image_token_index >= from {
-        true => (config.image_token_index / ROWS + 1) * ROWS,
-        false => from,
-    };
+    let to = rows_for(config.image_token_index, from);
     config.text_config.vocab_size = to;
-    let names = [
-        "language_model.model.embed_tokens.weight",
-        "language_model.lm_head.weight",
-    ];
     let parameters = model
         .parameters()
         .iter()
         .map(|(name, tensor)| {
             let tensor = tensor.f_detach()?;
-            if to == from || !names.contains(&name.as_str()) {
-                return Ok((name.clone(), tensor));
-            }
-            let mean = tensor
-                .f_mean_dim(0i64, true, Kind::Float)?
-                .f_to_kind(tensor.f_kind()?)?
-                .f_expand([to - from, -1], false)?;
-            Ok((name.clone(), Tensor::f_cat(&[&tensor, &mean], 0)?)) // [rows, hidden]
+            let tensor = match has_rows(name) {
+                true => grown(&tensor, to)?,
+                false => tensor,
+            };
+            Ok((name.clone(), tensor))
         })
         .collect::<Result<_, Error>>()?;
     let model = Llava::from_parameters(config, parameters, model.device(), false)?;

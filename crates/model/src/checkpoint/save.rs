@@ -64,6 +64,14 @@ impl Llava {
                 detail: "cannot be written from a model that was packed for answering".into(),
             });
         }
+        if self.is_quantised() {
+            return Err(Error::Weights {
+                path: dir.to_owned(),
+                detail: "cannot be written from a model whose weights are kept in few bits: write \
+                         its adapter, or merge that into the plain checkpoint"
+                    .into(),
+            });
+        }
         let sees = self.config().vision_config.is_some();
         let names: Vec<String> = self
             .parameters()

@@ -117,7 +117,7 @@ fn parse_text_only(value: &Value) -> Result<LlavaConfig, Error> {
 }
 
 /// The side of a folder's images, from its `preprocessor_config.json`.
-fn input_side(dir: &Path) -> Result<Option<i64>, Error> {
+pub(crate) fn input_side(dir: &Path) -> Result<Option<i64>, Error> {
     let path = dir.join("preprocessor_config.json");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

@@ -14,7 +14,7 @@ mod vision;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use file::{drop_nulls, read};
+pub(crate) use file::{drop_nulls, input_side, read};
 pub(crate) use limits::{check_count, check_rules, check_sizes};
 pub use text::{TextConfig, TokenIds};
 pub(crate) use vision::Tower;

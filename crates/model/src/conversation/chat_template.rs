@@ -31,6 +31,15 @@ impl ChatTemplate {
         &self.source
     }
 
+    /// The template for a model that sees, whose processor in transformers gives a turn as a list of
+    /// parts: one that takes texts gets each turn's as [`ChatTemplate::encode`] writes it.
+    pub(crate) fn source_for_parts(&self) -> String {
+        if self.takes_parts {
+            return self.source.to_string();
+        }
+        format!("{}{}", published::FLATTENED, self.source)
+    }
+
     /// A template from its source.
     ///
     /// # Errors

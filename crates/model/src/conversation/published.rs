@@ -9,6 +9,16 @@ const PARTS: &str = "\
 {% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}\
 {% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}";
 
+/// Makes each message's content one text, for what follows.
+pub(super) const FLATTENED: &str = "\
+{%- set flat = namespace(messages=[]) -%}{%- for message in messages -%}{%- set text -%}\
+{%- if message['content'] is string -%}{{ message['content'] }}{%- else -%}\
+{%- for part in message['content'] if part['type'] == 'image' -%}{{ '<image>\\n' }}{%- endfor -%}\
+{%- for part in message['content'] if part['type'] == 'text' -%}{{ part['text'] }}{%- endfor -%}\
+{%- endif -%}{%- endset -%}\
+{%- set flat.messages = flat.messages + [{'role': message['role'], 'content': text}] -%}\
+{%- endfor -%}{%- set messages = flat.messages -%}\n";
+
 /// The form for transformers' `apply_chat_template`.
 pub(super) fn source(template: Template) -> String {
     match template {

@@ -32,7 +32,7 @@ AVX512 inline void store(uint16_t* to, __m512 x) {
 // e^x for x <= 88, to 2 units in the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]
 // (coefficients of the Cephes library's expf).
 AVX512 inline __m512 exp(__m512 x) {
-  x = _mm512_max_ps(x, _mm512_set1_ps(-87.0f));
+  x = _mm512_max_ps(_mm512_set1_ps(-87.0f), x);  // in this order NaN stays
   const __m512 n = _mm512_roundscale_ps(
       _mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
@@ -44,23 +44,6 @@ AVX512 inline __m512 exp(__m512 x) {
   return _mm512_scalef_ps(p, n);
 }
 
-template <typename T>
-AVX512 void rms_norm_row(const T* x, const T* weight, T* out, int64_t width, float eps) {
-  __m512 a = _mm512_setzero_ps(), b = a, c = a, d = a;
-  int64_t i = 0;
-  for (; i + 64 <= width; i += 64) {
-    const __m512 p = load(x + i), q = load(x + i + 16), r = load(x + i + 32), s = load(x + i + 48);
-    a = _mm512_fmadd_ps(p, p, a);
-    b = _mm512_fmadd_ps(q, q, b);
-    c = _mm512_fmadd_ps(r, r, c);
-    d = _mm512_fmadd_ps(s, s, d);
-  }
-  for (; i < width; i += 16) a = _mm512_fmadd_ps(load(x + i), load(x + i), a);
-  const float sum = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)));
-  const __m512 scale = _mm512_set1_ps(1.0f / std::sqrt(sum / static_cast<float>(width) + eps));
-  for (i = 0; i < width; i += 16) store(out + i, _mm512_mul_ps(_mm512_mul_ps(load(x + i), scale), load(weight + i)));
-}
-
 // As many of the numbers as whole vectors hold; gives how many those were.
 template <typename T>
 AVX512 int64_t quick_gelu(const T* x, T* out, int64_t count) {
@@ -69,19 +52,6 @@ AVX512 int64_t quick_gelu(const T* x, T* out, int64_t count) {
     const __m512 value = load(x + i);
     const __m512 power = _mm512_min_ps(_mm512_mul_ps(value, _mm512_set1_ps(-1.702f)), _mm512_set1_ps(88.0f));
     store(out + i, _mm512_div_ps(value, _mm512_add_ps(_mm512_set1_ps(1.0f), exp(power))));
-  }
-  return i;
-}
-
-// silu(x[i]) y[i], as many as whole vectors hold; gives how many those were.
-template <typename T>
-AVX512 int64_t silu_multiply(const T* x, const T* y, T* out, int64_t count) {
-  int64_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    const __m512 value = load(x + i);
-    const __m512 power = _mm512_min_ps(_mm512_sub_ps(_mm512_setzero_ps(), value), _mm512_set1_ps(88.0f));
-    const __m512 gate = _mm512_div_ps(value, _mm512_add_ps(_mm512_set1_ps(1.0f), exp(power)));
-    store(out + i, _mm512_mul_ps(gate, load(y + i)));
   }
   return i;
 }

@@ -1,74 +1,24 @@
-// What inference on a CPU needs of libtorch beyond its C API, and three kernels it lacks.
+// What inference on a CPU needs of libtorch beyond its C API, and kernels it lacks.
 //
 // libtorch packs a linear layer's weights for oneDNN (`mkldnn::_linear_pointwise`, what its own
 // compiler emits), but only its dispatcher can be asked for that. The kernels are those where
-// libtorch's many small passes cost more than the work: RMSNorm, and the attention of one new token
-// per conversation over caches of different lengths. They run on libtorch's own thread pool.
+// libtorch's many small passes cost more than the work: the attention of one new token per
+// conversation over caches of different lengths, and products with quantised weights. What has
+// gradients is in fused.cpp and tree_attention.cpp. All run on libtorch's own thread pool.
 //
 // Every function returns null, or false, and an error text to be freed by `math_llava_free`.
 
 #include <ATen/Parallel.h>
-#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/List.h>
-#include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
 #include <limits>
-#include <stdexcept>
 #include <vector>
 
-#include "avx512.h"
+#include "kernel.h"
 
 namespace {
-
-// Which loops run: one binary serves every processor, and chooses when it starts. MATH_LLAVA_CPU=plain
-// or avx512 asks for fewer than the processor has, to try what others get.
-enum Loops { PLAIN, WIDE, BF16 };
-
-Loops loops() {
-#ifdef HAS_AVX512
-  static const Loops chosen = [] {
-    const char* asked = std::getenv("MATH_LLAVA_CPU");
-    const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (!has || (asked && std::strcmp(asked, "plain") == 0)) return PLAIN;
-    if (asked && std::strcmp(asked, "avx512") == 0) return WIDE;
-    return __builtin_cpu_supports("avx512bf16") ? BF16 : WIDE;
-  }();
-  return chosen;
-#else
-  return PLAIN;
-#endif
-}
-
-bool wide(int64_t numbers) { return loops() != PLAIN && numbers % 16 == 0; }
-
-bool multiplies_bf16() { return loops() == BF16; }
-
-template <typename F>
-auto guarded(char** error, F f) -> decltype(f()) {
-  try {
-    // Nothing here has gradients: autograd need not look at it.
-    at::AutoDispatchBelowADInplaceOrView below;
-    return f();
-  } catch (const std::exception& e) {
-    *error = strdup(e.what());
-  } catch (...) {
-    *error = strdup("an unknown C++ error");
-  }
-  return {};
-}
-
-void require(bool holds, const char* what) {
-  if (!holds) throw std::runtime_error(what);
-}
 
 const std::optional<c10::OperatorHandle>& find(const char* name, const char* overload) {
   thread_local std::optional<c10::OperatorHandle> none;
@@ -78,34 +28,6 @@ const std::optional<c10::OperatorHandle>& find(const char* name, const char* ove
   if (std::strcmp(name, "pack") == 0) return pack;
   if (std::strcmp(overload, "binary") == 0) return binary;
   return linear;
-}
-
-using bits = uint16_t;  // of a bf16, which is the upper half of an f32
-
-inline float widen(bits x) {
-  uint32_t wide = static_cast<uint32_t>(x) << 16;
-  float value;
-  std::memcpy(&value, &wide, 4);
-  return value;
-}
-inline float widen(float x) { return x; }
-
-// Round to nearest, ties to even; NaN stays NaN.
-inline void narrow(float x, bits* to) {
-  uint32_t wide;
-  std::memcpy(&wide, &x, 4);
-  *to = (x != x) ? bits{0x7fc0} : static_cast<bits>((wide + 0x7fff + ((wide >> 16) & 1)) >> 16);
-}
-inline void narrow(float x, float* to) { *to = x; }
-
-template <typename T>
-inline void rms_norm_row(const T* x, const T* weight, T* out, int64_t width, float eps) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < width; i++) sum += widen(x[i]) * widen(x[i]);
-  const float scale = 1.0f / std::sqrt(sum / static_cast<float>(width) + eps);
-#pragma omp simd
-  for (int64_t i = 0; i < width; i++) narrow(widen(x[i]) * scale * widen(weight[i]), out + i);
 }
 
 // A part of the keys of one key head, for the queries that share it: running maximum, sum of
@@ -144,19 +66,6 @@ inline void attend_part(
 }
 
 template <typename T>
-void rms_norm_rows(const T* x, const T* w, T* out, int64_t rows, int64_t width, float eps) {
-  for (int64_t r = 0; r < rows; r++) {
-#ifdef HAS_AVX512
-    if (wide(width)) {
-      avx512::rms_norm_row(x + r * width, w, out + r * width, width, eps);
-      continue;
-    }
-#endif
-    rms_norm_row(x + r * width, w, out + r * width, width, eps);
-  }
-}
-
-template <typename T>
 void quick_gelu(const T* x, T* out, int64_t count) {
   int64_t i = 0;
 #ifdef HAS_AVX512
@@ -165,18 +74,6 @@ void quick_gelu(const T* x, T* out, int64_t count) {
   for (; i < count; i++) {
     const float value = widen(x[i]);
     narrow(value / (1.0f + std::exp(-1.702f * value)), out + i);
-  }
-}
-
-template <typename T>
-void silu_multiply(const T* x, const T* y, T* out, int64_t count) {
-  int64_t i = 0;
-#ifdef HAS_AVX512
-  if (wide(0)) i = avx512::silu_multiply(x, y, out, count);
-#endif
-  for (; i < count; i++) {
-    const float value = widen(x[i]);
-    narrow(value / (1.0f + std::exp(-value)) * widen(y[i]), out + i);
   }
 }
 
@@ -455,9 +352,6 @@ void attend_new(
   }
 }
 
-bool plain(const at::Tensor& t, at::ScalarType kind) {
-  return t.device().is_cpu() && t.scalar_type() == kind && t.is_contiguous();
-}
 
 }  // namespace
 
@@ -506,32 +400,6 @@ at::Tensor* math_llava_linear_with(
   });
 }
 
-// RMSNorm over the last dimension; f32 inside.
-at::Tensor* math_llava_rms_norm(const at::Tensor* x, const at::Tensor* weight, double eps, char** error) {
-  return guarded(error, [&] {
-    const auto kind = x->scalar_type();
-    require(kind == at::kFloat || kind == at::kBFloat16, "RMSNorm takes f32 or bf16");
-    require(plain(*x, kind) && plain(*weight, kind), "RMSNorm takes whole tensors of one type");
-    const int64_t width = weight->numel(), rows = width ? x->numel() / width : 0;
-    require(x->dim() > 0 && x->size(-1) == width, "RMSNorm of another width");
-    at::Tensor out = at::empty(x->sizes(), x->options());
-    const float e = static_cast<float>(eps);
-    at::parallel_for(0, rows, std::max<int64_t>(1, 32768 / width), [&](int64_t begin, int64_t end) {
-      const int64_t at = begin * width;
-      if (kind == at::kFloat) {
-        rms_norm_rows(
-            static_cast<const float*>(x->const_data_ptr()) + at, static_cast<const float*>(weight->const_data_ptr()),
-            static_cast<float*>(out.mutable_data_ptr()) + at, end - begin, width, e);
-      } else {
-        rms_norm_rows(
-            static_cast<const bits*>(x->const_data_ptr()) + at, static_cast<const bits*>(weight->const_data_ptr()),
-            static_cast<bits*>(out.mutable_data_ptr()) + at, end - begin, width, e);
-      }
-    });
-    return new at::Tensor(out);
-  });
-}
-
 // x sigmoid(1.702 x), CLIP's activation.
 at::Tensor* math_llava_quick_gelu(const at::Tensor* x, char** error) {
   return guarded(error, [&] {
@@ -545,31 +413,6 @@ at::Tensor* math_llava_quick_gelu(const at::Tensor* x, char** error) {
       T* to = static_cast<T*>(out.mutable_data_ptr());
       at::parallel_for(0, x->numel(), 32768, [&](int64_t begin, int64_t end) {
         quick_gelu(from + begin, to + begin, end - begin);
-      });
-    };
-    if (kind == at::kFloat) run(static_cast<float*>(nullptr));
-    else run(static_cast<bits*>(nullptr));
-    return new at::Tensor(out);
-  });
-}
-
-// silu of the first half of each row times the second: [.., 2 width] to [.., width].
-at::Tensor* math_llava_silu_multiply(const at::Tensor* x, char** error) {
-  return guarded(error, [&] {
-    const auto kind = x->scalar_type();
-    require(kind == at::kFloat || kind == at::kBFloat16, "gates are f32 or bf16");
-    require(plain(*x, kind) && x->dim() > 0 && x->size(-1) % 2 == 0, "gates and values side by side");
-    const int64_t width = x->size(-1) / 2, rows = width ? x->numel() / width / 2 : 0;
-    std::vector<int64_t> shape = x->sizes().vec();
-    shape.back() = width;
-    at::Tensor out = at::empty(shape, x->options());
-    const auto run = [&](auto* type) {
-      using T = std::remove_pointer_t<decltype(type)>;
-      const T* from = static_cast<const T*>(x->const_data_ptr());
-      T* to = static_cast<T*>(out.mutable_data_ptr());
-      at::parallel_for(0, rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(width, 1)), [&](int64_t begin, int64_t end) {
-        for (int64_t r = begin; r < end; r++)
-          silu_multiply(from + r * 2 * width, from + r * 2 * width + width, to + r * width, width);
       });
     };
     if (kind == at::kFloat) run(static_cast<float*>(nullptr));

@@ -1,10 +1,11 @@
-//! Inference on a CPU: packed linear layers and the kernels that libtorch lacks.
+//! What a CPU computes faster than libtorch's plain operators: packed linear layers and kernels for
+//! answering here, the operations of a decoder layer with gradients in [`fused`].
 //!
 //! A weight packed for oneDNN is read at memory speed when one token is decoded, and saves every
 //! larger product the repacking that libtorch's plain `linear` does each time. Packed weights
 //! have no gradients: training uses the plain ones.
 //!
-//! Everything here is behind [`can_pack`]: libtorch builds without oneDNN (macOS) go the plain way.
+//! Packing is behind [`can_pack`]: libtorch builds without oneDNN (macOS) go the plain way.
 
 use std::ffi::{CStr, CString, c_char};
 
@@ -12,6 +13,8 @@ use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::Error;
+
+pub(crate) mod fused;
 
 #[allow(non_camel_case_types)]
 type text = c_char;
@@ -36,13 +39,6 @@ unsafe extern "C" {
         operation: *const text,
         error: *mut *mut text,
     ) -> *mut C_tensor;
-    fn math_llava_rms_norm(
-        x: *const C_tensor,
-        weight: *const C_tensor,
-        eps: f64,
-        error: *mut *mut text,
-    ) -> *mut C_tensor;
-    fn math_llava_silu_multiply(x: *const C_tensor, error: *mut *mut text) -> *mut C_tensor;
     fn math_llava_softmax(
         x: *const C_tensor,
         scale: f64,
@@ -175,12 +171,6 @@ pub(crate) fn linear_with(
     })
 }
 
-/// RMSNorm over the last dimension: `x` and `weight` are contiguous, both f32 or both bf16.
-pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, Error> {
-    // SAFETY: live tensors; types, places and shapes are checked on the other side.
-    call(|error| unsafe { math_llava_rms_norm(x.as_ptr(), weight.as_ptr(), eps, error) })
-}
-
 /// Whether the kernels here can take a tensor: whole, on the CPU, f32 or bf16, without gradients.
 pub(crate) fn takes(x: &Tensor) -> bool {
     x.device() == Device::Cpu
@@ -193,13 +183,6 @@ pub(crate) fn takes(x: &Tensor) -> bool {
 pub(crate) fn quick_gelu(x: &Tensor) -> Result<Tensor, Error> {
     // SAFETY: a live tensor; type and place are checked on the other side.
     call(|error| unsafe { math_llava_quick_gelu(x.as_ptr(), error) })
-}
-
-/// `silu(gate) * value` of rows that hold gates, then values, side by side: [.., 2 width] to
-/// [.., width], for what [`takes`] accepts.
-pub(crate) fn silu_multiply(x: &Tensor) -> Result<Tensor, Error> {
-    // SAFETY: a live tensor; type, place and shape are checked on the other side.
-    call(|error| unsafe { math_llava_silu_multiply(x.as_ptr(), error) })
 }
 
 /// Which scores a row of a softmax sees.

@@ -29,6 +29,9 @@ pub(crate) struct AdapterConfig {
     alpha_pattern: Patterns,
     #[serde(default)]
     use_rslora: bool,
+    /// Share of the inputs that is dropped while training.
+    #[serde(default)]
+    pub lora_dropout: f64,
 }
 
 /// Values for the modules whose names match, in the file's order: the first that matches counts.
@@ -107,6 +110,9 @@ impl AdapterConfig {
         {
             return Err("lora_alpha is no number".into());
         }
+        if !(0.0..1.0).contains(&config.lora_dropout) {
+            return Err("lora_dropout is not from 0 to below 1".into());
+        }
         Ok(config)
     }
 
@@ -173,6 +179,7 @@ impl<'de> Deserialize<'de> for Patterns {
 /// listed in the patterns.
 pub(crate) fn to_json(
     base: Option<&str>,
+    dropout: f64,
     modules: &[(String, i64, f64)],
     modules_to_save: &[String],
 ) -> Value {
@@ -206,7 +213,7 @@ pub(crate) fn to_json(
         "base_model_name_or_path": base,
         "r": r,
         "lora_alpha": number(alpha),
-        "lora_dropout": 0.0,
+        "lora_dropout": dropout,
         "bias": "none",
         "fan_in_fan_out": false,
         "inference_mode": true,
@@ -273,6 +280,7 @@ mod tests {
             ),
             (with(r#", "rank_pattern": {"q": -1}"#), "outside"),
             (with(r#", "alpha_pattern": 3"#), "names and numbers"),
+            (with(r#", "lora_dropout": 1"#), "lora_dropout"),
             ("{".to_owned(), "EOF"),
         ];
         for (text, word) in cases {

@@ -97,6 +97,7 @@ pub(super) fn read(dir: &Path, device: Device, kind: Kind) -> Result<Adapter, Er
         .collect();
     Ok(Adapter {
         base: config.base,
+        dropout: config.lora_dropout,
         updates: all,
         replaced,
     })
@@ -199,7 +200,12 @@ pub(super) fn write(adapter: &Adapter, config: &LlavaConfig, dir: &Path) -> Resu
         .iter()
         .map(|(name, tensor)| (name.as_str(), tensor.shallow_clone()));
     write_safetensors(&dir.join("adapter_model.safetensors"), all, None)?;
-    let text = pretty(&to_json(adapter.base.as_deref(), &modules, &saved))?;
+    let text = pretty(&to_json(
+        adapter.base.as_deref(),
+        adapter.dropout,
+        &modules,
+        &saved,
+    ))?;
     sample::write_atomic(&dir.join("adapter_config.json"), text.as_bytes())?;
     Ok(())
 }

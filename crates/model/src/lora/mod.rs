@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::layers::LowRank;
 use crate::parameters::specification;
-use crate::{Error, LlavaConfig};
+use crate::{Error, Llava, LlavaConfig, ModelPart};
 
 /// What one linear layer gets.
 #[derive(Debug)]
@@ -34,6 +34,9 @@ pub(crate) struct Update {
 pub struct Adapter {
     /// The model it was made for, as its maker called that.
     pub base: Option<String>,
+    /// Share of the inputs that is dropped on the way into an update while it is trained (PEFT's
+    /// `lora_dropout`). Models without gradients drop nothing.
+    pub dropout: f64,
     pub(crate) updates: Vec<Update>,
     /// Weights that replace the model's own (PEFT's `modules_to_save`), by the model's names.
     pub(crate) replaced: Vec<(String, Tensor)>,
@@ -92,6 +95,7 @@ impl Adapter {
         }
         Ok(Adapter {
             base: None,
+            dropout: 0.0,
             updates,
             replaced: Vec::new(),
         })
@@ -99,29 +103,74 @@ impl Adapter {
 
     /// The tensors that training changes: A and B of each layer, then those trained whole.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
-        let pairs = self.updates.iter().flat_map(|update| {
-            [("lora_A", &update.a), ("lora_B", &update.b)]
-                .map(|(name, tensor)| (format!("{}.{name}", update.module), tensor))
-        });
         let replaced = self
             .replaced
             .iter()
-            .map(|(name, tensor)| (name.clone(), tensor));
-        pairs
-            .chain(replaced)
-            .map(|(name, tensor)| (name, tensor.shallow_clone()))
-            .collect()
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        self.updates().chain(replaced).collect()
     }
 
-    /// The same updates on another device. Weights that replaced the model's own are the model's
-    /// present ones, so that training one trains the other.
+    /// A and B of each layer, as `MODULE.lora_A` and `MODULE.lora_B`.
+    pub(crate) fn updates(&self) -> impl Iterator<Item = (String, Tensor)> {
+        self.updates.iter().flat_map(|update| {
+            [("lora_A", &update.a), ("lora_B", &update.b)]
+                .map(|(name, tensor)| (format!("{}.{name}", update.module), tensor.shallow_clone()))
+        })
+    }
+
+    /// Whether a weight is trained whole, and saved with the adapter.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        self.replaced.iter().any(|(own, _)| own == name)
+    }
+
+    /// The same adapter with all weights of a part of `model` in it, to be trained whole beside the
+    /// updates and saved with them (PEFT's `modules_to_save`), as LLaVA's script does with the
+    /// projector. They become f32.
+    ///
+    /// # Errors
+    /// A part that the model does not have, or that has updates.
+    pub fn with_whole(mut self, model: &Llava, part: ModelPart) -> Result<Adapter, Error> {
+        if let Some(update) = self
+            .updates
+            .iter()
+            .find(|one| ModelPart::of(&one.module) == Some(part))
+        {
+            return Err(Error::Config(format!(
+                "{} has a low-rank update and cannot be trained whole as well",
+                update.module
+            )));
+        }
+        for (name, tensor) in model.parameters() {
+            if ModelPart::of(name) == Some(part) && !self.holds(name) {
+                let whole = tensor.f_detach()?.f_to_kind(Kind::Float)?;
+                self.replaced.push((name.clone(), whole));
+            }
+        }
+        let held = |(name, _): &(String, Tensor)| ModelPart::of(name) == Some(part);
+        if !self.replaced.iter().any(held) {
+            return Err(Error::Config(format!(
+                "the model has no weights in {part:?} that can be trained"
+            )));
+        }
+        Ok(self)
+    }
+
+    /// The same updates on another device, in f32 where they are to be trained. Weights that replaced
+    /// the model's own are the model's present ones, so that training one trains the other.
     pub(crate) fn to_device(
         &self,
         device: Device,
         parameters: &[(String, Tensor)],
+        trainable: bool,
     ) -> Result<Adapter, Error> {
         self.map(
-            |tensor| Ok(tensor.f_to_device(device)?),
+            |tensor| {
+                let tensor = tensor.f_to_device(device)?;
+                Ok(match trainable {
+                    true => tensor.f_to_kind(Kind::Float)?,
+                    false => tensor,
+                })
+            },
             |name, tensor| {
                 let own = parameters.iter().find(|(own, _)| own == name);
                 Ok(own.map_or(tensor, |(_, own)| own).shallow_clone())
@@ -154,6 +203,7 @@ impl Adapter {
             .map(|(name, tensor)| Ok((name.clone(), replaced(name, tensor)?)));
         Ok(Adapter {
             base: self.base.clone(),
+            dropout: self.dropout,
             updates: updates.collect::<Result<_, Error>>()?,
             replaced: whole.collect::<Result<_, Error>>()?,
         })
@@ -163,12 +213,8 @@ impl Adapter {
     pub(crate) fn check(
         &self,
         config: &LlavaConfig,
-        parameters: &[(String, Tensor)],
+        shapes: &HashMap<&str, Vec<i64>>,
     ) -> Result<(), Error> {
-        let shapes: HashMap<&str, Vec<i64>> = parameters
-            .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor.size()))
-            .collect();
         let tied = config.text_config.tie_word_embeddings;
         for update in &self.updates {
             let weight = if tied && update.module == HEAD {
@@ -208,8 +254,13 @@ impl Adapter {
         Ok(())
     }
 
-    /// Puts the weights that were trained whole in the place of the model's own.
-    pub(crate) fn replace(&self, parameters: &mut [(String, Tensor)]) -> Result<(), Error> {
+    /// Puts the weights that were trained whole in the place of the model's own, in their type, or
+    /// as they are where they are to be trained on.
+    pub(crate) fn replace(
+        &self,
+        parameters: &mut [(String, Tensor)],
+        trainable: bool,
+    ) -> Result<(), Error> {
         let replaced: HashMap<&str, &Tensor> = self
             .replaced
             .iter()
@@ -217,9 +268,11 @@ impl Adapter {
             .collect();
         for (name, tensor) in parameters {
             if let Some(new) = replaced.get(name.as_str()) {
-                *tensor = new
-                    .f_to_device(tensor.device())?
-                    .f_to_kind(tensor.f_kind()?)?;
+                let kind = match trainable {
+                    true => new.f_kind()?,
+                    false => tensor.f_kind()?,
+                };
+                *tensor = new.f_to_device(tensor.device())?.f_to_kind(kind)?;
             }
         }
         Ok(())
@@ -265,6 +318,7 @@ impl Adapter {
                 b: update.b.shallow_clone(),
                 scale: update.scale,
                 start: 0,
+                dropout: self.dropout,
             })
             .collect()
     }
@@ -299,4 +353,4 @@ fn uniform(seed: u64, module: &str, count: usize, bound: f64) -> Vec<f32> {
 
 /// The output layer and the embedding, by the model's names.
 pub(crate) const HEAD: &str = "language_model.lm_head";
-const EMBEDDING: &str = "language_model.model.embed_tokens";
+pub(crate) const EMBEDDING: &str = "language_model.model.embed_tokens";

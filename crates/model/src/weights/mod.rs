@@ -186,6 +186,17 @@ impl Plan<'_> {
         origin: &Path,
         target: Target,
     ) -> Result<(Vec<(String, Tensor)>, LoadReport), Error> {
+        self.read_but(origin, target, &mut |_, _| Ok(false))
+    }
+
+    /// [`Plan::read`] without the tensors that `takes` takes, which sees each of them on the CPU
+    /// as it is read, by the model's name.
+    pub fn read_but(
+        self,
+        origin: &Path,
+        target: Target,
+        takes: &mut dyn FnMut(&str, &Tensor) -> Result<bool, Error>,
+    ) -> Result<(Vec<(String, Tensor)>, LoadReport), Error> {
         let mut report = self.report;
         if target.seed.is_none() {
             complete(origin, &report)?;
@@ -214,7 +225,9 @@ impl Plan<'_> {
             if !finite {
                 report.not_finite.push(name.clone());
             }
-            read.insert(name.clone(), tensor.f_to_device(target.device)?);
+            if !takes(name, &tensor)? {
+                read.insert(name.clone(), tensor.f_to_device(target.device)?);
+            }
             bar.inc(1);
         }
         bar.finish();

@@ -5,6 +5,7 @@
 
 mod agreement;
 mod checkpoint;
+mod compose;
 mod configurations;
 mod families;
 mod generation;

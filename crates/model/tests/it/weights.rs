@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use model::{Adapter, Checkpoint, Llava, LoadOptions, WeightKind};
+use model::{Adapter, Checkpoint, Llava, LoadOptions, ModelPart, WeightKind};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -418,6 +418,56 @@ fn a_fresh_adapter_changes_nothing_until_it_is_trained_and_then_alone() {
         Device::Cpu,
     ));
     assert!(refused.contains("w1"), "{refused}");
+}
+
+#[test]
+fn what_is_trained_is_said_by_part_with_and_without_an_adapter() {
+    let parts = |model: &Llava| -> Vec<ModelPart> {
+        let mut parts: Vec<_> = model
+            .trainable()
+            .into_iter()
+            .map(|(_, _, part)| part)
+            .collect();
+        parts.dedup();
+        parts
+    };
+    let decoder = [
+        ModelPart::Embedding,
+        ModelPart::Layer(0),
+        ModelPart::Layer(1),
+        ModelPart::Norm,
+        ModelPart::Head,
+    ];
+    let plain = load("grouped");
+    assert_eq!(plain.trainable().len(), plain.parameters().len());
+    plain.set_trainable(false, false, true).unwrap();
+    assert_eq!(parts(&plain), decoder);
+    plain.set_trainable(true, true, false).unwrap();
+    assert_eq!(parts(&plain), [ModelPart::Tower, ModelPart::Projector]);
+
+    let fresh = || Adapter::new(plain.config(), 3, 6.0, &["q_proj"], 7, Device::Cpu).unwrap();
+    let whole = fresh().with_whole(&plain, ModelPart::Projector).unwrap();
+    let model = load("grouped").with_adapter(whole, true).unwrap();
+    model.set_trainable(false, true, true).unwrap();
+    let both = [
+        ModelPart::Projector,
+        ModelPart::Layer(0),
+        ModelPart::Layer(1),
+    ];
+    assert_eq!(parts(&model), both);
+    logits(&model).sum(Kind::Float).backward();
+    for (name, tensor, _) in model.trainable() {
+        assert!(tensor.is_leaf() && tensor.grad().defined(), "{name}");
+    }
+    model.set_trainable(false, false, true).unwrap();
+    assert_eq!(parts(&model), both[1..]);
+    let nothing = refused(model.set_trainable(true, false, true));
+    assert!(nothing.contains("vision tower"), "{nothing}");
+    let model = load("grouped").with_adapter(fresh(), true).unwrap();
+    let nothing = refused(model.set_trainable(false, true, true));
+    assert!(nothing.contains("projector"), "{nothing}");
+    let twice = refused(fresh().with_whole(&plain, ModelPart::Layer(1)));
+    assert!(twice.contains("layers.1.self_attn.q_proj"), "{twice}");
 }
 
 #[test]

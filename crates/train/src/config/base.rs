@@ -22,8 +22,21 @@ pub struct BaseConfig {
     pub projector_form: Option<String>,
     /// Which of the tower's layers gives the features: -2, the last but one, in LLaVA.
     pub feature_layer: Option<i64>,
+    /// With `decoder` and `tower`: side of the images in pixels, where the tower's positions can be
+    /// interpolated (DINOv2).
+    pub image_side: Option<i64>,
     /// The conversation template; by default the base's own, or v1.
     pub template: Option<Template>,
+}
+
+/// Conversations in LLaVA's JSON, in place of the pairs that `synth` made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// The file: a list of `{"id", "image", "conversations": [{"from", "value"}, ..]}`.
+    pub conversations: PathBuf,
+    /// The folder that its image paths are below.
+    pub images: PathBuf,
 }
 
 /// LoRA (arXiv 2106.09685), with PEFT's meaning of each setting.

@@ -9,13 +9,14 @@ mod base;
 mod model;
 mod parts;
 
+use ::fit::schedule::Schedule;
 use ::model::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::tree::Weighting;
 
-pub use base::{BaseConfig, LoraConfig};
+pub use base::{BaseConfig, DataConfig, LoraConfig};
 pub use model::{ModelConfig, TextConfig, VisionConfig};
 pub use parts::{ClipBy, OnMissingImage, OptimiserConfig, Packing, Update, Weights};
 
@@ -54,6 +55,8 @@ pub struct TrainConfig {
     /// A trained model to begin with, or its parts; without it a model of the shape `model` is
     /// trained from scratch.
     pub base: Option<BaseConfig>,
+    /// What to train on, where it is not the pairs that `synth` made.
+    pub data: Option<DataConfig>,
     /// The shape of a model that is trained from scratch.
     pub model: ModelConfig,
     /// Low-rank adapters in place of the decoder's own weights.
@@ -69,6 +72,8 @@ pub struct TrainConfig {
     pub centre_features: bool,
     /// What the tower learns alone before the decoder joins in.
     pub tower: TowerConfig,
+    /// How the learning rate falls after it has risen.
+    pub schedule: Schedule,
     /// Share of the steps over which the learning rate rises; the paper's is 0.03.
     pub warmup_ratio: f64,
     /// Decoupled weight decay, on matrices only; the paper's is 0.
@@ -123,6 +128,8 @@ pub struct TrainConfig {
     pub on_missing_image: OnMissingImage,
     /// Keeps the frozen tower's features on disk, by the image's digest, and computes each once.
     pub feature_cache: bool,
+    /// The largest that the folder of features may grow, GiB.
+    pub feature_cache_gib: u64,
     /// Batches prepared ahead of the step that needs them.
     pub prefetch: usize,
     /// Where the model computes: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
@@ -137,6 +144,8 @@ pub struct TrainConfig {
     pub early_stop: u64,
     /// A loss so many deviations above its running mean is a spike; 0 looks for none.
     pub spike_deviations: f64,
+    /// Leaves the update of a spike out.
+    pub skip_spikes: bool,
     /// Checkpoints kept, besides the best.
     pub keep_checkpoints: usize,
     /// The number type of forward and backward; weights and optimiser states are f32.
@@ -160,6 +169,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
             base: None,
+            data: None,
             model: ModelConfig::default(),
             lora: None,
             lr: 2e-5,
@@ -167,6 +177,7 @@ impl Default for TrainConfig {
             projector_lr_scale: 1.0,
             centre_features: false,
             tower: TowerConfig::default(),
+            schedule: Schedule::Cosine,
             warmup_ratio: 0.03,
             weight_decay: 0.0,
             betas: [0.9, 0.999],
@@ -191,6 +202,7 @@ impl Default for TrainConfig {
             max_length: 2048,
             on_missing_image: OnMissingImage::Skip,
             feature_cache: false,
+            feature_cache_gib: 64,
             prefetch: 2,
             device: "cpu".to_owned(),
             holdout: 0.0,
@@ -198,6 +210,7 @@ impl Default for TrainConfig {
             eval_questions: 200,
             early_stop: 0,
             spike_deviations: 0.0,
+            skip_spikes: false,
             keep_checkpoints: 1,
             compute: Precision::Auto,
             threads: 2,

@@ -10,11 +10,10 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use fit::Error;
+use fit::optim::AdamW;
 use sample::StageKey;
 use tch::Tensor;
-
-use crate::Error;
-use crate::optim::AdamW;
 
 /// Below the stage's folder.
 const FOLDER: &str = "checkpoint";

@@ -1,0 +1,435 @@
+//! The state of an unfinished training, so that it can go on as if it had never stopped.
+//!
+//! Below a training's folder:
+//!
+//! ```text
+//! checkpoint/best                                     step-00000120
+//! checkpoint/step-00000120/state-00001-of-00002.safetensors
+//! checkpoint/step-00000120/state-00002-of-00002.safetensors
+//! checkpoint/step-00000120/state.json                 everything else; written last
+//! ```
+//!
+//! A checkpoint is written into a folder whose name ends in `.tmp`, every file is synced, and the
+//! folder is renamed; one that is to go is renamed first, too. So a folder `step-N` is whole whenever
+//! a kill may come, and the next start removes what ends in `.tmp`. A full disk costs the checkpoint
+//! that did not fit, never the one before.
+//!
+//! Each shard's SHA-256 is taken while it is written, and compared before anything is read back: what
+//! a disk lost is then noticed, and an older checkpoint is gone on from. Processors with instructions
+//! for it take the digest about as fast as disks write.
+//! The stage's key is kept as well, so that a run never goes on from another configuration's weights
+//! or over other data.
+
+mod shard;
+mod state;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use sample::{StageKey, interrupt, progress, write_atomic};
+
+use crate::Error;
+use crate::optim::AdamW;
+
+use shard::{Reader, Shard};
+pub(crate) use state::Progress;
+use state::{STATE, State, Unusable};
+
+/// Below the training's folder.
+const FOLDER: &str = "checkpoint";
+/// The file that names the best checkpoint.
+const BEST: &str = "best";
+/// What unfinished folders, and those on their way out, end in.
+const TEMPORARY: &str = ".tmp";
+/// What folders end in that cannot be gone on from; they go when another checkpoint is saved.
+const DAMAGED: &str = ".damaged";
+
+/// Largest shard by default: what every file system and tool takes.
+pub const SHARD_BYTES: u64 = 4 << 30;
+
+/// Removes all checkpoints of a training, where there are any.
+pub fn remove(training: &Path) -> Result<(), Error> {
+    let folder = training.join(FOLDER);
+    match fs::remove_dir_all(&folder) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(sample::Error::io(folder, e).into()),
+        _ => Ok(()),
+    }
+}
+
+/// The checkpoints of one training.
+#[derive(Debug)]
+pub(crate) struct Checkpoints<'a> {
+    folder: PathBuf,
+    key: &'a StageKey,
+    keep_last: usize,
+    shard_bytes: u64,
+}
+
+impl<'a> Checkpoints<'a> {
+    /// The checkpoints below `training`; what a kill left unfinished is removed.
+    pub(crate) fn open(
+        training: &Path,
+        key: &'a StageKey,
+        keep_last: usize,
+        shard_bytes: u64,
+    ) -> Result<Self, Error> {
+        let checkpoints = Checkpoints {
+            folder: training.join(FOLDER),
+            key,
+            keep_last: keep_last.max(1),
+            shard_bytes,
+        };
+        checkpoints.remove_ending(TEMPORARY)?;
+        Ok(checkpoints)
+    }
+
+    /// Brings `adamw` and its parameters to the newest checkpoint that is whole, and says where it
+    /// was; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where a checkpoint is of another key or version, or none of those that are there is whole.
+    pub(crate) fn restore(&self, adamw: &mut AdamW) -> Result<Option<Progress>, Error> {
+        let mut last_fault = None;
+        for step in self.steps()?.into_iter().rev() {
+            let folder = self.of_step(step);
+            let checked = State::read(&folder, self.key).and_then(|state| {
+                verify(&folder, &state.shards)?;
+                Ok(state)
+            });
+            // Half checked is not damaged.
+            interrupt::check()?;
+            match checked {
+                Ok(state) => {
+                    read(&folder, &state, adamw)?;
+                    return Ok(Some(state.progress));
+                }
+                Err(Unusable::Refused(detail)) => {
+                    return Err(sample::Error::format(folder, detail).into());
+                }
+                Err(Unusable::Damaged(detail)) => {
+                    progress::note(&format!(
+                        "warning: {} is damaged ({detail}); looking for an older checkpoint",
+                        folder.display()
+                    ));
+                    last_fault = Some((folder, detail));
+                }
+            }
+        }
+        match last_fault {
+            None => Ok(None),
+            Some((folder, detail)) => Err(sample::Error::format(
+                folder,
+                format!(
+                    "{detail}, and there is no older checkpoint that is whole. Give --force to \
+                     start this training from the beginning"
+                ),
+            )
+            .into()),
+        }
+    }
+
+    /// Brings `adamw` to the best checkpoint; `None` where none is kept as such.
+    pub(crate) fn restore_best(&self, adamw: &mut AdamW) -> Result<Option<Progress>, Error> {
+        let Some(step) = self.best()? else {
+            return Ok(None);
+        };
+        let folder = self.of_step(step);
+        let state = State::read(&folder, self.key).and_then(|state| {
+            verify(&folder, &state.shards)?;
+            Ok(state)
+        });
+        interrupt::check()?;
+        match state {
+            Ok(state) => {
+                read(&folder, &state, adamw)?;
+                Ok(Some(state.progress))
+            }
+            Err(Unusable::Damaged(detail) | Unusable::Refused(detail)) => {
+                Err(sample::Error::format(folder, detail).into())
+            }
+        }
+    }
+
+    /// Saves the optimiser's state with its parameters, then removes what is no longer kept.
+    ///
+    /// # Errors
+    /// [`Error::NotSaved`]: what was there before is left as it was.
+    pub(crate) fn save(&self, adamw: &AdamW, at: Progress) -> Result<(), Error> {
+        let (step, best) = (at.step, at.best.map(|(step, _)| step));
+        self.drop_newer(step)?;
+        let folder = self.of_step(step);
+        if let Ok(mut known) = State::read(&folder, self.key) {
+            // Saved already, perhaps before an evaluation: the tensors of a step are always the same.
+            known.progress = at;
+            let text = known
+                .bytes()
+                .map_err(|e| sample::Error::format(&folder, e))?;
+            write_atomic(&folder.join(STATE), &text)?;
+        } else {
+            self.write(adamw, at, &folder)?;
+        }
+        self.tidy(self.keep_last, best)
+    }
+
+    fn write(&self, adamw: &AdamW, at: Progress, folder: &Path) -> Result<(), Error> {
+        let step = at.step;
+        let tensors = adamw.state();
+        let needed: u64 = tensors.iter().map(|(_, t)| shard::bytes_of(t)).sum();
+        fs::create_dir_all(&self.folder).map_err(|e| sample::Error::io(&self.folder, e))?;
+        if free(&self.folder).is_some_and(|free| free < needed) {
+            // Older ones are worth less than this one.
+            self.tidy(1, self.best()?)?;
+        }
+        let temporary = self.folder.join(format!("{}{TEMPORARY}", name_of(step)));
+        let refused = |reason: String| Error::NotSaved {
+            folder: self.folder.clone(),
+            step,
+            reason,
+            needed: mib(needed),
+            free: free(&self.folder).map_or_else(|| "?".to_owned(), |b| mib(b).to_string()),
+            kept: match self.steps().ok().and_then(|all| all.last().copied()) {
+                Some(last) => format!("The checkpoint of step {last} is kept"),
+                None => "There is no earlier checkpoint".to_owned(),
+            },
+        };
+        if free(&self.folder).is_some_and(|free| free < needed) {
+            return Err(refused("the disk is full".to_owned()));
+        }
+        let written = (|| {
+            remove_folder(&temporary)?;
+            fs::create_dir(&temporary).map_err(|e| sample::Error::io(&temporary, e))?;
+            let parts = shard::split(&tensors, self.shard_bytes);
+            let count = parts.len();
+            let mut shards = Vec::with_capacity(count);
+            for (i, part) in parts.into_iter().enumerate() {
+                let name = format!("state-{:05}-of-{count:05}.safetensors", i + 1);
+                shards.push(shard::write(&temporary.join(name), part)?);
+            }
+            let state = State::new(self.key.clone(), adamw.step(), at, shards);
+            let text = state
+                .bytes()
+                .map_err(|e| sample::Error::format(&temporary, e))?;
+            write_atomic(&temporary.join(STATE), &text)?;
+            sync(&temporary)?;
+            // Not whole, or it would have been kept.
+            self.retire(folder)?;
+            fs::rename(&temporary, folder).map_err(|e| sample::Error::io(folder, e))?;
+            sync(&self.folder)
+        })();
+        if written.is_err() {
+            // Before the message, which says how much is free.
+            let _ = remove_folder(&temporary);
+        }
+        match written {
+            Err(Error::Sample(sample::Error::Io { path, source })) => {
+                Err(refused(format!("{}: {source}", path.display())))
+            }
+            other => other,
+        }
+    }
+
+    /// The step of the checkpoint that is named as the best.
+    fn best(&self) -> Result<Option<u64>, Error> {
+        let path = self.folder.join(BEST);
+        match fs::read_to_string(&path) {
+            Ok(name) => match step_of(name.trim()) {
+                Some(step) => Ok(Some(step)),
+                None => Err(sample::Error::format(path, "does not name a checkpoint").into()),
+            },
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(sample::Error::io(path, e).into()),
+        }
+    }
+
+    /// Keeps the newest `last` checkpoints and the best, and names that.
+    fn tidy(&self, last: usize, best: Option<u64>) -> Result<(), Error> {
+        self.remove_ending(DAMAGED)?;
+        let steps = self.steps()?;
+        let path = self.folder.join(BEST);
+        match best.filter(|step| steps.contains(step)) {
+            Some(step) => {
+                let name = format!("{}\n", name_of(step));
+                if fs::read(&path).ok().as_deref() != Some(name.as_bytes()) {
+                    write_atomic(&path, name.as_bytes())?;
+                }
+            }
+            None => remove_file(&path)?,
+        }
+        for &step in steps.iter().rev().skip(last) {
+            if Some(step) != best {
+                self.retire(&self.of_step(step))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checkpoints of later steps than the one that is saved are those that could not be gone on from.
+    fn drop_newer(&self, step: u64) -> Result<(), Error> {
+        for newer in self.steps()?.into_iter().filter(|&s| s > step) {
+            let folder = self.of_step(newer);
+            let aside = self.folder.join(format!("{}{DAMAGED}", name_of(newer)));
+            remove_folder(&aside)?;
+            fs::rename(&folder, &aside).map_err(|e| sample::Error::io(folder, e))?;
+        }
+        Ok(())
+    }
+
+    /// Removes a checkpoint, so that a kill meanwhile leaves none that is half there.
+    fn retire(&self, folder: &Path) -> Result<(), Error> {
+        let mut name = folder.file_name().unwrap_or_default().to_owned();
+        name.push(".old");
+        name.push(TEMPORARY);
+        let aside = folder.with_file_name(name);
+        remove_folder(&aside)?;
+        match fs::rename(folder, &aside) {
+            Ok(()) => remove_folder(&aside),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(sample::Error::io(folder, e).into()),
+        }
+    }
+
+    fn remove_ending(&self, ending: &str) -> Result<(), Error> {
+        for name in self.names()? {
+            if name.ends_with(ending) {
+                let path = self.folder.join(name);
+                if path.is_dir() {
+                    remove_folder(&path)?;
+                } else {
+                    remove_file(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The steps of which there are checkpoints, in order.
+    fn steps(&self) -> Result<Vec<u64>, Error> {
+        let mut steps: Vec<u64> = self.names()?.iter().filter_map(|n| step_of(n)).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    fn names(&self) -> Result<Vec<String>, Error> {
+        let io = |e| Error::from(sample::Error::io(&self.folder, e));
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(io(e)),
+        };
+        entries
+            .map(|entry| {
+                Ok(entry
+                    .map_err(io)?
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned())
+            })
+            .collect()
+    }
+
+    fn of_step(&self, step: u64) -> PathBuf {
+        self.folder.join(name_of(step))
+    }
+}
+
+fn name_of(step: u64) -> String {
+    format!("step-{step:08}")
+}
+
+fn step_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("step-")?;
+    let step = digits.parse().ok()?;
+    (name_of(step) == name).then_some(step)
+}
+
+/// All shards at once: a checkpoint is as large as the machine's memory.
+fn verify(folder: &Path, shards: &[Shard]) -> Result<(), Unusable> {
+    let all: u64 = shards.iter().map(|shard| mib(shard.bytes)).sum();
+    let bar = progress::bar("checkpoint", all, "MiB checked");
+    let outcome = shards.par_iter().try_for_each(|shard| {
+        if interrupt::requested() {
+            return Ok(());
+        }
+        shard::verify(folder, shard).map_err(Unusable::Damaged)?;
+        bar.inc(mib(shard.bytes));
+        Ok(())
+    });
+    bar.finish();
+    outcome
+}
+
+/// Reads a checkpoint whose shards are as they were written.
+fn read(folder: &Path, state: &State, adamw: &mut AdamW) -> Result<(), Error> {
+    let place: std::collections::HashMap<&str, &Shard> = state
+        .shards
+        .iter()
+        .flat_map(|shard| shard.tensors.iter().map(move |name| (name.as_str(), shard)))
+        .collect();
+    let mut open: Option<(PathBuf, Reader)> = None;
+    let mut take = |name: &str| {
+        let lacks = || {
+            sample::Error::format(
+                folder,
+                format!(
+                    "the checkpoint lacks {name:?}: it was written by another version of this \
+                     program. Give --force to start this training from the beginning"
+                ),
+            )
+        };
+        let path = folder.join(&place.get(name).ok_or_else(lacks)?.file);
+        if open.as_ref().is_none_or(|(known, _)| *known != path) {
+            open = Some((path.clone(), Reader::open(&path)?));
+        }
+        let tensor = match &mut open {
+            Some((_, reader)) => reader.tensor(&path, name)?,
+            None => None,
+        };
+        Ok(tensor.ok_or_else(lacks)?)
+    };
+    adamw.restore(state.updates, &mut take)
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
+}
+
+/// Bytes that can be written to the disk of `folder`, where the system says.
+fn free(folder: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let disk = rustix::fs::statvfs(folder).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        None
+    }
+}
+
+/// Waits until a folder's names are on disk.
+fn sync(folder: &Path) -> Result<(), Error> {
+    // Only Unix opens folders.
+    if cfg!(unix) {
+        File::open(folder)
+            .and_then(|file| file.sync_all())
+            .map_err(|e| sample::Error::io(folder, e))?;
+    }
+    Ok(())
+}
+
+fn remove_folder(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(sample::Error::io(path, e).into()),
+        _ => Ok(()),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(sample::Error::io(path, e).into()),
+        _ => Ok(()),
+    }
+}
