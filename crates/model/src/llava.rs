@@ -139,8 +139,11 @@ impl Llava {
         }
         adapter.replace(&mut parameters, trainable)?;
         let adapter = adapter.to_device(self.device, &parameters, trainable)?;
-        for (_, tensor) in adapter.parameters() {
+        for (_, tensor) in adapter.updates() {
             let _ = tensor.f_set_requires_grad(trainable)?;
+        }
+        for (name, tensor) in &parameters {
+            let _ = tensor.f_set_requires_grad(trainable && adapter.holds(name))?;
         }
         let (kept, adapter) = (self.kept, Some(adapter));
         let mut model = Llava::assemble(self.config, parameters, kept, adapter, self.device)?;

@@ -5,8 +5,10 @@
 
 mod config;
 mod folder;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
 use rand::RngCore;
@@ -14,6 +16,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::layers::LowRank;
 use crate::parameters::specification;
+use crate::weights::names::published_name;
 use crate::{Error, Llava, LlavaConfig, ModelPart};
 
 /// What one linear layer gets.
@@ -43,9 +46,11 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// A fresh adapter, to be trained, for the decoder's linear layers whose last name is among
-    /// `targets` (`q_proj`, `down_proj`, ...). A is random and B zero, so that it changes nothing
-    /// yet, as PEFT begins.
+    /// A fresh adapter, to be trained, for the decoder's linear layers that `targets` names with
+    /// PEFT's meaning of `target_modules`: by the end of their names (`q_proj`,
+    /// `layers.0.mlp.down_proj`, `lm_head`), or all but the output layer (`all-linear`). Tower and
+    /// projector get none, as in LLaVA's script. A is random and B zero, so that it changes nothing
+    /// yet, as PEFT begins. Tensors are f32.
     ///
     /// # Errors
     /// A rank below 1, targets that the decoder does not have.
@@ -63,20 +68,23 @@ impl Adapter {
             )));
         }
         let mut updates = Vec::new();
-        let mut met = HashSet::new();
+        let mut met = vec![false; targets.len()];
         for parameter in specification(config) {
             let Some(module) = parameter.name.strip_suffix(".weight") else {
                 continue;
             };
-            let last = module.rsplit('.').next().unwrap_or_default();
             let &[outputs, inputs] = &parameter.shape[..] else {
                 continue;
             };
-            let decoder = module.starts_with("language_model.model.layers.");
-            let Some(target) = targets.iter().find(|target| decoder && **target == last) else {
+            let mut targeted = false;
+            for (target, met) in targets.iter().zip(&mut met) {
+                if is_target(module, target) {
+                    (targeted, *met) = (true, true);
+                }
+            }
+            if !targeted {
                 continue;
-            };
-            met.insert(*target);
+            }
             // Kaiming's uniform distribution with a = sqrt(5), as torch initialises linear layers.
             let bound = (inputs as f64).powf(-0.5);
             let a = uniform(seed, module, (rank * inputs) as usize, bound);
@@ -88,9 +96,9 @@ impl Adapter {
                 scale: alpha / rank as f64,
             });
         }
-        if let Some(absent) = targets.iter().find(|target| !met.contains(**target)) {
+        if let Some((absent, _)) = targets.iter().zip(&met).find(|(_, met)| !**met) {
             return Err(Error::Config(format!(
-                "the decoder's layers have no linear layer {absent}"
+                "the decoder has no linear layer {absent}, with a weight of its own"
             )));
         }
         Ok(Adapter {
@@ -99,6 +107,30 @@ impl Adapter {
             updates,
             replaced: Vec::new(),
         })
+    }
+
+    /// The same adapter with a share of its inputs dropped while it is trained.
+    ///
+    /// # Errors
+    /// A share that is not from 0 to below 1.
+    pub fn with_dropout(mut self, dropout: f64) -> Result<Adapter, Error> {
+        if !(0.0..1.0).contains(&dropout) {
+            return Err(Error::Config(format!(
+                "a dropout of {dropout}: it must be from 0 to below 1"
+            )));
+        }
+        self.dropout = dropout;
+        Ok(self)
+    }
+
+    /// The same adapter with updates scaled by `alpha` over the root of the rank in place of the rank
+    /// (PEFT's `use_rslora`, arXiv 2312.03732).
+    pub fn rank_stabilised(mut self) -> Adapter {
+        for update in &mut self.updates {
+            let rank = update.a.size().first().copied().unwrap_or(1);
+            update.scale *= (rank as f64).sqrt();
+        }
+        self
     }
 
     /// The tensors that training changes: A and B of each layer, then those trained whole.
@@ -118,9 +150,14 @@ impl Adapter {
         })
     }
 
-    /// Whether a weight is trained whole, and saved with the adapter.
+    /// Whether a weight is trained whole, and saved with the adapter. The weight below an update,
+    /// which PEFT saves of output layers, is not trained.
     pub(crate) fn holds(&self, name: &str) -> bool {
+        let updated = |module: &str| self.updates.iter().any(|update| update.module == module);
         self.replaced.iter().any(|(own, _)| own == name)
+            && !name
+                .rsplit_once('.')
+                .is_some_and(|(module, _)| updated(module))
     }
 
     /// The same adapter with all weights of a part of `model` in it, to be trained whole beside the
@@ -337,6 +374,19 @@ impl Adapter {
     pub fn write(&self, config: &LlavaConfig, dir: &Path) -> Result<(), Error> {
         folder::write(self, config, dir)
     }
+}
+
+/// Whether a target of PEFT's means a module of the decoder, by the model's name for that.
+fn is_target(module: &str, target: &str) -> bool {
+    let layer = matches!(ModelPart::of(module), Some(ModelPart::Layer(_)));
+    if target == "all-linear" {
+        return layer;
+    }
+    let ends = |name: &str| {
+        name.strip_suffix(target)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    (layer || module == HEAD) && (ends(module) || ends(&published_name(module, true)))
 }
 
 /// A higher rank than any layer is wide.

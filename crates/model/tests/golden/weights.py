@@ -7,7 +7,9 @@
 they should be read; `legacy.bin` and `evil.bin` must be refused. `mm_projector.bin` is the
 projector of the golden `grouped` as the original LLaVA writes it, `tied/` is the golden `tied` as
 PyTorch files in shards. `adapter*/` are PEFT adapters of the golden `grouped`, and `adapters.safetensors`
-the logits of its batch with each of them (every eighth token, for the size). `generate.py` comes first.
+the logits of its batch with each of them (every eighth token, for the size). `adapter_gradients.safetensors`
+has what the loss of that batch, its own tokens being the labels, asks of the adapters' tensors, by the
+model's names. `generate.py` comes first.
 """
 
 import json
@@ -57,6 +59,16 @@ def state():
     torch.save(small | {"x": Evil()}, OUT / "evil.bin", pickle_module=pickle)
 
 
+def internal(key):
+    """Our name for a parameter of PEFT's."""
+    key = key.removeprefix("base_model.model.").replace("modules_to_save.default.", "")
+    key = key.replace("lora_A.default.weight", "lora_A").replace("lora_B.default.weight", "lora_B")
+    if key.startswith("lm_head."):
+        return f"language_model.{key}"
+    key = key.removeprefix("model.")
+    return key.replace("language_model.", "language_model.model.", 1)
+
+
 def adapters():
     golden = load_file(HERE / "grouped" / "golden.safetensors")
     configs = {
@@ -76,7 +88,7 @@ def adapters():
             use_rslora=True,
         ),
     }
-    logits = {}
+    logits, gradients = {}, {}
     for name, config in configs.items():
         model = LlavaForConditionalGeneration.from_pretrained(HERE / "grouped", dtype=torch.float32)
         torch.manual_seed(5)
@@ -95,11 +107,21 @@ def adapters():
         with torch.no_grad():
             result = model(input_ids=golden["input_ids"], pixel_values=golden["pixel_values"])
         logits[name] = result.logits[:, ::8].contiguous()
+        loss = model(
+            input_ids=golden["input_ids"], pixel_values=golden["pixel_values"], labels=golden["input_ids"]
+        ).loss
+        loss.backward()
+        gradients[f"{name}.loss"] = loss.detach()
+        for key, parameter in model.named_parameters():
+            # The tower's last layer is not run.
+            if parameter.grad is not None:
+                gradients[f"{name}.{internal(key)}"] = parameter.grad
     plain = LlavaForConditionalGeneration.from_pretrained(HERE / "grouped", dtype=torch.float32)
     with torch.no_grad():
         without = plain(input_ids=golden["input_ids"], pixel_values=golden["pixel_values"]).logits[:, ::8]
     assert all((value - without).abs().max() > 0.1 for value in logits.values())
     save_file(logits, OUT / "adapters.safetensors")
+    save_file(gradients, OUT / "adapter_gradients.safetensors")
 
 
 def shards():

@@ -374,6 +374,102 @@ fn adapters_beside_and_merged_into_the_weights_give_pefts_logits() {
 }
 
 #[test]
+fn adapters_have_the_loss_and_the_gradients_of_peft() {
+    let expected = tensors(&golden("weights/adapter_gradients.safetensors"));
+    for name in ADAPTERS {
+        let model = load("grouped").with_adapter(adapter(name), true).unwrap();
+        let batch = tensors(&golden("grouped/golden.safetensors"));
+        let ids = &batch["input_ids"];
+        let features = model.image_features(&batch["pixel_values"]).unwrap();
+        let embeds = model.embed_with_images(ids, &features).unwrap();
+        let tokens = ids.size()[1];
+        let positions = Tensor::arange(tokens, (Kind::Int64, Device::Cpu)).unsqueeze(0);
+        let hidden = model.decode(&embeds, &positions, None, None).unwrap();
+        let logits = model.logits(&hidden).unwrap().narrow(1, 0, tokens - 1);
+        let labels = ids.narrow(1, 1, tokens - 1).flatten(0, 1);
+        let loss = logits.flatten(0, 1).cross_entropy_for_logits(&labels);
+        loss.backward();
+        assert!(
+            error(&loss, &expected[&format!("{name}.loss")]) < 1e-5,
+            "{name}"
+        );
+        let mut met = 1;
+        for (tensor_name, tensor, _) in model.trainable() {
+            let key = format!("{name}.{tensor_name}");
+            match expected.get(&key) {
+                Some(gradient) => {
+                    let off = error(&tensor.grad(), gradient);
+                    assert!(off < 1e-4, "{key}: {off}");
+                    met += 1;
+                }
+                // The tower's last layer is not run.
+                None => assert!(!tensor.grad().defined(), "{key}"),
+            }
+        }
+        let prefix = format!("{name}.");
+        let all = expected.keys().filter(|key| key.starts_with(&prefix));
+        assert_eq!(met, all.count(), "{name}");
+    }
+}
+
+/// Runs `scripts/check_adapter.py` with the Python that `MATH_LLAVA_PYTHON` names.
+#[test]
+fn peft_loads_an_adapter_with_the_projector_trained_whole() {
+    let plain = load("grouped");
+    let before = logits(&plain);
+    let fresh = Adapter::new(plain.config(), 4, 8.0, &["all-linear"], 7, Device::Cpu).unwrap();
+    let fresh = fresh.with_dropout(0.05).unwrap();
+    let fresh = fresh.with_whole(&plain, ModelPart::Projector).unwrap();
+    let model = plain.with_adapter(fresh, true).unwrap();
+    model.set_trainable(false, true, true).unwrap();
+    logits(&model).square().mean(Kind::Float).backward();
+    tch::no_grad(|| {
+        for (_, mut tensor, _) in model.trainable() {
+            drop(tensor.f_sub_(&tensor.grad()).unwrap());
+        }
+    });
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().join("adapter");
+    model
+        .adapter()
+        .unwrap()
+        .write(model.config(), &folder)
+        .unwrap();
+    let again = Adapter::read(&folder, Device::Cpu, Kind::Float).unwrap();
+    assert_eq!(again.dropout, 0.05);
+    // Ours has no dropout once nothing is trained.
+    let again = load("grouped").with_adapter(again, false).unwrap();
+    let found = logits(&again);
+    assert!(error(&found, &before) > 1e-2);
+    assert!(found.equal(&logits(&model.frozen(Kind::Float).unwrap())));
+
+    let Some(python) = std::env::var_os("MATH_LLAVA_PYTHON") else {
+        eprintln!("skipped: MATH_LLAVA_PYTHON names no Python with torch, transformers and peft");
+        return;
+    };
+    let mut batch = tensors(&golden("grouped/golden.safetensors"));
+    batch.retain(|name, _| ["input_ids", "pixel_values"].contains(&name.as_str()));
+    batch.insert("logits".into(), found);
+    let file = out.path().join("logits.safetensors");
+    write(&file, &batch);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/check_adapter.py");
+    let done = std::process::Command::new(&python)
+        .arg(script)
+        .args([&golden("grouped"), &folder])
+        .arg("--logits")
+        .arg(file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    println!("{said}");
+    assert!(
+        done.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
+#[test]
 fn a_written_adapter_is_the_same_adapter() {
     for name in ADAPTERS {
         let model = load("grouped");
