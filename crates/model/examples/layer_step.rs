@@ -143,9 +143,18 @@ fn step(rows: i64, trees: i64, limit: f64) -> Result<(), Failure> {
                 100.0 * speed / limit
             )
         };
-        println!("  weights {kind:?}, without gradients: {}", share(1.0, first));
-        println!("  weights {kind:?}, with and backward:  {}", share(3.0, both));
-        println!("  weights {kind:?}, the whole step:     {}", share(4.0, first + both));
+        println!(
+            "  weights {kind:?}, without gradients: {}",
+            share(1.0, first)
+        );
+        println!(
+            "  weights {kind:?}, with and backward:  {}",
+            share(3.0, both)
+        );
+        println!(
+            "  weights {kind:?}, the whole step:     {}",
+            share(4.0, first + both)
+        );
     }
     Ok(())
 }

@@ -50,9 +50,7 @@ impl Rows {
             // [rows, 1, looked-at, looking] -> [rows, 1, looking, looked-at]
             let seen = looked
                 .f_le_tensor(&looking)?
-                .f_logical_and(
-                    &looking.f_lt_tensor(&self.ends.f_unsqueeze(1)?.f_unsqueeze(3)?)?,
-                )?
+                .f_logical_and(&looking.f_lt_tensor(&self.ends.f_unsqueeze(1)?.f_unsqueeze(3)?)?)?
                 .f_transpose(2, 3)?;
             Ok(Tensor::f_zeros(seen.size(), (self.kind, device))?
                 .f_masked_fill(&seen.f_logical_not()?, f64::NEG_INFINITY)?
