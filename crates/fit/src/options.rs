@@ -1,5 +1,7 @@
 //! What the step loop is told.
 
+use crate::schedule::Schedule;
+
 /// What the step loop is told; every number is one of the training's settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -9,6 +11,8 @@ pub struct Options {
     pub steps: u64,
     /// Peak learning rate.
     pub lr: f64,
+    /// How it falls after it has risen.
+    pub schedule: Schedule,
     /// Share of the steps over which the learning rate rises.
     pub warmup_ratio: f64,
     /// Saves a checkpoint every so many steps; 0 for never.
@@ -43,6 +47,7 @@ impl Default for Options {
             title: "train".to_owned(),
             steps: 0,
             lr: 0.0,
+            schedule: Schedule::Cosine,
             warmup_ratio: 0.0,
             checkpoint_steps: 0,
             checkpoint_seconds: 120,

@@ -11,7 +11,6 @@ use sample::{StageKey, interrupt, progress};
 
 use crate::checkpoint::{Checkpoints, Progress};
 use crate::metrics::{EvaluationLine, Records, StepMetrics, StepTiming};
-use crate::schedule::learning_rate;
 use crate::{Error, Guard, Members, Options, Step, Task};
 
 /// How a training went.
@@ -107,7 +106,12 @@ pub fn run<T: Task>(
             return Err(Error::from(sample::Error::Interrupted).into());
         }
 
-        let lr = learning_rate(options.lr, options.warmup_ratio, at.step, options.steps);
+        let lr = options.schedule.learning_rate(
+            options.lr,
+            options.warmup_ratio,
+            at.step,
+            options.steps,
+        );
         let updates = task.optimiser().step();
         let started = Instant::now();
         let step = match watched(task, at.step, lr, &mut guard) {

@@ -1,5 +1,7 @@
 //! AdamW and clipping against a recorded trace of PyTorch's; `golden/adamw.py` made it.
 
+#![allow(clippy::unwrap_used)]
+
 use fit::optim::{AdamW, Hyper, Param, States, clip_factor};
 use fit::schedule::Schedule;
 use tch::{Device, Kind, Tensor};

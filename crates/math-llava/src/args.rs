@@ -1,12 +1,14 @@
 //! What the user typed. `commands` turn it into what will run.
 
 mod models;
+mod train;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub use models::*;
+pub use train::Train;
 
 /// Builds a vision-language model that reasons about maths: data, training, scoring.
 ///
@@ -51,7 +53,7 @@ pub enum Verb {
     /// Look at the ledger of requests and replies: progress, spend, SQL, export
     Ledger(Ledger),
     /// Train a model on the pairs
-    Train(StageArguments),
+    Train(Train),
     /// Score a model on held-out questions, beside its blind baselines
     Eval(StageArguments),
     /// Write the HTML report of a run

@@ -116,7 +116,11 @@ impl RunConfig {
     }
 
     fn check(&self) -> Result<()> {
-        if self.figures.is_none() && self.sources.is_empty() {
+        #[cfg(feature = "torch")]
+        let conversations = self.train.data.is_some();
+        #[cfg(not(feature = "torch"))]
+        let conversations = !self.train["data"].is_null();
+        if self.figures.is_none() && self.sources.is_empty() && !conversations {
             bail!("there is nothing to train on: give [figures], or one [[source]] or more");
         }
         if let (Some(train), Some(heldout)) = (&self.figures, &self.heldout)

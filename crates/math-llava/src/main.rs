@@ -11,6 +11,7 @@ mod config;
 mod overrides;
 mod roles;
 mod teachers;
+mod terminate;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,8 @@ fn main() -> ExitCode {
             "math-llava: cannot watch for Ctrl-C ({error}); a stop may lose the step at work"
         );
     }
+    terminate::watch();
+    let training = matches!(arguments.verb, Verb::Train(_));
     let outcome = match arguments.verb {
         Verb::Import(a) => commands::import::run(&a),
         Verb::Inspect(a) => commands::inspect::run(&a),
@@ -54,7 +57,7 @@ fn main() -> ExitCode {
         Verb::Select(a) => commands::run::stage(&a, "select"),
         Verb::Synth(a) => commands::synth::run(&a),
         Verb::Ledger(a) => commands::ledger::run(&a),
-        Verb::Train(a) => commands::run::stage(&a, "train"),
+        Verb::Train(a) => commands::train::verb(&a),
         Verb::Eval(a) => commands::run::stage(&a, "eval"),
         Verb::Report(a) => commands::report::run(&a),
         Verb::Export(a) => commands::export::run(&a),
@@ -73,6 +76,10 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(error) => {
             eprintln!("math-llava: {}", message(&error));
+            // A scheduler that takes its machine back finds everything saved.
+            if training && terminate::asked() && is_stop(&error) {
+                return ExitCode::SUCCESS;
+            }
             ExitCode::from(if sample::interrupt::requested() {
                 130
             } else {
@@ -80,6 +87,12 @@ fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// Whether an error is a stop that was asked for, with everything saved, and not a fault.
+fn is_stop(error: &anyhow::Error) -> bool {
+    let stopped = sample::Error::Interrupted.to_string();
+    error.chain().any(|cause| cause.to_string() == stopped)
 }
 
 /// What went wrong and why, each reason once: most errors of the libraries say theirs already.

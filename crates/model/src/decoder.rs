@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::cpu::{Join, fused};
+use crate::cpu::fused;
 use crate::kv_cache::Extension;
 use crate::layers::{Gated, Linear, Named, Projections, Ready, RmsNorm, attend, split_heads};
 use crate::rope::Rope;
@@ -308,10 +308,10 @@ impl Layer {
                 }
             }
         };
-        let hidden = self.o.forward_joined(&attended, hidden, Join::Add)?;
+        let hidden = self.o.forward_added(&attended, hidden)?;
         let x = self.mlp_norm.forward(&hidden)?;
         let x = self.gated.forward(&x)?;
-        self.down.forward_joined(&x, &hidden, Join::Add)
+        self.down.forward_added(&x, &hidden)
     }
 
     /// `x cos + rotate_half(x) sin`, where the halves of each head are the pairs that turn. `x` is
@@ -350,3 +350,6 @@ impl Layer {
 fn causal_mask(tokens: i64, device: Device) -> Result<Tensor, Error> {
     Ok(Tensor::f_ones([tokens, tokens], (Kind::Bool, device))?.f_tril(0)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::cpu::{self, Activation as Fused, Join};
+use crate::cpu::{self, Activation as Fused};
 use crate::layers::{LayerNorm, Linear, Named, Projections, attend, split_heads};
 use crate::{Error, Quantisation};
 
@@ -220,7 +220,7 @@ impl EncoderLayer {
         which: usize,
     ) -> Result<Tensor, Error> {
         match &self.scales {
-            None => layer.forward_joined(x, hidden, Join::Add),
+            None => layer.forward_added(x, hidden),
             Some(scales) => {
                 let out = layer.forward(x)?;
                 let scale = scales[which].f_to_kind(out.f_kind()?)?;

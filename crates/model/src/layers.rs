@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::cpu::{self, Activation, Join, Sees, fused};
+use crate::cpu::{self, Activation, Sees, fused};
 use crate::quantise::Quantised;
 use crate::{Adapter, Error, Quantisation};
 
@@ -213,26 +213,21 @@ impl Linear {
         let out = self.product(x)?;
         Ok(match activation {
             Activation::None => out,
-            Activation::Silu => out.f_silu()?,
             Activation::Gelu => out.f_gelu("none")?,
             Activation::GeluTanh => out.f_gelu("tanh")?,
         })
     }
 
-    /// `x W^T + b` joined with `other`, which has the result's shape, in one pass where that can be.
-    pub fn forward_joined(&self, x: &Tensor, other: &Tensor, join: Join) -> Result<Tensor, Error> {
+    /// `x W^T + b + other`, which has the result's shape, in one pass where that can be.
+    pub fn forward_added(&self, x: &Tensor, other: &Tensor) -> Result<Tensor, Error> {
         if let Weight::Packed(packed, kind) = &self.weight
             && self.low_rank.is_empty()
             && other.kind() == *kind
         {
             let x = x.f_to_kind(*kind)?;
-            return cpu::linear_with(&x, packed, self.bias.as_ref(), other, join);
+            return cpu::linear_added(&x, packed, self.bias.as_ref(), other);
         }
-        let out = self.product(x)?;
-        Ok(match join {
-            Join::Add => out.f_add(other)?,
-            Join::Multiply => out.f_mul(other)?,
-        })
+        Ok(self.product(x)?.f_add(other)?)
     }
 
     /// How many outputs it has; 0 for one that is no longer plain.

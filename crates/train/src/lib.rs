@@ -2,27 +2,35 @@
 //!
 //! What the paper's run spends most of its time on, the same image tokens nine times over and
 //! logits where nothing is to be learned, is left out here: all pairs of one image become one tree
-//! of tokens ([`tree`]), several trees one batch ([`batch`]), and logits are computed at labelled
+//! of tokens ([`tree`]), several trees one row ([`packing`]), and logits are computed at labelled
 //! positions only. The rest is the recipe as published: AdamW, warm-up and cosine, clipping
 //! ([`fit`]).
 
-pub mod batch;
-mod checkpoint;
 mod config;
 pub mod data;
-pub mod metrics;
+pub mod engine;
+mod evaluation;
+pub mod features;
+mod forecast;
+pub mod loader;
+mod memory;
+pub mod packing;
 mod positions;
 mod run;
-pub mod step;
+mod session;
+mod start;
 pub mod tower;
-mod training_state;
-pub mod tree;
 
 pub use config::{
-    BaseConfig, ClipBy, LoraConfig, ModelConfig, OnMissingImage, OptimiserConfig, Packing,
-    TextConfig, TowerConfig, TrainConfig, Update, VisionConfig, Weights,
+    BaseConfig, ClipBy, DataConfig, LoraConfig, ModelConfig, OnMissingImage, OptimiserConfig,
+    Packing, TextConfig, TowerConfig, TrainConfig, Update, VisionConfig, Weights,
 };
-pub use run::{Forecast, ImageFile, METRICS, MODEL, TIMING, TrainingData, forecast, run};
+pub use evaluation::Judge;
+pub use forecast::{Forecast, forecast};
+pub use memory::{Load, Memory};
+pub use packing::{MicroBatch, StepBatch, tree};
+pub use run::{ADAPTER, MODEL, TrainingData, run};
+pub use start::{Base, identity};
 pub use tower::Facts;
 
 /// What can stop a training run.
@@ -36,7 +44,7 @@ pub enum Error {
     Tensor(#[from] tch::TchError),
     /// The optimiser, the checkpoints.
     #[error(transparent)]
-    Fit(#[from] fit::Error),
+    Fit(fit::Error),
     /// The model's files, images or shapes.
     #[error(transparent)]
     Model(#[from] model::Error),
@@ -46,21 +54,14 @@ pub enum Error {
     /// Samples that cannot be trained on.
     #[error("training data: {0}")]
     Data(String),
-    /// The loss or a gradient is no longer a number.
-    #[error(
-        "step {step}: {what} is {value}, so training has diverged. Lower the learning rate (now \
-         {lr:e}), lengthen the warm-up, or compute in f32. The step's images: {images}"
-    )]
-    Diverged {
-        /// From 0.
-        step: u64,
-        /// `the loss` or `the gradient norm`.
-        what: &'static str,
-        /// As it was computed.
-        value: f64,
-        /// The step's learning rate.
-        lr: f64,
-        /// What the step was trained on.
-        images: String,
-    },
+}
+
+impl From<fit::Error> for Error {
+    fn from(error: fit::Error) -> Self {
+        match error {
+            // Stops and conflicts are told from faults by their kind.
+            fit::Error::Sample(error) => Error::Sample(error),
+            error => Error::Fit(error),
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! graph keeps per token; they were held against measured peaks (bench/runs), and are meant to be
 //! a little too large rather than too small.
 
-use fit::optim::AdamW;
+use fit::optim::{AdamW, States};
 use model::LlavaConfig;
 use serde::Serialize;
 use tch::Kind;
@@ -169,8 +169,7 @@ pub fn estimate(config: &TrainConfig, model: &LlavaConfig, load: Load, compute: 
     let features = load.images * model.image_tokens() as f64 * h * compute * 3.0;
     Memory {
         weights,
-        states: trained
-            * (AdamW::bytes_per_parameter(Kind::Float, config.optimiser.states) - 4.0),
+        states: trained * (AdamW::bytes_per_parameter(Kind::Float, config.optimiser.states) - 4.0),
         gradients,
         activations: inputs + graphs + logits,
         other: features + PROGRAM,
@@ -260,6 +259,7 @@ fn eight_bit(config: &mut TrainConfig) {
     config.gradient_checkpointing = true;
     config.micro_rows = 1;
     config.optimiser.weights = Weights::Bfloat16;
+    config.optimiser.states = States::Int8;
 }
 
 /// Bytes of memory that this machine still has for a process on its CPU, where that is known: what is

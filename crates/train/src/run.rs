@@ -1,66 +1,75 @@
-//! The training stage: from samples to a model folder.
+//! The training stage: from conversations to a model folder.
 //!
 //! **Invariant:** everything a step does follows from the seed, the data, the configuration and the
-//! step's number, apart from the weights and moments that a checkpoint holds. So a run that goes on
-//! from a checkpoint gives, bit for bit, the losses and weights of one that never stopped. Sums
-//! inside the tensor library are split by its number of threads, which is therefore a setting
-//! (`threads`) and not the machine's number of cores.
+//! step's number, apart from what a checkpoint holds. So a run that goes on from a checkpoint gives,
+//! bit for bit, the losses and weights of one that never stopped. Sums inside the tensor library are
+//! split by its number of threads, which is therefore a setting (`threads`) and not the machine's
+//! number of cores.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use fit::optim::{AdamW, Hyper, Param, States, clip_factor};
-use fit::schedule::learning_rate;
-use model::{Llava, LlavaConfig, Preprocessor, PromptForm, Tokenizer, WeightKind};
-use sample::{Manifest, Sample, Stage, StageKey, interrupt, progress, seed, write_table};
-use serde::Serialize;
-use tch::{Device, Kind};
+use fit::Options;
+use fit::metrics::{METRICS, StepMetrics};
+use model::{Llava, ModelPart, Preprocessor, PromptForm, Tokenizer, WeightKind};
+use sample::{Manifest, Reject, Sample, Stage, StageKey, progress, write_table};
 
-use crate::data::{Data, Encoding, Example, learn_vocabulary};
-use crate::loader::Loader;
-use crate::metrics::{self, Lines, StepMetrics, StepTiming};
+use crate::config::Weights;
+use crate::data::holdout::{held_out, part};
+use crate::data::{self, Data, Encoding, Example, Locate};
+use crate::evaluation::{Judge, Questions};
+use crate::features::{Features, Store};
+use crate::memory::{self, Load, Memory};
+use crate::session::Session;
+use crate::start::{self, Base};
 use crate::tower::{self, Facts, Labels};
-use crate::{Error, TrainConfig, checkpoint, positions, step};
+use crate::{Error, TrainConfig};
 
-/// One line of JSON per step: what was computed.
-pub const METRICS: &str = "metrics.jsonl";
-/// One line of JSON per step: how long it took.
-pub const TIMING: &str = "timing.jsonl";
 /// The trained model's folder, in Hugging Face's form.
 pub const MODEL: &str = "model";
-
-/// Finds the file of a sample's image.
-pub type ImageFile<'a> = dyn Fn(&Sample) -> Result<PathBuf, sample::Error> + Sync + 'a;
+/// A frozen tower's features of the images.
+pub const FEATURES: &str = "features";
+/// The trained adapter's folder, in PEFT's form.
+pub const ADAPTER: &str = "adapter";
 
 /// What a run trains on.
 pub struct TrainingData<'a> {
-    /// The pairs.
+    /// The conversations.
+    pub examples: Vec<Example>,
+    /// The samples that they were made of, for the tower's own training; may be empty.
     pub samples: &'a [Sample],
+    /// What could not be read of them.
+    pub rejects: Vec<Reject>,
+    /// For the digest of an image that looks nearly as another one does, the digest of the first of
+    /// those: they are held out together.
+    pub near: &'a HashMap<String, String>,
     /// What is known about their images beyond them, for the tower's own training; may be empty.
     pub facts: &'a Facts,
     /// Finds the images.
-    pub image_file: &'a ImageFile<'a>,
+    pub locate: &'a Locate<'a>,
+    /// Decides about replies to held-out questions; by default they must be the reference's words.
+    pub judge: Option<&'a Judge<'a>>,
 }
 
-/// Trains a model from scratch on `data` and leaves it in `folder`.
+/// Trains a model on `data` and leaves it in `folder`.
 ///
 /// A finished stage with the same key is returned as it is; an unfinished one goes on from its
 /// checkpoint, unless `force` starts it anew. On a stop (Ctrl-C, SIGTERM) a checkpoint is saved
 /// first.
 ///
 /// The manifest counts `steps`, `samples` (pairs trained on), `images`, `rejects`, `tokens` (of one
-/// epoch, shared prefixes once), `tokens_unpacked` (what the pairs would be as separate sequences)
-/// and `parameters`.
+/// epoch, shared prefixes once), `tokens_unpacked` (what the pairs would be as separate sequences),
+/// `parameters` and `parameters_trained`.
 ///
 /// # Errors
-/// Settings that cannot work, nothing to train on, a checkpoint of something else, divergence,
-/// a stop.
+/// Settings that cannot work, or need more memory than there is; nothing to train on; a checkpoint of
+/// something else; divergence; a stop.
 pub fn run(
     config: &TrainConfig,
     run_seed: u64,
-    data: &TrainingData<'_>,
+    data: TrainingData<'_>,
     folder: &Path,
     key: StageKey,
     force: bool,
@@ -71,374 +80,410 @@ pub fn run(
     }
     let stage = Stage::begin(folder, key, force)?;
     if force {
-        checkpoint::remove(folder)?;
+        remove_checkpoints(folder)?;
     }
-    let mut session = Session::new(config, run_seed, data)?;
-    write_table(&stage.path(sample::REJECTS), &session.data.rejects)?;
-    let resumed = checkpoint::load(folder, checkpoint::JOINT, stage.key(), &mut session.adamw)?;
-    if !resumed {
-        session.train_tower(config, Some(&stage))?;
+    let judge = data.judge;
+    let unread = data.rejects.clone();
+    let prepared = Prepared::new(config, run_seed, data)?;
+    let rejects = [&unread[..], &prepared.data.rejects].concat();
+    write_table(&stage.path(sample::REJECTS), &rejects)?;
+    prepared.train_tower(config, run_seed, Some(&stage))?;
+    progress::note(&prepared.describe(config));
+    // After the tower's own training: its features follow from its weights.
+    let features = frozen_features(config, &prepared.model, &prepared.data, Some(folder))?;
+    let Prepared {
+        model,
+        data,
+        placement,
+        kit,
+        base,
+        held_out,
+        ..
+    } = prepared;
+    let summary = DataSummary::new(&data);
+    let mut session = Session::new(config, run_seed, model, data, placement, features)?;
+    if let Some(questions) = held_out {
+        session.evaluate_with(questions, judge);
     }
-    progress::note(&session.describe());
-    if resumed {
+    let options = options(config, session.loader.steps(), peak_flops(&placement)?);
+    let made = fit::run(&mut session, &options, stage.folder(), stage.key())?;
+    // The weights of the best evaluation are the result, as long as there were any.
+    let best = fit::restore_best(&mut session, stage.folder(), stage.key())?;
+    if let Some(best) = best {
         progress::note(&format!(
-            "going on from the checkpoint of step {}",
-            session.adamw.step()
+            "the model is that of step {}, the best on held-out questions ({:.1}%)",
+            best.step,
+            100.0 * best.score
         ));
     }
-    session.train(&stage)?;
-    session
-        .model
-        .save(&stage.path(MODEL), &session.tokenizer, WeightKind::Float32)?;
-    let manifest = session.manifest(&stage)?;
-    let weights = format!("{MODEL}/model.safetensors");
-    let manifest = stage.finish(manifest, &[METRICS, sample::REJECTS, &weights])?;
-    // Three times the model's size, and of no more use.
-    checkpoint::remove(folder)?;
+    let mut rejects = rejects;
+    rejects.extend(session.loader.rejects().iter().cloned());
+    write_table(&stage.path(sample::REJECTS), &rejects)?;
+    let mut manifest = Manifest::new(stage.key().clone());
+    manifest.count("steps", made.steps);
+    manifest.count("rejects", rejects.len() as u64);
+    manifest.count("parameters_trained", session.trained_parameters());
+    summary.count(&mut manifest);
+    let parameters = session.model.config().parameter_count();
+    manifest.count("parameters", parameters.unsigned_abs());
+    let steps = fit::metrics::read(&stage.path(METRICS))?;
+    let window = (steps.len() / 10).clamp(1, 50).min(steps.len());
+    let mean = |steps: &[StepMetrics]| {
+        steps.iter().map(|m| m.loss).sum::<f64>() / steps.len().max(1) as f64
+    };
+    manifest.results = serde_json::json!({
+        "compute": placement.describe(),
+        "vocabulary": kit.tokenizer.vocab_size(),
+        "image_tokens": session.model.config().image_tokens(),
+        "first_loss": mean(&steps[..window]),
+        "final_loss": mean(&steps[steps.len() - window..]),
+        "packing_saves": summary.unpacked as f64 / summary.tokens.max(1) as f64,
+        "skipped": made.skipped,
+        "stopped_early": made.stopped_early,
+        "best": best.map(|best| serde_json::json!({"step": best.step, "score": best.score})),
+        "base": base.as_ref().map(|base| base.digest.clone()),
+    });
+    let weights = save(config, &stage, session.model, &kit, base.as_ref(), run_seed)?;
+    let mut outputs = vec![METRICS, sample::REJECTS];
+    outputs.extend(weights.iter().map(String::as_str));
+    let manifest = stage.finish(manifest, &outputs)?;
+    // Several times the model's size, and of no more use.
+    remove_checkpoints(folder)?;
     Ok(manifest)
 }
 
-/// What a run will cost, from a few of its own steps.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Forecast {
-    /// Parameters in all.
-    pub parameters: i64,
-    /// Steps.
-    pub steps: u64,
-    /// Of one epoch, shared prefixes once.
-    pub tokens: usize,
-    /// Of one epoch, had each pair been its own sequence.
-    pub tokens_unpacked: usize,
-    /// Of the median step tried.
-    pub seconds_per_step: f64,
-    /// Of the tower's own training.
-    pub tower_seconds: f64,
-    /// Of the whole run's steps, the tower's own included.
-    pub seconds: f64,
+/// Removes the checkpoints of the joint training and of the tower's own.
+fn remove_checkpoints(folder: &Path) -> Result<(), Error> {
+    fit::checkpoint::remove(folder)?;
+    Ok(fit::checkpoint::remove(&folder.join(tower::FOLDER))?)
 }
 
-/// Prepares the data and times `tries` steps after one to warm up; writes nothing.
-pub fn forecast(
-    config: &TrainConfig,
-    run_seed: u64,
-    data: &TrainingData<'_>,
-    tries: u64,
-) -> Result<Forecast, Error> {
-    config.check()?;
-    let mut session = Session::new(config, run_seed, data)?;
-    let mut few = config.clone();
-    few.tower.steps = tries.min(config.tower.steps);
-    let started = Instant::now();
-    session.train_tower(&few, None)?;
-    let per_step = started.elapsed().as_secs_f64() / few.tower.steps.max(1) as f64;
-    let tower_seconds = per_step * config.tower.steps as f64;
-    let mut seconds = Vec::new();
-    for at in 0..=tries.max(1) {
-        let started = Instant::now();
-        session.step(at)?;
-        seconds.push(started.elapsed().as_secs_f64());
-    }
-    let mut seconds = seconds.split_off(1);
-    seconds.sort_by(f64::total_cmp);
-    let seconds_per_step = seconds.get(seconds.len() / 2).copied().unwrap_or(0.0);
-    let (tokens, tokens_unpacked) = session.tokens();
-    Ok(Forecast {
-        parameters: session.model.config().parameter_count(),
-        steps: session.steps,
-        tokens,
-        tokens_unpacked,
-        seconds_per_step,
-        tower_seconds,
-        seconds: tower_seconds + seconds_per_step * session.steps as f64,
-    })
+/// What turns conversations and images into a model's input.
+pub(crate) struct Kit {
+    pub tokenizer: Tokenizer,
+    pub preprocessor: Preprocessor,
+    pub form: PromptForm,
 }
 
-/// A model with its optimiser and data, between two steps.
-struct Session<'a> {
-    config: &'a TrainConfig,
-    seed: u64,
-    tokenizer: Tokenizer,
-    model: Llava,
-    adamw: AdamW,
-    data: Arc<Data>,
-    loader: Loader,
+/// A model and its data, before the first step.
+pub(crate) struct Prepared {
+    pub model: Llava,
+    pub data: Arc<Data>,
+    pub placement: model::Placement,
+    pub kit: Kit,
+    pub base: Option<Base>,
+    /// Held-out questions, where evaluation while training is asked for.
+    pub held_out: Option<Questions>,
+    /// What training it will take, by part.
+    pub memory: Memory,
+    /// What passes through the model in a step, on average.
+    pub load: Load,
     /// What the tower learns alone.
     labels: Labels,
-    /// Steps of the whole run.
-    steps: u64,
-    compute: &'static str,
 }
 
-impl<'a> Session<'a> {
-    fn new(
-        config: &'a TrainConfig,
+impl Prepared {
+    /// Reads the base or makes a model from scratch, and makes the data ready. Refuses what needs more
+    /// memory than there is before any weight is read.
+    pub fn new(
+        config: &TrainConfig,
         run_seed: u64,
-        source: &TrainingData<'_>,
-    ) -> Result<Self, Error> {
-        let samples = source.samples;
+        mut source: TrainingData<'_>,
+    ) -> Result<Prepared, Error> {
         tch::set_num_threads(i32::try_from(config.threads).unwrap_or(i32::MAX));
-        let examples: Vec<Example> = samples.iter().map(Example::from).collect();
-        let (template, size) = (config.model.template, config.model.text.vocab_size);
-        let tokenizer = learn_vocabulary(&examples, template, size)?;
-        let shape: LlavaConfig = config.model.llava(&tokenizer);
-        shape.validate()?;
-        let preprocessor = Preprocessor::new(&shape);
+        let placement = start::placement(config)?;
+        let (examples, held) = split(config, run_seed, &mut source);
+        let base = match &config.base {
+            Some(base) => Some((Base::open(base)?, base)),
+            None => None,
+        };
+        let (kit, shape, max_length) = match &base {
+            Some((base, settings)) => {
+                let kit = Kit {
+                    tokenizer: base.checkpoint.tokenizer()?,
+                    preprocessor: base.checkpoint.preprocessor()?,
+                    form: base.prompt_form(settings)?,
+                };
+                (kit, base.config().clone(), config.max_length)
+            }
+            None => {
+                let (template, size) = (config.model.template, config.model.text.vocab_size);
+                let tokenizer = data::learn_vocabulary(&examples, template, size)?;
+                let shape = config.model.llava(&tokenizer);
+                shape.validate()?;
+                let kit = Kit {
+                    preprocessor: Preprocessor::new(&shape),
+                    form: PromptForm::Named(template),
+                    tokenizer,
+                };
+                (kit, shape, config.model.text.max_length)
+            }
+        };
         let encoding = Encoding {
-            tokenizer: tokenizer.clone(),
-            form: PromptForm::Named(template),
+            tokenizer: kit.tokenizer.clone(),
+            form: kit.form.clone(),
             patches: usize::try_from(shape.image_tokens()).unwrap_or(0),
-            max_length: config.model.text.max_length,
+            max_length,
         };
-        let of_path: HashMap<&str, &Sample> =
-            samples.iter().map(|s| (s.image.path.as_str(), s)).collect();
-        let locate = |path: &str| match of_path.get(path) {
-            Some(sample) => (source.image_file)(sample),
-            None => Err(sample::Error::format(path, "no sample has this image")),
-        };
-        let data = Data::prepare(config, examples, &locate, encoding, preprocessor)?;
+        let preprocessor = kit.preprocessor.clone();
+        let data = Data::prepare(config, examples, source.locate, encoding, preprocessor)?;
         let data = Arc::new(data);
-        let loader = Loader::new(Arc::clone(&data), config, run_seed, None)?;
-        let device = Device::Cpu;
-        let mut model = Llava::new(
-            &shape,
-            seed::derive(run_seed, &["train", "weights"]),
-            device,
-        )?;
-        let (kind, compute) = config.compute.resolve(device);
-        model.compute = kind;
-        if config.model.vision.position_amplitude > 0.0 {
-            positions::set_sine_cosine(&model, config.model.vision.position_amplitude)?;
-        }
+        let available = match placement.free_gpu_memory() {
+            Some(free) => Some(free as f64),
+            None => memory::available(),
+        };
+        let load = load(config, &data);
+        let bytes = placement.kind.elt_size_in_bytes() as f64;
+        let memory = match available {
+            Some(available) => memory::fits(config, &shape, load, bytes, available)?,
+            None => memory::estimate(config, &shape, load, bytes),
+        };
+        let model = match &base {
+            Some((base, _)) => base.load(config, run_seed, &placement)?,
+            None => start::from_scratch(config, run_seed, &shape, &placement)?,
+        };
         let names = data.images.names().iter().map(|name| name.path.clone());
+        let names: Vec<String> = names.collect();
         let labels = Labels::new(
-            &names.collect::<Vec<_>>(),
-            samples,
+            &names,
+            source.samples,
             source.facts,
             config.tower.min_images,
         );
-        let adamw = optimiser(config, &model, run_seed)?;
-        Ok(Session {
-            config,
-            seed: run_seed,
-            tokenizer,
+        let held_out = (config.eval_steps > 0 && !held.is_empty()).then(|| {
+            let parts = (&kit.tokenizer, &kit.preprocessor, &kit.form);
+            Questions::new(&held, config.eval_questions, run_seed, source.locate, parts)
+        });
+        Ok(Prepared {
             model,
-            adamw,
             data,
-            steps: loader.steps(),
-            loader,
+            placement,
+            kit,
+            base: base.map(|(base, _)| base),
+            held_out,
+            memory,
+            load,
             labels,
-            compute,
         })
     }
 
     /// The tower's own training; see [`tower`].
-    fn train_tower(&self, config: &TrainConfig, stage: Option<&Stage>) -> Result<(), Error> {
-        tower::train(
-            config,
-            self.seed,
-            &self.model,
-            &self.data.images,
-            &self.labels,
-            stage,
-        )
+    pub fn train_tower(
+        &self,
+        config: &TrainConfig,
+        run_seed: u64,
+        stage: Option<&Stage>,
+    ) -> Result<(), Error> {
+        let images = &self.data.images;
+        tower::train(config, run_seed, &self.model, images, &self.labels, stage)
     }
 
-    fn describe(&self) -> String {
-        let (tokens, unpacked) = self.tokens();
+    /// Counts over an epoch.
+    pub fn summary(&self) -> DataSummary {
+        DataSummary::new(&self.data)
+    }
+
+    fn describe(&self, config: &TrainConfig) -> String {
+        let sum = self.summary();
+        let parameters = self.model.config().parameter_count() as f64 / 1e6;
+        let trained: usize = self
+            .model
+            .trainable()
+            .iter()
+            .map(|(_, t, _)| t.numel())
+            .sum();
         format!(
-            "training {:.1} M parameters in {}, {} threads: {} steps of {} images ({} images, {} \
-             pairs; {tokens} tokens an epoch, {unpacked} without prefix trees; {} rejected)",
-            self.model.config().parameter_count() as f64 / 1e6,
-            self.compute,
-            self.config.threads,
-            self.steps,
-            self.config.batch_images,
-            self.data.images.len(),
-            self.pairs(),
+            "training {:.1} of {parameters:.1} M parameters, {}, {} threads ({} images, {} pairs; {} \
+             tokens an epoch, {} without prefix trees; {} rejected)",
+            trained as f64 / 1e6,
+            self.placement.describe(),
+            config.threads,
+            sum.images,
+            sum.pairs,
+            sum.tokens,
+            sum.unpacked,
             self.data.rejects.len(),
         )
     }
+}
 
-    fn tokens(&self) -> (usize, usize) {
-        self.data.tokens()
+/// The examples to train on, and those held out: all of an image's are on the same side.
+fn split(
+    config: &TrainConfig,
+    run_seed: u64,
+    source: &mut TrainingData<'_>,
+) -> (Vec<Example>, Vec<Example>) {
+    let examples = std::mem::take(&mut source.examples);
+    if config.holdout == 0.0 {
+        return (examples, Vec::new());
     }
+    let images = examples.iter().filter_map(|example| example.image.as_ref());
+    let held = held_out(images, config.holdout, run_seed, source.near);
+    part(examples, &held, |example| {
+        example.image.as_ref().map(|image| image.path.as_str())
+    })
+}
 
-    fn pairs(&self) -> usize {
-        self.data.examples.len()
+/// Where features of a tower that stays as it is are kept.
+pub(crate) fn frozen_features(
+    config: &TrainConfig,
+    model: &Llava,
+    data: &Arc<Data>,
+    folder: Option<&Path>,
+) -> Result<Option<Arc<Features>>, Error> {
+    let trained = model.trainable();
+    if trained.iter().any(|(_, _, part)| *part == ModelPart::Tower) {
+        return Ok(None);
     }
-
-    /// One update; the metrics, and how many seconds the batch took to prepare.
-    fn step(&mut self, at: u64) -> Result<(StepMetrics, f64), Error> {
-        let batch = self.loader.next(at)?;
-        let waited = self.loader.waited();
-        let (config, images) = (self.config, &batch.images);
-        let lr = learning_rate(config.lr, config.warmup_ratio, at, self.steps);
-        let pixels = batch
-            .pixels
-            .as_ref()
-            .ok_or_else(|| Error::Data(format!("step {at}: none of its images can be read")))?;
-        let mut value = 0.0;
-        for micro in &batch.micro {
-            let loss = step::loss(&self.model, pixels, micro, config.centre_features)?;
-            value += f64::try_from(&loss)?;
-            self.finite(at, "the loss", value, lr, images)?;
-            loss.f_backward()?;
+    let store = match folder.filter(|_| config.feature_cache && !data.images.is_empty()) {
+        Some(folder) => {
+            let tower = start::tower_digest(model, data.images.preprocessor())?;
+            let most = config.feature_cache_gib << 30;
+            Some(Store::open(&folder.join(FEATURES), &tower, most)?)
         }
-        let grad_norm = self.adamw.gradient_norm()?;
-        self.finite(at, "the gradient norm", grad_norm, lr, images)?;
-        self.adamw
-            .update_all(lr, clip_factor(grad_norm, config.clip))?;
-        let metrics = StepMetrics {
-            step: at,
-            epoch: self.loader.place(at).0,
-            loss: value,
-            lr,
-            grad_norm,
-            pairs: batch.pairs,
-            tokens: batch.tokens,
-        };
-        Ok((metrics, waited))
-    }
+        None => None,
+    };
+    let memory = config.image_cache_mib;
+    let features = Features::new(Arc::clone(data), memory, store);
+    Ok(Some(Arc::new(features)))
+}
 
-    fn finite(
-        &self,
-        step: u64,
-        what: &'static str,
-        value: f64,
-        lr: f64,
-        images: &[usize],
-    ) -> Result<(), Error> {
-        if value.is_finite() {
-            return Ok(());
-        }
-        let names: Vec<String> = images
-            .iter()
-            .map(|&i| self.data.images.file(i).display().to_string())
-            .collect();
-        Err(Error::Diverged {
-            step,
-            what,
-            value,
-            lr,
-            images: names.join(", "),
-        })
-    }
-
-    fn train(&mut self, stage: &Stage) -> Result<(), Error> {
-        let first = self.adamw.step();
-        let mut lines = Lines::open(&stage.path(METRICS), first)?;
-        let mut timing = Lines::open(&stage.path(TIMING), first)?;
-        let bar = progress::bar("train", self.steps.saturating_sub(first), "steps");
-        let (mut saved, mut smooth) = (Instant::now(), None);
-        for at in first..self.steps {
-            if interrupt::requested() {
-                self.save(stage, &lines)?;
-                return Err(sample::Error::Interrupted.into());
-            }
-            let started = Instant::now();
-            let (metrics, data_seconds) = self.step(at)?;
-            let seconds = started.elapsed().as_secs_f64();
-            lines.push(&metrics)?;
-            let tokens_per_second = metrics.tokens as f64 / seconds.max(1e-9);
-            timing.push(&StepTiming {
-                step: at,
-                seconds,
-                data_seconds,
-                tokens_per_second,
-            })?;
-            let shown = smooth.map_or(metrics.loss, |s: f64| 0.95 * s + 0.05 * metrics.loss);
-            smooth = Some(shown);
-            bar.message(&format!("loss {shown:.3}, {tokens_per_second:.0} tokens/s"));
-            bar.inc(1);
-            if self.due(at + 1, saved.elapsed()) {
-                self.save(stage, &lines)?;
-                saved = Instant::now();
-            }
-        }
-        bar.finish();
-        lines.sync()
-    }
-
-    fn due(&self, done: u64, since: Duration) -> bool {
-        let (steps, seconds) = (self.config.checkpoint_steps, self.config.checkpoint_seconds);
-        done < self.steps
-            && ((steps > 0 && done.is_multiple_of(steps))
-                || (seconds > 0 && since.as_secs() >= seconds))
-    }
-
-    /// The metrics first: a checkpoint whose steps are not on record could not be told from one
-    /// that skipped them.
-    fn save(&self, stage: &Stage, lines: &Lines) -> Result<(), Error> {
-        lines.sync()?;
-        Ok(checkpoint::save(
-            stage.folder(),
-            checkpoint::JOINT,
-            stage.key(),
-            &self.adamw,
-        )?)
-    }
-
-    fn manifest(&self, stage: &Stage) -> Result<Manifest, Error> {
-        let mut manifest = Manifest::new(stage.key().clone());
-        let (tokens, unpacked) = self.tokens();
-        let steps = metrics::read(&stage.path(METRICS))?;
-        let mean = |steps: &[StepMetrics]| {
-            steps.iter().map(|m| m.loss).sum::<f64>() / steps.len().max(1) as f64
-        };
-        let window = (steps.len() / 10).clamp(1, 50).min(steps.len());
-        manifest.count("steps", self.steps);
-        manifest.count("samples", self.pairs() as u64);
-        manifest.count("images", self.data.images.len() as u64);
-        manifest.count("rejects", self.data.rejects.len() as u64);
-        manifest.count("tokens", tokens as u64);
-        manifest.count("tokens_unpacked", unpacked as u64);
-        manifest.count(
-            "parameters",
-            self.model.config().parameter_count().unsigned_abs(),
-        );
-        manifest.results = serde_json::json!({
-            "compute": if self.model.compute == Kind::BFloat16 { "bf16" } else { "f32" },
-            "vocabulary": self.tokenizer.vocab_size(),
-            "image_tokens": self.model.config().image_tokens(),
-            "first_loss": mean(&steps[..window]),
-            "final_loss": mean(&steps[steps.len() - window..]),
-            "packing_saves": unpacked as f64 / tokens.max(1) as f64,
-        });
-        Ok(manifest)
+/// What passes through the model in a step, on average.
+fn load(config: &TrainConfig, data: &Data) -> Load {
+    let units = data.units.len().max(1) as f64;
+    let sum = DataSummary::new(data);
+    let per_step = match config.batch_images {
+        0 => config.batch_pairs as f64 * units / sum.pairs.max(1) as f64,
+        images => images as f64,
+    };
+    let per_step = per_step.clamp(1.0, units);
+    // Rows are not quite full.
+    let tokens = 1.1 * per_step * sum.tokens as f64 / units;
+    let longest = data.units.iter().map(|unit| unit.tokens).max().unwrap_or(0);
+    let row = config.row_tokens.max(longest.min(config.tree_tokens)) as f64;
+    Load {
+        tokens,
+        micro_tokens: match config.micro_rows {
+            0 => tokens,
+            rows => tokens.min(row * rows as f64),
+        },
+        images: per_step,
     }
 }
 
-/// AdamW over what is trained; what is not stops requiring gradients.
-fn optimiser(config: &TrainConfig, model: &Llava, run_seed: u64) -> Result<AdamW, Error> {
-    let mut slots = Vec::new();
-    for (name, parameter) in model.parameters() {
-        let tower = name.starts_with("vision_tower.");
-        if tower && config.freeze_tower {
-            let _ = parameter.f_set_requires_grad(false)?;
-            continue;
+/// Counts over an epoch.
+pub(crate) struct DataSummary {
+    pub images: usize,
+    pub pairs: usize,
+    pub tokens: usize,
+    pub unpacked: usize,
+}
+
+impl DataSummary {
+    fn new(data: &Data) -> DataSummary {
+        DataSummary {
+            images: data.images.len(),
+            pairs: data.examples.len(),
+            tokens: data.units.iter().map(|unit| unit.tokens).sum(),
+            unpacked: data.units.iter().map(|unit| unit.unpacked).sum(),
         }
-        let scale = if tower {
-            config.tower_lr_scale
-        } else if name.starts_with("multi_modal_projector.") {
-            config.projector_lr_scale
-        } else {
-            1.0
-        };
-        slots.push(Param {
-            name: name.clone(),
-            tensor: parameter.shallow_clone(),
-            lr_scale: scale,
-        });
     }
-    let (betas, eps, weight_decay) = (config.betas, config.eps, config.weight_decay);
-    Ok(AdamW::new(
-        slots,
-        Hyper {
-            betas,
-            eps,
-            weight_decay,
-        },
-        States::Float32,
-        run_seed,
-    )?)
+
+    fn count(&self, manifest: &mut Manifest) {
+        manifest.count("samples", self.pairs as u64);
+        manifest.count("images", self.images as u64);
+        manifest.count("tokens", self.tokens as u64);
+        manifest.count("tokens_unpacked", self.unpacked as u64);
+    }
+}
+
+/// What the step loop is told.
+fn options(config: &TrainConfig, steps: u64, peak_flops: Option<f64>) -> Options {
+    Options {
+        title: "train".to_owned(),
+        steps,
+        lr: config.lr,
+        schedule: config.schedule,
+        warmup_ratio: config.warmup_ratio,
+        checkpoint_steps: config.checkpoint_steps,
+        checkpoint_seconds: config.checkpoint_seconds,
+        keep_last: config.keep_checkpoints,
+        eval_steps: config.eval_steps,
+        early_stop: config.early_stop,
+        spike_deviations: config.spike_deviations,
+        skip_spikes: config.skip_spikes,
+        peak_flops,
+        ..Options::default()
+    }
+}
+
+/// Writes the trained model, and the adapter where there is one; gives the files of weights, relative to
+/// the stage's folder.
+fn save(
+    config: &TrainConfig,
+    stage: &Stage,
+    model: Llava,
+    kit: &Kit,
+    base: Option<&Base>,
+    run_seed: u64,
+) -> Result<Vec<String>, Error> {
+    let kind = match config.optimiser.weights {
+        Weights::Float32 => WeightKind::Float32,
+        Weights::Bfloat16 => WeightKind::Bfloat16,
+    };
+    let out = stage.path(MODEL);
+    let mut folders = vec![MODEL];
+    let model = match model.adapter() {
+        None => model,
+        Some(adapter) => {
+            adapter.write(model.config(), &stage.path(ADAPTER))?;
+            folders.push(ADAPTER);
+            drop(model);
+            // The base as it is, for its weights may have been held in few bits.
+            let Some(base) = base else {
+                return Ok(Vec::new());
+            };
+            base.merged(config, run_seed, &stage.path(ADAPTER))?
+        }
+    };
+    match base {
+        Some(base) => base.checkpoint.write(&model, &out, kind)?,
+        None => model.save(&out, &kit.tokenizer, kind)?,
+    }
+    let mut files = Vec::new();
+    for folder in folders {
+        let path = stage.path(folder);
+        let entries = std::fs::read_dir(&path).map_err(|e| sample::Error::io(&path, e))?;
+        for entry in entries {
+            let name = entry.map_err(|e| sample::Error::io(&path, e))?.file_name();
+            let name = name.to_string_lossy();
+            if name.ends_with(".safetensors") {
+                files.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Floating-point operations a second that this machine's matrix products reach: the best of a few
+/// large ones. What a step reaches is compared with it.
+pub(crate) fn peak_flops(placement: &model::Placement) -> Result<Option<f64>, Error> {
+    let size = match placement.device {
+        tch::Device::Cpu => 1536,
+        _ => 8192,
+    };
+    tch::no_grad(|| {
+        let shape = [size, size];
+        let a = tch::Tensor::f_ones(shape, (placement.kind, placement.device))?;
+        let mut best = f64::INFINITY;
+        for _ in 0..4 {
+            let started = Instant::now();
+            let product = a.f_matmul(&a)?;
+            // Reading one number waits for the product.
+            let _ = f64::try_from(product.f_get(0)?.f_get(0)?.f_to_kind(tch::Kind::Double)?)?;
+            best = best.min(started.elapsed().as_secs_f64());
+        }
+        Ok((best > 0.0).then(|| 2.0 * (size as f64).powi(3) / best))
+    })
 }

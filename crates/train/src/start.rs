@@ -6,8 +6,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use model::{
-    Adapter, Checkpoint, Composition, Llava, LlavaConfig, LoadOptions, Placement, Precision,
-    Preprocessor, PromptForm, Tokenizer,
+    Adapter, Checkpoint, Composition, Llava, LlavaConfig, LoadOptions, ModelPart, Placement,
+    Precision, Preprocessor, PromptForm, Quantisation,
 };
 use sample::seed;
 use sha2::{Digest, Sha256};
@@ -91,6 +91,10 @@ impl Base {
             device: placement.device,
             kind,
             trainable: true,
+            quantisation: match &config.lora {
+                Some(lora) if lora.quantise_base => Quantisation::Nf4,
+                _ => Quantisation::None,
+            },
             seed: composed.then(|| seed::derive(run_seed, &["train", "projector"])),
             ..LoadOptions::default()
         };
@@ -100,7 +104,7 @@ impl Base {
             Some(lora) => {
                 let targets: Vec<&str> = lora.target_modules.iter().map(String::as_str).collect();
                 let seed = seed::derive(run_seed, &["train", "lora"]);
-                let adapter = Adapter::new(
+                let mut adapter = Adapter::new(
                     model.config(),
                     lora.rank,
                     lora.alpha,
@@ -108,6 +112,11 @@ impl Base {
                     seed,
                     placement.device,
                 )?;
+                adapter.dropout = lora.dropout;
+                // As LLaVA's script, the projector is trained whole beside the updates.
+                if !config.freeze_projector {
+                    adapter = adapter.with_whole(&model, ModelPart::Projector)?;
+                }
                 model.with_adapter(adapter, true)?
             }
         };
@@ -131,7 +140,10 @@ impl Base {
             Weights::Float32 => Kind::Float,
             Weights::Bfloat16 => Kind::BFloat16,
         };
-        let composed = config.base.as_ref().is_some_and(|base| base.model.is_none());
+        let composed = config
+            .base
+            .as_ref()
+            .is_some_and(|base| base.model.is_none());
         let how = LoadOptions {
             kind,
             seed: composed.then(|| seed::derive(run_seed, &["train", "projector"])),
@@ -158,7 +170,10 @@ pub fn tower_digest(model: &Llava, preprocessor: &Preprocessor) -> Result<String
         if ModelPart::of(name) != Some(ModelPart::Tower) {
             continue;
         }
-        let tensor = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
+        let tensor = tensor
+            .f_detach()?
+            .f_to_device(tch::Device::Cpu)?
+            .f_contiguous()?;
         bytes.resize(tensor.numel() * tensor.f_kind()?.elt_size_in_bytes(), 0);
         tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
         digest.update(name.as_bytes());

@@ -205,6 +205,11 @@ fn weights(model: &Llava) -> Vec<(String, Tensor)> {
         .collect()
 }
 
+/// Without clipping these gradients would take the weights far enough for rounding to grow.
+fn lr(how: &How) -> f64 {
+    if how.clip > 0.0 { 0.05 } else { 0.005 }
+}
+
 fn how(update: Update, clip_by: ClipBy, clip: f64, gradient_checkpointing: bool) -> How {
     How {
         update,
@@ -232,7 +237,7 @@ fn plain(model: &Llava, micro: i64, how: &How) -> Vec<(f64, f64)> {
             };
             previous = Some(norm);
             adamw
-                .update_all(0.05, clip_factor(against, how.clip))
+                .update_all(lr(how), clip_factor(against, how.clip))
                 .unwrap();
             (loss.double_value(&[]), norm)
         })
@@ -260,7 +265,7 @@ fn layerwise(model: &Llava, micro: i64, how: &How) -> Vec<(f64, f64)> {
                     model,
                     &mut adamw,
                     (&batch, &visual),
-                    (step, 0.05),
+                    (step, lr(how)),
                     &mut guard,
                 )
                 .unwrap();

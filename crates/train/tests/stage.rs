@@ -2,15 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use fit::metrics::METRICS;
 use image::{Rgb, RgbImage};
 use sample::{Answer, ImageRef, Manifest, Origin, Sample, StageKey, Task};
-use train::{
-    Facts, METRICS, ModelConfig, TextConfig, TowerConfig, TrainConfig, TrainingData, VisionConfig,
-};
+use train::data::Example;
+use train::{Facts, ModelConfig, TextConfig, TowerConfig, TrainConfig, TrainingData, VisionConfig};
 
 const COLOURS: [(&str, [u8; 3]); 4] = [
     ("red", [220, 20, 20]),
@@ -105,17 +106,26 @@ fn train(
     config: &TrainConfig,
 ) -> Result<Manifest, train::Error> {
     sample::progress::set_quiet(true);
-    let images = folder.join("images");
-    let file = |s: &Sample| -> Result<PathBuf, sample::Error> {
-        sample::safe_join(&images, s.image.path.trim_start_matches("halves/"))
-    };
     let key = StageKey::new("train", 5, serde_json::to_value(config).unwrap());
-    let data = TrainingData {
-        samples,
-        facts: &Facts::new(),
-        image_file: &file,
+    with_data(folder, samples, |data| {
+        train::run(config, 5, data, &folder.join("train"), key, false)
+    })
+}
+
+fn with_data<T>(folder: &Path, samples: &[Sample], then: impl FnOnce(TrainingData<'_>) -> T) -> T {
+    let images = folder.join("images");
+    let locate = |path: &str| -> Result<PathBuf, sample::Error> {
+        sample::safe_join(&images, path.trim_start_matches("halves/"))
     };
-    train::run(config, 5, &data, &folder.join("train"), key, false)
+    then(TrainingData {
+        examples: samples.iter().map(Example::from).collect(),
+        samples,
+        rejects: Vec::new(),
+        near: &HashMap::new(),
+        facts: &Facts::new(),
+        locate: &locate,
+        judge: None,
+    })
 }
 
 fn bytes(folder: &Path, name: &str) -> Vec<u8> {
@@ -328,7 +338,7 @@ fn a_learning_rate_that_blows_up_is_an_error_that_says_what_to_do() {
     let error = train(folder.path(), &samples(folder.path(), 32), &config).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("Lower the learning rate"), "{message}");
-    assert!(message.contains("images/"), "{message}");
+    assert!(message.contains("halves:"), "{message}");
 }
 
 #[test]
@@ -388,14 +398,9 @@ fn a_frozen_tower_keeps_its_weights_while_the_rest_learns() {
 fn a_forecast_writes_nothing_and_counts_the_steps_of_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let data = samples(folder.path(), 32);
-    let images = folder.path().join("images");
-    let file = |s: &Sample| sample::safe_join(&images, s.image.path.trim_start_matches("halves/"));
-    let data = TrainingData {
-        samples: &data,
-        facts: &Facts::new(),
-        image_file: &file,
-    };
-    let forecast = train::forecast(&config(), 5, &data, 3).unwrap();
+    let forecast = with_data(folder.path(), &data, |data| {
+        train::forecast(&config(), 5, data, 3).unwrap()
+    });
     assert_eq!(forecast.steps, 24);
     assert!(forecast.seconds_per_step > 0.0 && forecast.tokens < forecast.tokens_unpacked);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -158,8 +158,8 @@ impl AdamW {
 
     /// Updates parameter `index` by `scale` times `grad`, which has its shape and any float type.
     ///
-    /// The gradient is read once more beforehand (a tenth of the memory that the update moves, or
-    /// less), so that nothing is changed where it is refused.
+    /// The gradient is read once more beforehand (a sixth of the bytes that the update moves, or less),
+    /// so that nothing is changed where it is refused.
     ///
     /// # Errors
     /// A gradient that is not finite, or so large that its square is not, or that is not of the
@@ -186,8 +186,9 @@ impl AdamW {
             )));
         }
         let peak = f64::from(largest(grad)?);
-        // Written so that NaN is refused too.
-        if !(peak * scale.abs() <= LARGEST) {
+        // False for NaN too.
+        let held = peak * scale.abs() <= LARGEST;
+        if !held {
             return Err(param.error(format!(
                 "an element of its gradient is {peak} (times {scale}); the weights were not changed. \
                  Lower the learning rate, or look at this step's samples"

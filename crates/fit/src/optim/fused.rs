@@ -11,7 +11,7 @@
 use rayon::prelude::*;
 use tch::{Kind, Tensor};
 
-use super::dynamic_map::{BLOCK, SIGNED, UNSIGNED, encode_signed, encode_unsigned, scale};
+use super::dynamic_map::{BLOCK, SIGNED, UNSIGNED, scale};
 use super::elements::{Bf16, Element, codes_mut, slice, slice_mut, visible};
 use super::formula::{Factors, Narrow};
 use super::instructions::{Instructions, Kernel};
@@ -89,47 +89,76 @@ struct Run {
 
 impl Run {
     fn all<W: Weight, G: Element>(self, weights: &mut [W], grads: &[G], moments: &mut Moments) {
+        // Waking threads takes longer than a chunk does.
+        let alone = weights.len() <= CHUNK;
         match moments {
             Moments::Float32 { m, v } => {
+                let (m, v) = (slice_mut::<f32>(m), slice_mut::<f32>(v));
+                if alone {
+                    return self.floats(0, (weights, grads), (m, v));
+                }
                 let weights = weights.par_chunks_mut(CHUNK).zip(grads.par_chunks(CHUNK));
-                let m = slice_mut::<f32>(m).par_chunks_mut(CHUNK);
-                let v = slice_mut::<f32>(v).par_chunks_mut(CHUNK);
-                let chunks = weights.zip(m.zip(v)).enumerate();
-                chunks.for_each(|(chunk, ((weights, grads), (m, v)))| {
-                    self.instructions.run(Floats {
-                        run: self,
-                        first: chunk * CHUNK,
-                        weights,
-                        grads,
-                        m,
-                        v,
-                    });
-                });
+                let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
+                let chunks = weights.zip(moments).enumerate();
+                chunks.for_each(|(chunk, (weights, moments))| self.floats(chunk, weights, moments));
             }
             Moments::Int8 { m, v } => {
+                let (m, v) = (codes(m), codes(v));
+                if alone {
+                    return self.coded(0, (weights, grads), (m, v));
+                }
                 let weights = weights.par_chunks_mut(CHUNK).zip(grads.par_chunks(CHUNK));
-                let chunks = weights.zip(chunks_of(m).zip(chunks_of(v))).enumerate();
-                chunks.for_each(|(chunk, ((weights, grads), (m, v)))| {
-                    self.instructions.run(Coded {
-                        run: self,
-                        first: chunk * CHUNK,
-                        weights,
-                        grads,
-                        m,
-                        v,
-                    });
-                });
+                let moments = chunks_of(m).zip(chunks_of(v));
+                let chunks = weights.zip(moments).enumerate();
+                chunks.for_each(|(chunk, (weights, moments))| self.coded(chunk, weights, moments));
             }
         }
     }
+
+    fn floats<W: Weight, G: Element>(
+        self,
+        chunk: usize,
+        (weights, grads): (&mut [W], &[G]),
+        (m, v): (&mut [f32], &mut [f32]),
+    ) {
+        self.instructions.run(Floats {
+            run: self,
+            first: chunk * CHUNK,
+            weights,
+            grads,
+            m,
+            v,
+        });
+    }
+
+    fn coded<W: Weight, G: Element>(
+        self,
+        chunk: usize,
+        (weights, grads): (&mut [W], &[G]),
+        (m, v): (Codes<'_>, Codes<'_>),
+    ) {
+        self.instructions.run(Coded {
+            run: self,
+            first: chunk * CHUNK,
+            weights,
+            grads,
+            m,
+            v,
+        });
+    }
 }
 
-/// Codes and scales of a chunk's blocks.
+/// Codes and scales of blocks.
 type Codes<'a> = (&'a mut [u8], &'a mut [f32]);
 
-fn chunks_of(blocks: &mut Blocks) -> impl IndexedParallelIterator<Item = Codes<'_>> {
-    let codes = codes_mut(&mut blocks.codes).par_chunks_mut(CHUNK);
-    codes.zip(slice_mut::<f32>(&mut blocks.scales).par_chunks_mut(CHUNK / BLOCK))
+fn codes(blocks: &mut Blocks) -> Codes<'_> {
+    let codes = codes_mut(&mut blocks.codes);
+    (codes, slice_mut::<f32>(&mut blocks.scales))
+}
+
+fn chunks_of((codes, scales): Codes<'_>) -> impl IndexedParallelIterator<Item = Codes<'_>> {
+    let codes = codes.par_chunks_mut(CHUNK);
+    codes.zip(scales.par_chunks_mut(CHUNK / BLOCK))
 }
 
 /// One chunk with f32 moments.
@@ -226,18 +255,18 @@ fn block<W: Weight, G: Element>(
 ) {
     let (mut m, mut v) = ([0.0_f32; BLOCK], [0.0_f32; BLOCK]);
     for i in 0..BLOCK {
-        m[i] = SIGNED.values[usize::from(m_codes[i])] * *m_scale;
-        v[i] = UNSIGNED.values[usize::from(v_codes[i])] * *v_scale;
+        m[i] = SIGNED.decode_signed(m_codes[i]) * *m_scale;
+        v[i] = UNSIGNED.decode_unsigned(v_codes[i]) * *v_scale;
     }
     elements(factors, words, first, weights, grads, &mut m, &mut v);
     *m_scale = scale(largest(&m));
     *v_scale = scale(largest(&v));
     let (m_part, v_part) = (1.0 / *m_scale, 1.0 / *v_scale);
     for i in 0..BLOCK {
-        m_codes[i] = encode_signed(m[i] * m_part);
+        m_codes[i] = SIGNED.encode_signed(m[i] * m_part);
     }
     for i in 0..BLOCK {
-        v_codes[i] = encode_unsigned(v[i] * v_part);
+        v_codes[i] = UNSIGNED.encode_unsigned(v[i] * v_part);
     }
 }
 

@@ -31,18 +31,8 @@ pub fn squared_norm(grad: &Tensor) -> Result<f64, Error> {
         return Ok(norm * norm);
     }
     Ok(match grad.kind() {
-        Kind::BFloat16 => over_chunks(
-            slice::<Bf16>(grad),
-            |chunk| Squares(chunk),
-            0.0,
-            |a, b| a + b,
-        ),
-        _ => over_chunks(
-            slice::<f32>(grad),
-            |chunk| Squares(chunk),
-            0.0,
-            |a, b| a + b,
-        ),
+        Kind::BFloat16 => over_chunks(slice::<Bf16>(grad), Squares, 0.0, |a, b| a + b),
+        _ => over_chunks(slice::<f32>(grad), Squares, 0.0, |a, b| a + b),
     })
 }
 
@@ -62,8 +52,8 @@ pub(super) fn largest(grad: &Tensor) -> Result<f32, Error> {
         });
     }
     let bits = match grad.kind() {
-        Kind::BFloat16 => over_chunks(slice::<Bf16>(grad), |chunk| Largest(chunk), 0, u32::max),
-        _ => over_chunks(slice::<f32>(grad), |chunk| Largest(chunk), 0, u32::max),
+        Kind::BFloat16 => over_chunks(slice::<Bf16>(grad), Largest, 0, u32::max),
+        _ => over_chunks(slice::<f32>(grad), Largest, 0, u32::max),
     };
     Ok(f32::from_bits(bits))
 }

@@ -18,3 +18,4 @@ pub mod run;
 pub mod sources;
 pub mod sql;
 pub mod synth;
+pub mod train;

@@ -145,21 +145,16 @@ fn learning(
     selected: f64,
     row: &mut impl FnMut(&str, String, f64),
 ) -> Result<()> {
-    use sample::{SAMPLES, Sample, read_table, resolve_image};
-
-    let from = rehearsal.layout.stage("synth");
-    let samples: Vec<Sample> = read_table(&from.join(SAMPLES))?;
-    let roots = Manifest::read(&from)?.image_roots;
-    let file = |s: &Sample| resolve_image(&from, &roots, &s.image.path);
     let config = &pipeline.config.train;
-    let facts = super::run::facts(&from)?;
-    let data = train::TrainingData {
-        samples: &samples,
-        facts: &facts,
-        image_file: &file,
+    let probe = Pipeline {
+        config: pipeline.config.clone(),
+        layout: rehearsal.layout.clone(),
+        root: pipeline.root.clone(),
+        force: pipeline.force,
     };
-    let forecast = train::forecast(config, pipeline.config.seed, &data, 4)?;
-    let all = (selected / config.batch_images as f64 * config.epochs).ceil();
+    let forecast = super::train::measure(&probe, 4)?;
+    let per_step = forecast.images_per_step.max(1.0);
+    let all = (selected / per_step * config.epochs).ceil();
     let steps = if config.max_steps == 0 {
         all
     } else {
@@ -168,10 +163,9 @@ fn learning(
     row(
         "train",
         format!(
-            "{:.1} M parameters, {} steps of the tower alone, {steps:.0} of {} images",
+            "{:.1} M parameters, {} steps of the tower alone, {steps:.0} of {per_step:.0} images",
             forecast.parameters as f64 / 1e6,
             config.tower.steps,
-            config.batch_images
         ),
         forecast.tower_seconds + forecast.seconds_per_step * steps,
     );
@@ -186,7 +180,7 @@ fn learning(
         questions = questions.min(limit as f64);
     }
     // A forward pass is a third of a step, and each question brings its own image here.
-    let per_image = forecast.seconds_per_step / (3.0 * config.batch_images as f64);
+    let per_image = forecast.seconds_per_step / (3.0 * per_step);
     row(
         "eval",
         format!("{questions:.0} questions, each with its own image and with another"),

@@ -332,9 +332,6 @@ impl Pipeline {
 }
 
 #[cfg(feature = "torch")]
-pub use learning::facts;
-
-#[cfg(feature = "torch")]
 mod learning {
     //! The two stages that need libtorch.
 
@@ -349,34 +346,8 @@ mod learning {
     use crate::roles::Student;
 
     impl Pipeline {
-        /// The training pairs with the folder that their manifest is in.
         pub(super) fn train(&self) -> Result<String> {
-            let from = self.layout.stage("synth");
-            let samples: Vec<Sample> = read_table(&from.join(SAMPLES))?;
-            let roots = Manifest::read(&from)?.image_roots;
-            let file = |s: &Sample| resolve_image(&from, &roots, &s.image.path);
-            let data = train::TrainingData {
-                samples: &samples,
-                facts: &facts(&from)?,
-                image_file: &file,
-            };
-            let config = &self.config.train;
-            let key = StageKey::new("train", self.config.seed, serde_json::to_value(config)?)
-                .input("synth", &Manifest::digest(&from)?);
-            let out = self.layout.stage("train");
-            let manifest = self.replacing(|force| {
-                let (key, seed) = (key.clone(), self.config.seed);
-                Ok(train::run(config, seed, &data, &out, key, force)?)
-            })?;
-            let get = |name: &str| manifest.counts.get(name).copied().unwrap_or(0);
-            Ok(format!(
-                "{} steps over {} pairs of {} images, loss {:.3} to {:.3}",
-                get("steps"),
-                get("samples"),
-                get("images"),
-                manifest.results["first_loss"].as_f64().unwrap_or(f64::NAN),
-                manifest.results["final_loss"].as_f64().unwrap_or(f64::NAN),
-            ))
+            crate::commands::train::stage(self)
         }
 
         pub(super) fn eval(&self) -> Result<String> {
@@ -429,18 +400,6 @@ mod learning {
                 100.0 * overall.blind.value,
             ))
         }
-    }
-
-    /// What the scenes of drawn images say, for the tower's own training.
-    pub fn facts(stage: &Path) -> Result<train::Facts> {
-        let rows: Vec<ImageRow> = read_table(&stage.join(sample::IMAGES))?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| {
-                let facts = sources::figures::facts(row.scene.as_deref()?);
-                Some((row.image.path, facts))
-            })
-            .collect())
     }
 
     /// What evaluation asks, gathered from the folders that hold something out.

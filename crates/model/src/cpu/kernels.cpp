@@ -371,7 +371,7 @@ at::Tensor* math_llava_pack(const at::Tensor* weight, int64_t rows, char** error
   });
 }
 
-// `activation(x W^T + b)`; the activation is "none", "swish" or "gelu" with algorithm "none" or
+// `activation(x W^T + b)`; the activation is "none" or "gelu" with algorithm "none" or
 // "tanh".
 at::Tensor* math_llava_linear(
     const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias, const char* activation,
@@ -387,16 +387,16 @@ at::Tensor* math_llava_linear(
   });
 }
 
-// `(x W^T + b) + other`, or times it: "add" or "mul".
-at::Tensor* math_llava_linear_with(
+// `(x W^T + b) + other`.
+at::Tensor* math_llava_linear_added(
     const at::Tensor* x, const at::Tensor* other, const at::Tensor* weight, const at::Tensor* bias,
-    const char* operation, char** error) {
+    char** error) {
   return guarded(error, [&] {
     using Form = at::Tensor(
         const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view);
     static const auto op = find("linear", "binary")->typed<Form>();
     const std::optional<at::Tensor> with = bias ? std::optional<at::Tensor>(*bias) : std::nullopt;
-    return new at::Tensor(op.call(*x, *other, *weight, with, operation));
+    return new at::Tensor(op.call(*x, *other, *weight, with, "add"));
   });
 }
 

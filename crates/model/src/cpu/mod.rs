@@ -31,12 +31,11 @@ unsafe extern "C" {
         algorithm: *const text,
         error: *mut *mut text,
     ) -> *mut C_tensor;
-    fn math_llava_linear_with(
+    fn math_llava_linear_added(
         x: *const C_tensor,
         other: *const C_tensor,
         weight: *const C_tensor,
         bias: *const C_tensor,
-        operation: *const text,
         error: *mut *mut text,
     ) -> *mut C_tensor;
     fn math_llava_softmax(
@@ -87,21 +86,10 @@ unsafe extern "C" {
 pub(crate) enum Activation {
     /// `x`
     None,
-    /// `x sigmoid(x)`
-    Silu,
     /// The exact GELU.
     Gelu,
     /// GELU by its tanh approximation.
     GeluTanh,
-}
-
-/// How a linear layer's output is joined with another tensor of its shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Join {
-    /// Added: a residual.
-    Add,
-    /// Multiplied: a gate.
-    Multiply,
 }
 
 /// Whether this libtorch packs weights.
@@ -110,7 +98,7 @@ pub(crate) fn can_pack() -> bool {
     unsafe { math_llava_can_pack() }
 }
 
-/// A weight [out, in] as oneDNN wants it. The result is opaque: only [`linear`] and [`linear_with`]
+/// A weight [out, in] as oneDNN wants it. The result is opaque: only [`linear`] and [`linear_added`]
 /// can use it.
 pub(crate) fn pack(weight: &Tensor) -> Result<Tensor, Error> {
     /// The rows of the products that the layout is chosen for. Measured: one layout serves one row
@@ -129,7 +117,6 @@ pub(crate) fn linear(
 ) -> Result<Tensor, Error> {
     let (name, algorithm) = match activation {
         Activation::None => (c"none", c""),
-        Activation::Silu => (c"swish", c""),
         Activation::Gelu => (c"gelu", c"none"),
         Activation::GeluTanh => (c"gelu", c"tanh"),
     };
@@ -146,26 +133,20 @@ pub(crate) fn linear(
     })
 }
 
-/// `x W^T + b` joined with `other`, which has the result's shape.
-pub(crate) fn linear_with(
+/// `x W^T + b + other`, which has the result's shape.
+pub(crate) fn linear_added(
     x: &Tensor,
     packed: &Tensor,
     bias: Option<&Tensor>,
     other: &Tensor,
-    join: Join,
 ) -> Result<Tensor, Error> {
-    let name = match join {
-        Join::Add => c"add",
-        Join::Multiply => c"mul",
-    };
-    // SAFETY: live tensors and a constant text, none of which is kept.
+    // SAFETY: live tensors, none of which is kept.
     call(|error| unsafe {
-        math_llava_linear_with(
+        math_llava_linear_added(
             x.as_ptr(),
             other.as_ptr(),
             packed.as_ptr(),
             pointer(bias),
-            name.as_ptr(),
             error,
         )
     })

@@ -16,7 +16,7 @@ fn error(found: &Tensor, wanted: &Tensor) -> f64 {
 const KINDS: [(Kind, f64); 2] = [(Kind::Float, 1e-5), (Kind::BFloat16, 2e-2)];
 
 #[test]
-fn packed_products_are_the_plain_ones_with_every_activation_and_join() {
+fn packed_products_are_the_plain_ones_with_every_activation_and_with_a_sum() {
     if !can_pack() {
         eprintln!("skipped: this libtorch has no oneDNN");
         return;
@@ -31,7 +31,6 @@ fn packed_products_are_the_plain_ones_with_every_activation_and_join() {
                 let plain = x.linear(&w, bias);
                 for (activation, wanted) in [
                     (Activation::None, plain.shallow_clone()),
-                    (Activation::Silu, plain.silu()),
                     (Activation::Gelu, plain.gelu("none")),
                     (Activation::GeluTanh, plain.gelu("tanh")),
                 ] {
@@ -40,46 +39,12 @@ fn packed_products_are_the_plain_ones_with_every_activation_and_join() {
                     let off = error(&found, &wanted);
                     assert!(off < tolerance, "{kind:?} {rows} {activation:?}: {off}");
                 }
-                for (join, wanted) in [
-                    (Join::Add, &plain + &other),
-                    (Join::Multiply, &plain * &other),
-                ] {
-                    let found = linear_with(&x, &packed, bias, &other, join).unwrap();
-                    let off = error(&found, &wanted);
-                    assert!(off < tolerance, "{kind:?} {rows} {join:?}: {off}");
-                }
+                let found = linear_added(&x, &packed, bias, &other).unwrap();
+                let off = error(&found, &(&plain + &other));
+                assert!(off < tolerance, "{kind:?} {rows} sum: {off}");
             }
         }
     }
-}
-
-#[test]
-fn norms_are_libtorchs() {
-    tch::manual_seed(2);
-    for (kind, tolerance) in KINDS {
-        for shape in [[1, 1, 96], [2, 70, 33]] {
-            let (x, w) = (random(&shape, kind), random(&shape[2..], kind));
-            let wanted = x.rms_norm(&shape[2..], Some(&w), 1e-5);
-            let off = error(&rms_norm(&x, &w, 1e-5).unwrap(), &wanted);
-            assert!(off < tolerance, "{kind:?} {shape:?}: {off}");
-        }
-    }
-}
-
-#[test]
-fn gates_and_values_are_multiplied_as_libtorch_does() {
-    tch::manual_seed(5);
-    for (kind, tolerance) in KINDS {
-        for width in [1, 16, 37] {
-            let x = random(&[2, 3, 2 * width], kind) * 3.0;
-            let part = |from| x.narrow(2, from, width).to_kind(Kind::Float);
-            let found = silu_multiply(&x).unwrap();
-            assert_eq!(found.size(), [2, 3, width]);
-            let off = error(&found, &(part(0).silu() * part(width)));
-            assert!(off < tolerance, "{kind:?} {width}: {off}");
-        }
-    }
-    assert!(silu_multiply(&random(&[2, 3], Kind::Float)).is_err());
 }
 
 #[test]
@@ -242,11 +207,9 @@ fn what_does_not_fit_is_refused() {
     let mut absent = Places::alone(&[0, 1], &[0, 0]);
     (absent.starts, absent.of_row) = (vec![0, 0, 1], vec![0]);
     assert!(try_at(&qkv, &absent).is_err());
-    assert!(rms_norm(&x(&[2, 3]), &x(&[4]), 1e-5).is_err());
-    assert!(rms_norm(&x(&[2, 4]).transpose(0, 1), &x(&[2]), 1e-5).is_err());
 }
 
-/// The loops for other processors than this one: the tests here and of quantised weights, each
+/// The loops for other processors than this one: the tests of all kernels and of quantised weights, each
 /// choice in a process of its own, since it is made once.
 #[test]
 fn every_kind_of_loop_passes_these_tests() {
@@ -255,12 +218,14 @@ fn every_kind_of_loop_passes_these_tests() {
     }
     for kind in ["plain", "avx512"] {
         let done = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["cpu::tests", "quantise::tests", "--test-threads", "1"])
+            .args(["cpu::", "quantise::tests", "--test-threads", "1"])
             .env("MATH_LLAVA_CPU", kind)
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&done.stdout);
         assert!(done.status.success(), "{kind}: {said}");
-        assert!(said.contains("quantise::tests"), "{kind}: {said}");
+        for module in ["quantise::tests", "cpu::fused::tests"] {
+            assert!(said.contains(module), "{kind}: {said}");
+        }
     }
 }

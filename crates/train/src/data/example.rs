@@ -141,3 +141,114 @@ impl Encoding {
         ("too_long", detail)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Template, conversation_tokens, train_bpe};
+
+    fn encoding(form: PromptForm) -> Encoding {
+        let text =
+            ["USER: ASSISTANT: What is it? A bus. Which colour? Red. And now? Gone.".to_owned()];
+        Encoding {
+            tokenizer: train_bpe(text.into_iter(), 300).unwrap(),
+            form,
+            patches: 3,
+            max_length: 400,
+        }
+    }
+
+    fn example(image: bool, shown_in: usize, rounds: &[(&str, &str)]) -> Example {
+        Example {
+            id: "1".to_owned(),
+            source: "mix".to_owned(),
+            image: image.then(|| ExampleImage {
+                path: "1.png".to_owned(),
+                sha256: String::new(),
+            }),
+            shown_in,
+            rounds: rounds
+                .iter()
+                .map(|(question, reply)| Round {
+                    question: (*question).to_owned(),
+                    reply: (*reply).to_owned(),
+                })
+                .collect(),
+        }
+    }
+
+    const ROUNDS: [(&str, &str); 3] = [
+        ("What is it?", "A bus."),
+        ("Which colour?", "Red."),
+        ("And now?", "Gone."),
+    ];
+
+    /// Each run of labelled tokens as text.
+    fn labelled(encoding: &Encoding, sequence: &Sequence) -> Vec<String> {
+        let mut runs: Vec<Vec<i64>> = Vec::new();
+        let mut inside = false;
+        for (&id, &label) in sequence.ids.iter().zip(&sequence.labelled) {
+            match runs.last_mut() {
+                Some(run) if label && inside => run.push(id),
+                _ if label => runs.push(vec![id]),
+                _ => {}
+            }
+            inside = label;
+        }
+        let text = |run: &Vec<i64>| encoding.tokenizer.decode(run).unwrap();
+        runs.iter().map(text).collect()
+    }
+
+    #[test]
+    fn one_round_has_the_tokens_of_a_single_exchange() {
+        for template in [Template::V1, Template::Tiny, Template::Plain] {
+            let encoding = encoding(PromptForm::Named(template));
+            let sequence = encoding.sequence(&example(true, 0, &ROUNDS[..1])).unwrap();
+            let (question, reply) = ROUNDS[0];
+            let expected =
+                conversation_tokens(&encoding.tokenizer, template, 3, question, Some(reply))
+                    .unwrap();
+            assert_eq!(
+                (sequence.ids, sequence.labelled),
+                (expected.ids, expected.labels)
+            );
+        }
+    }
+
+    #[test]
+    fn every_reply_of_a_conversation_is_labelled_and_no_question_is() {
+        for (image, shown_in) in [(true, 0), (true, 2), (false, 0)] {
+            let encoding = encoding(PromptForm::Named(Template::Tiny));
+            let sequence = encoding
+                .sequence(&example(image, shown_in, &ROUNDS))
+                .unwrap();
+            let texts = labelled(&encoding, &sequence);
+            assert_eq!(texts.len(), 3, "{texts:?}");
+            for (text, (_, reply)) in texts.iter().zip(ROUNDS) {
+                assert_eq!(text.replace("</s>", "").trim(), reply, "{texts:?}");
+            }
+            let images = |ids: &[i64]| {
+                ids.iter()
+                    .filter(|id| Some(**id) == encoding.tokenizer.image)
+                    .count()
+            };
+            assert_eq!(images(&sequence.ids), if image { 3 } else { 0 });
+            // The image stands before the replies that follow the question that shows it.
+            let first = sequence
+                .ids
+                .iter()
+                .position(|id| Some(*id) == encoding.tokenizer.image);
+            let before = first.map_or(0, |at| {
+                let labels = sequence.labelled[..at].windows(2);
+                labels.filter(|pair| !pair[0] && pair[1]).count()
+            });
+            assert_eq!(before, if image { shown_in } else { 0 });
+        }
+    }
+
+    #[test]
+    fn words_are_counted_as_llava_counts_them() {
+        assert_eq!(example(true, 0, &ROUNDS[..2]).words(), 1 + 3 + 2 + 2 + 1);
+        assert_eq!(example(false, 0, &ROUNDS[..2]).words(), 3 + 2 + 2 + 1);
+    }
+}

@@ -63,7 +63,7 @@ impl Features {
         }
     }
 
-    /// The features of a step's images, [images, patches, width], where the model is.
+    /// The features of a step's images, [images, patches, width], in the CPU's memory.
     ///
     /// `compute` is the tower: pixels [1, 3, side, side] in the CPU's memory to features
     /// [1, patches, width] on any device; it runs on this thread, for each image whose features are
@@ -83,13 +83,11 @@ impl Features {
             all.push(features);
         }
         if all.is_empty() {
-            return Err(Error::Data("features of a step without images".to_owned()));
+            return Err(Error::Data(format!(
+                "step {} has no images, and so no features: its text needs none",
+                batch.step
+            )));
         }
-        let device = all[0].device();
-        let all = all
-            .iter()
-            .map(|features| features.f_to_device(device))
-            .collect::<Result<Vec<_>, _>>()?;
         Ok(Tensor::f_stack(&all, 0)?)
     }
 

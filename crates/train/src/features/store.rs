@@ -50,8 +50,10 @@ impl Store {
             .spawn(move || {
                 let mut failed = false;
                 for (path, bytes) in waiting {
-                    used = used.saturating_add(bytes.len() as u64);
-                    if failed || used > most_bytes {
+                    // What is there already is broken, or was written since it was looked for.
+                    let before = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+                    let after = used.saturating_sub(before) + bytes.len() as u64;
+                    if failed || after > most_bytes {
                         continue;
                     }
                     let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -60,7 +62,9 @@ impl Store {
                         // They are a saving, not a result: training goes on without.
                         progress::note(&format!("features are no longer kept on disk: {error}"));
                         failed = true;
+                        continue;
                     }
+                    used = after;
                 }
             })
             .map_err(|e| Error::Data(format!("no thread could be started for features: {e}")))?;

@@ -8,6 +8,7 @@ mod modality;
 mod order;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
@@ -29,6 +30,9 @@ pub use order::Order;
 /// While a batch is waited for, a stop is noticed this often.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// So many steps on end without a readable image are no accident of the data.
+const EMPTY: u64 = 20;
+
 /// Gives the batch of each step.
 pub struct Loader {
     source: Arc<Source>,
@@ -36,6 +40,10 @@ pub struct Loader {
     worker: Option<Worker>,
     waited: f64,
     rejects: Vec<Reject>,
+    /// The images whose pairs are in `rejects`, by their details, which name the files.
+    unreadable: HashSet<String>,
+    /// Empty steps since the last one that was not.
+    empty: u64,
 }
 
 /// What a batch is made of.
@@ -57,8 +65,8 @@ enum Shown<'a> {
     Not(Fault),
 }
 
-/// A batch with what had to be left out of it.
-type Loaded = Result<(StepBatch, Vec<Reject>), Error>;
+/// A batch with what had to be left out of it: the pairs of each image that cannot be read.
+type Loaded = Result<(StepBatch, Vec<Vec<Reject>>), Error>;
 
 struct Worker {
     /// `None` only while the worker is being ended.
@@ -93,6 +101,8 @@ impl Loader {
             worker: None,
             waited: 0.0,
             rejects: Vec::new(),
+            unreadable: HashSet::new(),
+            empty: 0,
         })
     }
 
@@ -132,17 +142,32 @@ impl Loader {
     /// Images that could not be read are in [`Loader::rejects`] from then on.
     ///
     /// # Errors
-    /// What [`Loader::batch`] finds; [`sample::Error::Interrupted`] on a stop while the batch has to
+    /// What [`Loader::batch`] finds; steps on end of which no image can be read, as when a disk is
+    /// gone; [`sample::Error::Interrupted`] on a stop while the batch has to
     /// be waited for.
     pub fn next(&mut self, step: u64) -> Result<StepBatch, Error> {
         let started = Instant::now();
         let loaded = self.load(step);
         self.waited = started.elapsed().as_secs_f64();
-        let (batch, rejects) = loaded?;
-        for reject in rejects {
-            if !self.rejects.contains(&reject) {
-                self.rejects.push(reject);
+        let (batch, unreadable) = loaded?;
+        for rejects in unreadable {
+            if let Some(first) = rejects.first()
+                && self.unreadable.insert(first.detail.clone())
+            {
+                self.rejects.extend(rejects);
             }
+        }
+        self.empty = if batch.micro.is_empty() {
+            self.empty + 1
+        } else {
+            0
+        };
+        if self.empty >= EMPTY {
+            let last = self.rejects.last().map_or("", |reject| &reject.detail);
+            return Err(Error::Data(format!(
+                "no image of the last {EMPTY} steps can be read, so nothing is trained on any more; \
+                 the last was {last}. Put the images back and run the same command again"
+            )));
         }
         Ok(batch)
     }
@@ -177,6 +202,7 @@ impl Loader {
 
     /// Sets [`Loader::rejects`] to what it was when a checkpoint was saved.
     pub fn restore_rejects(&mut self, rejects: Vec<Reject>) {
+        self.unreadable = rejects.iter().map(|r| r.detail.clone()).collect();
         self.rejects = rejects;
     }
 }
@@ -276,7 +302,7 @@ impl Source {
                     pixels.push(found.as_ref());
                 }
                 Shown::Not(fault) => {
-                    rejects.extend(self.unreadable(image, fault)?);
+                    rejects.push(self.unreadable(image, fault)?);
                     continue;
                 }
             }
