@@ -36,7 +36,9 @@ mod vit;
 mod vit_config;
 mod weights;
 
-pub use checkpoint::{Checkpoint, Composition, LoadOptions, WeightKind};
+pub use checkpoint::{
+    CardAncestor, CardData, CardScore, Checkpoint, Composition, LoadOptions, ModelCard, WeightKind,
+};
 pub use config::{FeatureSelect, LlavaConfig, TextConfig, TokenIds, VisionConfig};
 pub use conversation::{
     ChatTemplate, ConversationTokens, Part, PromptForm, Speaker, Template, Turn,

@@ -6,6 +6,7 @@
 //! [`Checkpoint::load`] reads the weights; [`Checkpoint::write`] writes a folder that transformers
 //! opens.
 
+mod card;
 mod carry;
 mod compose;
 mod grown;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind};
 
+pub use card::{CardAncestor, CardData, CardScore, ModelCard};
 use compose::Composed;
 pub use compose::Composition;
 pub(crate) use safetensors::write_safetensors;

