@@ -79,7 +79,7 @@ mod trained {
                     let images = data.images.clone();
                     Ok(Material {
                         samples: Vec::new(),
-                        digest: train::identity(&[&data.conversations])?,
+                        digest: sample::file_sha256(&data.conversations)?,
                         examples,
                         rejects,
                         facts: train::Facts::new(),
