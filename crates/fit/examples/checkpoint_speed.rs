@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(folder), Some(millions)) = (arguments.next(), arguments.next()) else {
         return Err("give a folder and a number of parameters in millions".into());
     };
-    let (folder, millions) = (PathBuf::from(folder), millions.parse::<i64>()?);
+    let (folder, millions) = (PathBuf::from(folder), millions.parse::<u64>()?);
     // Matrices of 16 M, as a model of billions has them.
     let params = (0..millions.div_ceil(16))
         .map(|i| {

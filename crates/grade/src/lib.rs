@@ -46,7 +46,7 @@ pub enum Error {
     Sample(#[from] sample::Error),
     /// The optimiser, the checkpoints.
     #[error(transparent)]
-    Fit(#[from] fit::Error),
+    Fit(fit::Error),
     /// The ViT's files, images or shapes.
     #[error(transparent)]
     Model(#[from] model::Error),
@@ -70,4 +70,14 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         detail: String,
     },
+}
+
+impl From<fit::Error> for Error {
+    fn from(error: fit::Error) -> Self {
+        match error {
+            // A stop is told from a fault by its kind.
+            fit::Error::Sample(error) => Error::Sample(error),
+            error => Error::Fit(error),
+        }
+    }
 }
