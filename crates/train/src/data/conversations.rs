@@ -143,6 +143,9 @@ impl<'de, F: FnMut(Result<Example, Reject>, u64)> Visitor<'de> for Rows<'_, F> {
     }
 }
 
+/// Why a row cannot be used: the word to count by, and the sentence.
+type Unusable = (&'static str, String);
+
 /// One row as an example.
 fn example(row: Value, number: u64, source: &str) -> Result<Example, Reject> {
     let id = match &row["id"] {
@@ -159,7 +162,7 @@ fn example(row: Value, number: u64, source: &str) -> Result<Example, Reject> {
     })
 }
 
-fn build(mut row: Value, id: String, source: &str) -> Result<Example, (&'static str, String)> {
+fn build(mut row: Value, id: String, source: &str) -> Result<Example, Unusable> {
     if !row.is_object() {
         return Err(("bad_row", "not an object".to_owned()));
     }
@@ -201,10 +204,7 @@ fn build(mut row: Value, id: String, source: &str) -> Result<Example, (&'static 
 
 /// The rounds, and the round of each image token in a question. Without an image the token is text,
 /// as when people speak of HTML.
-fn rounds(
-    turns: Vec<Value>,
-    image: bool,
-) -> Result<(Vec<Round>, Vec<usize>), (&'static str, String)> {
+fn rounds(turns: Vec<Value>, image: bool) -> Result<(Vec<Round>, Vec<usize>), Unusable> {
     let mut rounds: Vec<Round> = Vec::new();
     let mut shown_in = Vec::new();
     let mut question: Option<String> = None;

@@ -151,7 +151,7 @@ mod tests {
         let text =
             ["USER: ASSISTANT: What is it? A bus. Which colour? Red. And now? Gone.".to_owned()];
         Encoding {
-            tokenizer: train_bpe(text.into_iter(), 300).unwrap(),
+            tokenizer: train_bpe(text, 300).unwrap(),
             form,
             patches: 3,
             max_length: 400,
