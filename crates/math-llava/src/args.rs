@@ -281,10 +281,25 @@ pub struct Ledger {
 
 /// `math-llava report`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  math-llava report --run runs/tiny
+  math-llava report --training runs/a/train --training runs/b/train --out compared.html
+  math-llava report --training runs/a/train --training runs/b/train --picture losses.svg")]
 pub struct Report {
     /// The run's folder
-    #[arg(long, value_name = "DIR")]
-    pub run: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "training")]
+    pub run: Option<PathBuf>,
+    /// A training's folder, `train` in a run's: its curves, those of several over each other; finished or
+    /// not
+    #[arg(long, value_name = "DIR", conflicts_with = "run")]
+    pub training: Vec<PathBuf>,
+    /// With --training: the page (default: training.html in the first of the folders)
+    #[arg(long, value_name = "FILE", requires = "training")]
+    pub out: Option<PathBuf>,
+    /// With --training: the loss curves alone, as a picture
+    #[arg(long, value_name = "FILE.svg", requires = "training")]
+    pub picture: Option<PathBuf>,
 }
 
 /// `math-llava export`.

@@ -6,7 +6,7 @@
 //! The layer is 1024 wide with 16 heads and an MLP of 2816; a row holds TREES token trees, each a
 //! prefix of 620 tokens and nine branches of 60, or for `0` a plain sequence of 640 tokens. Measured
 //! are the pass without gradients, and a pass with gradients and its backward, in bf16 with weights
-//! in f32 and in bf16. The limit is the fastest of four large plain products in the same run. Counted
+//! in f32 and in bf16. The limit is the fastest of the large plain products that take turns with these. Counted
 //! are the products with weights and attention's over the pairs of tokens that see each other.
 //! With `tower` as an argument the frozen ViT-L/14-336 is timed on four images as well, plain and
 //! packed.
@@ -32,29 +32,31 @@ fn main() -> Result<(), Failure> {
         .split_first()
         .ok_or("give THREADS [ROWSxTREES...] [tower]")?;
     tch::set_num_threads(threads.parse()?);
-    let limit = limit()?;
-    println!("limit: {:.0} GFLOP/s of bf16 products", limit / 1e9);
     let shapes: Vec<&str> = match rest.iter().map(String::as_str).filter(|a| *a != "tower") {
         given if given.clone().count() > 0 => given.collect(),
         _ => vec!["1x1", "4x1", "4x0"],
     };
     for shape in shapes {
         let (rows, trees) = shape.split_once('x').ok_or("shapes are ROWSxTREES")?;
-        step(rows.parse()?, trees.parse()?, limit)?;
+        step(rows.parse()?, trees.parse()?)?;
     }
     if rest.iter().any(|a| a == "tower") {
-        tower(limit)?;
+        tower()?;
     }
     Ok(())
 }
 
-/// The least seconds of some runs.
-fn fastest(mut run: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
-    let mut least = f64::INFINITY;
+/// The least seconds of each run, which take turns: what else the machine does then hits all of them.
+fn fastest<const N: usize>(
+    mut runs: [&mut dyn FnMut() -> Result<(), Failure>; N],
+) -> Result<[f64; N], Failure> {
+    let mut least = [f64::INFINITY; N];
     for _ in 0..8 {
-        let started = Instant::now();
-        run()?;
-        least = least.min(started.elapsed().as_secs_f64());
+        for (run, least) in runs.iter_mut().zip(&mut least) {
+            let started = Instant::now();
+            run()?;
+            *least = least.min(started.elapsed().as_secs_f64());
+        }
     }
     Ok(least)
 }
@@ -63,14 +65,15 @@ fn random(shape: &[i64], kind: Kind) -> Result<Tensor, Failure> {
     Ok(Tensor::f_randn(shape, (Kind::Float, Device::Cpu))?.f_to_kind(kind)?)
 }
 
-/// Operations a second of a plain bf16 product.
-fn limit() -> Result<f64, Failure> {
+/// A plain bf16 product of these operations: run often, its fastest run is the machine's limit.
+const LIMIT: f64 = 2.0 * 2048.0 * 2048.0 * 2048.0;
+
+fn product() -> Result<impl FnMut() -> Result<(), Failure>, Failure> {
     let (x, w) = (
         random(&[2048, 2048], Kind::BFloat16)?,
         random(&[2048, 2048], Kind::BFloat16)?,
     );
-    let seconds = fastest(|| Ok(drop(x.f_linear(&w, None::<&Tensor>)?)))?;
-    Ok(2.0 * 2048f64.powi(3) / seconds)
+    Ok(move || Ok(drop(x.f_linear(&w, None::<&Tensor>)?)))
 }
 
 /// Positions and ends of a row, and the pairs of tokens that see each other.
@@ -94,7 +97,7 @@ fn row(trees: i64) -> (Vec<i64>, Vec<i64>, i64) {
     (positions, ends, pairs)
 }
 
-fn step(rows: i64, trees: i64, limit: f64) -> Result<(), Failure> {
+fn step(rows: i64, trees: i64) -> Result<(), Failure> {
     let config = LlavaConfig::text_only(TextConfig {
         hidden_size: WIDTH,
         num_hidden_layers: 1,
@@ -124,8 +127,8 @@ fn step(rows: i64, trees: i64, limit: f64) -> Result<(), Failure> {
         let seen = model.rows(&positions, &ends)?;
         let hidden = random(&[rows, tokens, WIDTH], Kind::BFloat16)?;
         let grad = random(&[rows, tokens, WIDTH], Kind::BFloat16)?;
-        let first = fastest(|| Ok(drop(no_grad(|| model.decoder_layer(0, &hidden, &seen))?)))?;
-        let both = fastest(|| {
+        let mut first = || Ok(drop(no_grad(|| model.decoder_layer(0, &hidden, &seen))?));
+        let mut both = || {
             let input = hidden.f_detach()?.f_set_requires_grad(true)?;
             let out = model.decoder_layer(0, &input, &seen)?;
             let loss = out.f_mul(&grad)?.f_sum(Kind::Float)?;
@@ -133,7 +136,9 @@ fn step(rows: i64, trees: i64, limit: f64) -> Result<(), Failure> {
             inputs.extend(trained.iter());
             drop(Tensor::f_run_backward(&[&loss], &inputs, false, false)?);
             Ok(())
-        })?;
+        };
+        let [product, first, both] = fastest([&mut product()?, &mut first, &mut both])?;
+        let limit = LIMIT / product;
         let share = |times: f64, seconds: f64| {
             let speed = times * operations / seconds;
             format!(
@@ -143,6 +148,7 @@ fn step(rows: i64, trees: i64, limit: f64) -> Result<(), Failure> {
                 100.0 * speed / limit
             )
         };
+        println!("  limit: {:.0} GFLOP/s", limit / 1e9);
         println!(
             "  weights {kind:?}, without gradients: {}",
             share(1.0, first)
@@ -159,7 +165,7 @@ fn step(rows: i64, trees: i64, limit: f64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tower(limit: f64) -> Result<(), Failure> {
+fn tower() -> Result<(), Failure> {
     const IMAGES: i64 = 4;
     let config = LlavaConfig {
         text_config: TextConfig {
@@ -189,18 +195,26 @@ fn tower(limit: f64) -> Result<(), Failure> {
     let products = layers * tokens * (12 * 1024 * 1024 + 2 * 577 * 1024);
     let mut model = Llava::new(&config, 1, Device::Cpu)?;
     model.compute = Kind::BFloat16;
-    let time = |model: &Llava| fastest(|| Ok(drop(no_grad(|| model.tower_features(&pixels))?)));
-    let report = |name: &str, seconds: f64| {
-        let speed = 2.0 * products as f64 / seconds;
+    let plain = model.frozen(Kind::BFloat16)?;
+    let packed = model.answering(Kind::BFloat16, Quantisation::None)?;
+    let run = |model: &Llava| Ok(drop(no_grad(|| model.tower_features(&pixels))?));
+    let [product, f32_weights, bf16_weights, packed] = fastest([
+        &mut product()?,
+        &mut || run(&model),
+        &mut || run(&plain),
+        &mut || run(&packed),
+    ])?;
+    for (name, seconds) in [
+        ("weights in f32", f32_weights),
+        ("weights in bf16", bf16_weights),
+        ("packed", packed),
+    ] {
+        let share = 2.0 * products as f64 / seconds / (LIMIT / product);
         println!(
             "tower, {name}: {:.1} ms an image, {:.1} % of the limit",
             seconds * 1e3 / IMAGES as f64,
-            100.0 * speed / limit
+            100.0 * share
         );
-    };
-    report("weights in f32", time(&model)?);
-    report("weights in bf16", time(&model.frozen(Kind::BFloat16)?)?);
-    let packed = model.into_answering(Kind::BFloat16, Quantisation::None)?;
-    report("packed", time(&packed)?);
+    }
     Ok(())
 }

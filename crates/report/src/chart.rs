@@ -196,7 +196,7 @@ pub(crate) fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// At most about `most` of the points, the last among them.
-fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+pub(crate) fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let every = points.len().div_ceil(most.max(1)).max(1);
     let last = points.len().saturating_sub(1);
     points

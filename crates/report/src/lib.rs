@@ -18,9 +18,11 @@ mod picture;
 mod scores;
 mod stages;
 mod table;
+mod training;
 
 pub use stages::stage_folders;
 pub use table::table;
+pub use training::{PAGE as TRAINING_PAGE, loss_picture, training_page};
 
 use std::path::{Path, PathBuf};
 
@@ -72,6 +74,14 @@ pub enum Error {
          synth/"
     )]
     NoPairs(PathBuf),
+    /// A folder without a training's records.
+    #[error(
+        "{0}: there is no training here; give the folder `train` of a run, which has metrics.jsonl"
+    )]
+    NoTraining(PathBuf),
+    /// Too few trainings to show, or too many.
+    #[error("{0} trainings; a page shows 1 to {1}")]
+    Trainings(usize, usize),
     /// A setting that cannot be meant.
     #[error("report.{setting}: {detail}")]
     Config {

@@ -245,7 +245,7 @@ fn table<R: sample::Row>(path: &Path) -> Result<Vec<R>, Error> {
     }
 }
 
-fn text(path: &Path) -> Result<Option<String>, Error> {
+pub(crate) fn text(path: &Path) -> Result<Option<String>, Error> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),

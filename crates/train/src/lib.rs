@@ -6,6 +6,7 @@
 //! positions only. The rest is the recipe as published: AdamW, warm-up and cosine, clipping
 //! ([`fit`]).
 
+mod card;
 mod config;
 pub mod data;
 pub mod engine;
@@ -17,6 +18,7 @@ mod memory;
 pub mod packing;
 mod positions;
 mod run;
+mod save;
 mod session;
 mod start;
 pub mod tower;
@@ -29,7 +31,8 @@ pub use evaluation::Judge;
 pub use forecast::{Forecast, forecast};
 pub use memory::{Load, Memory};
 pub use packing::{MicroBatch, StepBatch, tree};
-pub use run::{ADAPTER, MODEL, TrainingData, run};
+pub use run::{TrainingData, run};
+pub use save::{ADAPTER, MODEL};
 pub use start::{Base, identity};
 pub use tower::Facts;
 

@@ -13,26 +13,22 @@ use std::time::Instant;
 
 use fit::Options;
 use fit::metrics::{METRICS, StepMetrics};
-use model::{Llava, ModelPart, Preprocessor, PromptForm, Tokenizer, WeightKind};
+use model::{Llava, ModelPart, Preprocessor, PromptForm, Tokenizer};
 use sample::{Manifest, Reject, Sample, Stage, StageKey, progress, write_table};
 
-use crate::config::Weights;
 use crate::data::holdout::{held_out, part};
 use crate::data::{self, Data, Encoding, Example, Locate};
 use crate::evaluation::{Judge, Questions};
 use crate::features::{Features, Store};
 use crate::memory::{self, Load, Memory};
+use crate::save::Made;
 use crate::session::Session;
 use crate::start::{self, Base};
 use crate::tower::{self, Facts, Labels};
 use crate::{Error, TrainConfig};
 
-/// The trained model's folder, in Hugging Face's form.
-pub const MODEL: &str = "model";
 /// A frozen tower's features of the images.
 pub const FEATURES: &str = "features";
-/// The trained adapter's folder, in PEFT's form.
-pub const ADAPTER: &str = "adapter";
 
 /// What a run trains on.
 pub struct TrainingData<'a> {
@@ -143,7 +139,16 @@ pub fn run(
         "best": best.map(|best| serde_json::json!({"step": best.step, "score": best.score})),
         "base": base.as_ref().map(|base| base.digest.clone()),
     });
-    let weights = save(config, &stage, session.model, &kit, base.as_ref(), run_seed)?;
+    let made = Made {
+        config,
+        run_seed,
+        data: session.loader.data(),
+        kit: &kit,
+        base: base.as_ref(),
+        steps: made.steps,
+        best,
+    };
+    let weights = made.save(&stage, session.model)?;
     let mut outputs = vec![METRICS, sample::REJECTS];
     outputs.extend(weights.iter().map(String::as_str));
     let manifest = stage.finish(manifest, &outputs)?;
@@ -415,55 +420,6 @@ fn options(config: &TrainConfig, steps: u64, peak_flops: Option<f64>) -> Options
         peak_flops,
         ..Options::default()
     }
-}
-
-/// Writes the trained model, and the adapter where there is one; gives the files of weights, relative to
-/// the stage's folder.
-fn save(
-    config: &TrainConfig,
-    stage: &Stage,
-    model: Llava,
-    kit: &Kit,
-    base: Option<&Base>,
-    run_seed: u64,
-) -> Result<Vec<String>, Error> {
-    let kind = match config.optimiser.weights {
-        Weights::Float32 => WeightKind::Float32,
-        Weights::Bfloat16 => WeightKind::Bfloat16,
-    };
-    let out = stage.path(MODEL);
-    let mut folders = vec![MODEL];
-    let model = match model.adapter() {
-        None => model,
-        Some(adapter) => {
-            adapter.write(model.config(), &stage.path(ADAPTER))?;
-            folders.push(ADAPTER);
-            drop(model);
-            // The base as it is, for its weights may have been held in few bits.
-            let Some(base) = base else {
-                return Ok(Vec::new());
-            };
-            base.merged(config, run_seed, &stage.path(ADAPTER))?
-        }
-    };
-    match base {
-        Some(base) => base.checkpoint.write(&model, &out, kind)?,
-        None => model.save(&out, &kit.tokenizer, kind)?,
-    }
-    let mut files = Vec::new();
-    for folder in folders {
-        let path = stage.path(folder);
-        let entries = std::fs::read_dir(&path).map_err(|e| sample::Error::io(&path, e))?;
-        for entry in entries {
-            let name = entry.map_err(|e| sample::Error::io(&path, e))?.file_name();
-            let name = name.to_string_lossy();
-            if name.ends_with(".safetensors") {
-                files.push(format!("{folder}/{name}"));
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// Floating-point operations a second that this machine's matrix products reach: the best of a few

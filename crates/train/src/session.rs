@@ -29,6 +29,8 @@ pub struct Session<'a> {
     pub(crate) placement: Placement,
     questions: Option<Questions>,
     judge: Option<&'a Judge<'a>>,
+    /// Of the data, which must not change under a run.
+    digest: String,
 }
 
 impl<'a> Session<'a> {
@@ -55,7 +57,7 @@ impl<'a> Session<'a> {
         };
         Ok(Session {
             engine: Engine::new(&model, How::new(config, run_seed)),
-            loader: Loader::new(data, config, run_seed, features.clone())?,
+            loader: Loader::new(Arc::clone(&data), config, run_seed, features.clone())?,
             config,
             model,
             optimiser,
@@ -64,6 +66,7 @@ impl<'a> Session<'a> {
             placement,
             questions: None,
             judge: None,
+            digest: data.digest(),
         })
     }
 
@@ -164,10 +167,20 @@ impl Task for Session<'_> {
         json!({
             "previous_norm": self.engine.previous_norm().map(f64::to_bits),
             "rejects": self.loader.rejects(),
+            "data": self.digest,
         })
     }
 
     fn restore(&mut self, state: &Value) -> Result<(), Error> {
+        if let Some(data) = state["data"].as_str()
+            && data != self.digest
+        {
+            return Err(Error::Data(
+                "the conversations or the images have changed since the checkpoint was saved, so the \
+                 run cannot go on as it would have. Put them back, or start anew with --force"
+                    .into(),
+            ));
+        }
         let norm = state["previous_norm"].as_u64().map(f64::from_bits);
         self.engine.set_previous_norm(norm);
         let rejects: Vec<Reject> = serde_json::from_value(state["rejects"].clone())

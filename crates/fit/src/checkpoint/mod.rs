@@ -91,7 +91,7 @@ impl<'a> Checkpoints<'a> {
     /// # Errors
     /// Where a checkpoint is of another key or version, or none of those that are there is whole.
     pub(crate) fn restore(&self, adamw: &mut AdamW) -> Result<Option<Progress>, Error> {
-        let mut last_fault = None;
+        let mut damaged: Vec<(PathBuf, String)> = Vec::new();
         for step in self.steps()?.into_iter().rev() {
             let folder = self.of_step(step);
             let checked = State::read(&folder, self.key).and_then(|state| {
@@ -103,6 +103,7 @@ impl<'a> Checkpoints<'a> {
             match checked {
                 Ok(state) => {
                     read(&folder, &state, adamw)?;
+                    self.set_aside(&damaged)?;
                     return Ok(Some(state.progress));
                 }
                 Err(Unusable::Refused(detail)) => {
@@ -113,11 +114,11 @@ impl<'a> Checkpoints<'a> {
                         "warning: {} is damaged ({detail}); looking for an older checkpoint",
                         folder.display()
                     ));
-                    last_fault = Some((folder, detail));
+                    damaged.push((folder, detail));
                 }
             }
         }
-        match last_fault {
+        match damaged.into_iter().next() {
             None => Ok(None),
             Some((folder, detail)) => Err(sample::Error::format(
                 folder,
@@ -158,7 +159,6 @@ impl<'a> Checkpoints<'a> {
     /// [`Error::NotSaved`]: what was there before is left as it was.
     pub(crate) fn save(&self, adamw: &AdamW, at: Progress) -> Result<(), Error> {
         let (step, best) = (at.step, at.best.map(|(step, _)| step));
-        self.drop_newer(step)?;
         let folder = self.of_step(step);
         if let Ok(mut known) = State::read(&folder, self.key) {
             // Saved already, perhaps before an evaluation: the tensors of a step are always the same.
@@ -265,13 +265,14 @@ impl<'a> Checkpoints<'a> {
         Ok(())
     }
 
-    /// Checkpoints of later steps than the one that is saved are those that could not be gone on from.
-    fn drop_newer(&self, step: u64) -> Result<(), Error> {
-        for newer in self.steps()?.into_iter().filter(|&s| s > step) {
-            let folder = self.of_step(newer);
-            let aside = self.folder.join(format!("{}{DAMAGED}", name_of(newer)));
+    /// Sets what cannot be gone on from aside: the run will come to these steps again.
+    fn set_aside(&self, damaged: &[(PathBuf, String)]) -> Result<(), Error> {
+        for (folder, _) in damaged {
+            let mut name = folder.file_name().unwrap_or_default().to_owned();
+            name.push(DAMAGED);
+            let aside = folder.with_file_name(name);
             remove_folder(&aside)?;
-            fs::rename(&folder, &aside).map_err(|e| sample::Error::io(folder, e))?;
+            fs::rename(folder, &aside).map_err(|e| sample::Error::io(folder, e))?;
         }
         Ok(())
     }

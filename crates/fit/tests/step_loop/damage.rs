@@ -68,9 +68,15 @@ fn a_damaged_checkpoint_is_passed_over_for_an_older_one() {
         let dir = tempfile::tempdir().unwrap();
         unfinished(dir.path());
         damage(dir.path());
+        // The step is made again, and its checkpoint is whole this time.
+        let mut broken = Toy::new();
+        broken.bad_gradient = Some(45);
+        run(&mut broken, &options(), dir.path()).unwrap_err();
+        let kept = ["best", "step-00000040", "step-00000044", "step-00000045"];
+        assert_eq!(checkpoints(dir.path()), kept, "{what}");
         let mut toy = Toy::new();
         let summary = run(&mut toy, &options(), dir.path()).unwrap();
-        assert_eq!(summary.first, 44, "{what}");
+        assert_eq!((broken.seen, summary.first), (180, 45), "{what}");
         assert_eq!(toy.weights(), weights, "{what}");
         assert!(records(dir.path()) == expected, "{what}");
     }
@@ -86,7 +92,7 @@ fn where_no_checkpoint_is_whole_the_run_does_not_start_over_by_itself() {
     let message = run(&mut Toy::new(), &options(), dir.path())
         .unwrap_err()
         .to_string();
-    assert!(message.contains("step-00000040"), "{message}");
+    assert!(message.contains("step-00000045"), "{message}");
     assert!(message.contains("--force"), "{message}");
 }
 

@@ -202,7 +202,12 @@ pub fn run(toy: &mut Toy, options: &Options, folder: &Path) -> Result<Summary, E
 pub fn whole(options: &Options) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let dir = tempfile::tempdir().unwrap();
     let mut toy = Toy::new();
-    run(&mut toy, options, dir.path()).unwrap();
+    let seldom = Options {
+        checkpoint_steps: 0,
+        tensorboard: false,
+        ..options.clone()
+    };
+    run(&mut toy, &seldom, dir.path()).unwrap();
     (toy.weights(), records(dir.path()))
 }
 

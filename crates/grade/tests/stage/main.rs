@@ -120,6 +120,10 @@ pub fn contents(folder: &Path) -> Vec<(PathBuf, String)> {
     while let Some(dir) = open.pop() {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
+            // What says how long things took differs from run to run.
+            if path.ends_with("timing.jsonl") || path.ends_with("tensorboard") {
+                continue;
+            }
             if path.is_dir() {
                 open.push(path);
             } else {

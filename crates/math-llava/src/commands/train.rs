@@ -79,7 +79,7 @@ mod trained {
                     let images = data.images.clone();
                     Ok(Material {
                         samples: Vec::new(),
-                        digest: train::identity(&[&data.conversations])?,
+                        digest: sample::file_sha256(&data.conversations)?,
                         examples,
                         rejects,
                         facts: train::Facts::new(),
@@ -127,6 +127,7 @@ mod trained {
         let of_id: HashMap<&str, &Sample> = samples.iter().map(|s| (s.id.as_str(), s)).collect();
         let judge = |id: &str, reference: &str, reply: &str| judge(&of_id, id, reference, reply);
         let near = HashMap::new();
+        let page = LivePage::start(&out);
         let manifest = pipeline.replacing(|force| {
             let data = train::TrainingData {
                 examples: material.examples.clone(),
@@ -139,6 +140,7 @@ mod trained {
             };
             Ok(train::run(config, seed, data, &out, key.clone(), force)?)
         })?;
+        drop(page);
         let get = |name: &str| manifest.counts.get(name).copied().unwrap_or(0);
         Ok(format!(
             "{} steps over {} pairs of {} images, loss {:.3} to {:.3}",
@@ -148,6 +150,48 @@ mod trained {
             manifest.results["first_loss"].as_f64().unwrap_or(f64::NAN),
             manifest.results["final_loss"].as_f64().unwrap_or(f64::NAN),
         ))
+    }
+
+    /// The page of a training that is at it, written again as long as this lives.
+    struct LivePage {
+        folder: PathBuf,
+        stop: Option<std::sync::mpsc::Sender<()>>,
+        thread: Option<std::thread::JoinHandle<()>>,
+    }
+
+    impl LivePage {
+        fn start(folder: &Path) -> LivePage {
+            let (stop, stopped) = std::sync::mpsc::channel::<()>();
+            let path = folder.to_owned();
+            let thread = std::thread::spawn(move || {
+                // Until the first step there is nothing to show, which is no fault.
+                while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
+                    stopped.recv_timeout(std::time::Duration::from_secs(10))
+                {
+                    let _ = write_page(&path, true);
+                }
+            });
+            LivePage {
+                folder: folder.to_owned(),
+                stop: Some(stop),
+                thread: Some(thread),
+            }
+        }
+    }
+
+    impl Drop for LivePage {
+        fn drop(&mut self) {
+            self.stop = None;
+            if let Some(thread) = self.thread.take() {
+                let _ = thread.join();
+            }
+            let _ = write_page(&self.folder, false);
+        }
+    }
+
+    fn write_page(folder: &Path, live: bool) -> Result<(), report::Error> {
+        let folders = [folder.to_owned()];
+        report::training_page(&folders, &folder.join(report::TRAINING_PAGE), live)
     }
 
     /// Whether a reply gives the sample's answer, by the rules that score it in the end. Conversations of
