@@ -50,7 +50,7 @@ pub use generate::{
     PrefillCounts, Request, RequestId, Sampling, TokenLogprob,
 };
 pub use kv_cache::{Extension, KvCache, Segment};
-pub use llava::{Llava, merge_image_features};
+pub use llava::{FrozenTower, Llava, merge_image_features};
 pub use logits::write_logits;
 pub use lora::Adapter;
 pub use placement::Placement;

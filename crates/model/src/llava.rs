@@ -281,6 +281,24 @@ impl Llava {
         tower.forward(&pixels)
     }
 
+    /// A copy of the tower that learns nothing, packed for the processor: the features of
+    /// [`Llava::tower_features`] but for the order of sums, in about half the time on a CPU. Later changes of
+    /// the model's tower do not show in it.
+    pub fn frozen_tower(&self) -> Result<FrozenTower, Error> {
+        let Some(vision) = &self.config.vision_config else {
+            return Err(Error::Shape(
+                "this model reads text only: it has no vision tower".into(),
+            ));
+        };
+        let named = Named::new(&self.parameters, None);
+        let ready = Some((self.compute, Quantisation::None));
+        Ok(FrozenTower {
+            tower: tch::no_grad(|| VisionTower::new(&self.config, vision, &named, ready))?,
+            device: self.device,
+            compute: self.compute,
+        })
+    }
+
     /// The projector alone: [images, image tokens, width of the tower] to
     /// [images, image tokens, hidden].
     pub fn project(&self, features: &Tensor) -> Result<Tensor, Error> {
@@ -404,6 +422,23 @@ impl Llava {
             features,
             self.config.image_token_index,
         )
+    }
+}
+
+/// A vision tower without gradients; see [`Llava::frozen_tower`].
+pub struct FrozenTower {
+    tower: VisionTower,
+    device: Device,
+    compute: Kind,
+}
+
+impl FrozenTower {
+    /// Normalised pixels [images, 3, side, side] to [images, image tokens, width of the tower].
+    pub fn features(&self, pixel_values: &Tensor) -> Result<Tensor, Error> {
+        let pixels = pixel_values
+            .f_to_device(self.device)?
+            .f_to_kind(self.compute)?;
+        tch::no_grad(|| self.tower.forward(&pixels))
     }
 }
 

@@ -128,6 +128,11 @@ pub fn estimate(config: &TrainConfig, model: &LlavaConfig, load: Load, compute: 
     let quantised = config.lora.as_ref().is_some_and(|lora| lora.quantise_base);
     let decoder_held = if quantised { 0.625 } else { held };
     let adapters = counts.adapter * counts.layers;
+    // A frozen tower is packed beside its plain weights; see `session`.
+    let packed = match config.freeze_tower && config.update == Update::Accumulate {
+        true => compute * counts.tower,
+        false => 0.0,
+    };
     let weights = held * (counts.tower + counts.projector + counts.embedding + counts.head)
         + decoder_held * all_layers
         + 4.0 * adapters;
@@ -172,7 +177,7 @@ pub fn estimate(config: &TrainConfig, model: &LlavaConfig, load: Load, compute: 
         states: trained * (AdamW::bytes_per_parameter(Kind::Float, config.optimiser.states) - 4.0),
         gradients,
         activations: inputs + graphs + logits,
-        other: features + PROGRAM,
+        other: features + packed + PROGRAM,
     }
 }
 

@@ -103,6 +103,9 @@ pub fn run(
     }
     let options = options(config, session.loader.steps(), peak_flops(&placement)?);
     let made = fit::run(&mut session, &options, stage.folder(), stage.key())?;
+    let mut rejects = rejects;
+    rejects.extend(session.loader.rejects().iter().cloned());
+    write_table(&stage.path(sample::REJECTS), &rejects)?;
     // The weights of the best evaluation are the result, as long as there were any.
     let best = fit::restore_best(&mut session, stage.folder(), stage.key())?;
     if let Some(best) = best {
@@ -112,9 +115,6 @@ pub fn run(
             100.0 * best.score
         ));
     }
-    let mut rejects = rejects;
-    rejects.extend(session.loader.rejects().iter().cloned());
-    write_table(&stage.path(sample::REJECTS), &rejects)?;
     let mut manifest = Manifest::new(stage.key().clone());
     manifest.count("steps", made.steps);
     manifest.count("rejects", rejects.len() as u64);
@@ -122,7 +122,8 @@ pub fn run(
     summary.count(&mut manifest);
     let parameters = session.model.config().parameter_count();
     manifest.count("parameters", parameters.unsigned_abs());
-    let steps = fit::metrics::read(&stage.path(METRICS))?;
+    let mut steps = fit::metrics::read(&stage.path(METRICS))?;
+    steps.retain(|step| !step.skipped);
     let window = (steps.len() / 10).clamp(1, 50).min(steps.len());
     let mean = |steps: &[StepMetrics]| {
         steps.iter().map(|m| m.loss).sum::<f64>() / steps.len().max(1) as f64

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fit::optim::{AdamW, Hyper, Param};
 use fit::{Evaluation, Guard, Step, Task};
-use model::{Llava, ModelPart, Placement};
+use model::{FrozenTower, Llava, ModelPart, Placement};
 use sample::{Reject, progress};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::evaluation::{Judge, Questions};
 use crate::features::Features;
 use crate::loader::Loader;
 use crate::packing::StepBatch;
-use crate::{Error, TrainConfig};
+use crate::{Error, TrainConfig, Update};
 
 /// The joint training of tower, projector and decoder, as far as each is trained.
 pub struct Session<'a> {
@@ -29,6 +29,7 @@ pub struct Session<'a> {
     pub(crate) placement: Placement,
     questions: Option<Questions>,
     judge: Option<&'a Judge<'a>>,
+    packed_tower: std::cell::OnceCell<FrozenTower>,
     /// Of the data, which must not change under a run.
     digest: String,
 }
@@ -66,6 +67,7 @@ impl<'a> Session<'a> {
             placement,
             questions: None,
             judge: None,
+            packed_tower: std::cell::OnceCell::new(),
             digest: data.digest(),
         })
     }
@@ -86,6 +88,24 @@ impl<'a> Session<'a> {
         numbers.sum::<usize>() as u64
     }
 
+    /// Features of a tower that stays as it is. A CPU packs its weights once, when the first image comes
+    /// that is not kept, unless memory matters more: packed they are there twice.
+    fn tower(&self, pixels: &tch::Tensor) -> Result<tch::Tensor, Error> {
+        let device = self.placement.device;
+        if device != tch::Device::Cpu || self.config.update == Update::Layerwise {
+            let pixels = pixels.f_to_device(device)?;
+            return Ok(tch::no_grad(|| self.model.tower_features(&pixels))?);
+        }
+        let packed = match self.packed_tower.get() {
+            Some(packed) => packed,
+            None => {
+                let packed = self.model.frozen_tower()?;
+                self.packed_tower.get_or_init(|| packed)
+            }
+        };
+        Ok(packed.features(pixels)?)
+    }
+
     fn visual(&self, batch: &StepBatch) -> Result<Visual, Error> {
         if batch.images.is_empty() {
             return Ok(Visual::Nothing);
@@ -93,11 +113,7 @@ impl<'a> Session<'a> {
         let device = self.placement.device;
         match &self.features {
             Some(features) => {
-                let model = &self.model;
-                let compute = |pixels: &tch::Tensor| {
-                    let pixels = pixels.f_to_device(device)?;
-                    Ok(tch::no_grad(|| model.tower_features(&pixels))?)
-                };
+                let compute = |pixels: &tch::Tensor| self.tower(pixels);
                 let gathered = features.gather(batch, compute)?;
                 Ok(Visual::Features(gathered.f_to_device(device)?))
             }

@@ -260,6 +260,31 @@ impl TrainConfig {
                 self.batch_images, self.batch_pairs
             )));
         }
+        if self.update == Update::Layerwise && self.clip_by == ClipBy::Global && self.clip > 0.0 {
+            return Err(Error::Config(
+                "update = \"layerwise\" does not know the norm of all gradients in time: set clip_by \
+                 = \"previous\" (the step before's) or \"layer\" (each layer's own), or clip = 0"
+                    .into(),
+            ));
+        }
+        if self.lora.is_some() && self.base.is_none() {
+            return Err(Error::Config(
+                "[train.lora] trains updates of a model that exists: give [train.base]".into(),
+            ));
+        }
+        if self.lora.is_some() && (self.freeze_decoder || !self.freeze_tower) {
+            return Err(Error::Config(
+                "[train.lora] trains updates of the decoder and, unless freeze_projector is set, the \
+                 projector: set freeze_tower = true and freeze_decoder = false"
+                    .into(),
+            ));
+        }
+        if self.base.is_some() && self.tower.steps > 0 {
+            return Err(Error::Config(
+                "[train.tower] is for models from scratch; a base's tower has learned to see"
+                    .into(),
+            ));
+        }
         let divides = [
             (
                 "model.vision.patch_size",
@@ -338,7 +363,23 @@ mod tests {
     #[test]
     fn values_that_cannot_work_are_named() {
         type Change = fn(&mut TrainConfig);
-        let broken: [(Change, &str); 6] = [
+        let broken: [(Change, &str); 10] = [
+            (|c| c.update = Update::Layerwise, "clip_by"),
+            (|c| c.lora = Some(LoraConfig::default()), "[train.base]"),
+            (
+                |c| {
+                    c.base = Some(BaseConfig::default());
+                    c.lora = Some(LoraConfig::default());
+                },
+                "freeze_tower",
+            ),
+            (
+                |c| {
+                    c.base = Some(BaseConfig::default());
+                    c.tower.steps = 5;
+                },
+                "[train.tower]",
+            ),
             (|c| c.lr = f64::NAN, "lr"),
             (|c| c.betas[1] = 1.0, "betas[1]"),
             (|c| c.batch_images = 0, "batch_images"),
