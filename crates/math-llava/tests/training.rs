@@ -276,9 +276,22 @@ fn what_cannot_be_trained_is_refused_with_a_reason() {
             vec![conversations(&dir.path().join("absent.json"))],
             "absent.json",
         ),
-        (vec!["train.data.images=elsewhere".into()], "none of"),
+        (
+            vec![
+                "train.data.images=elsewhere".into(),
+                "train.on_missing_image=stop".into(),
+            ],
+            "on_missing_image",
+        ),
         (vec!["train.model.text.max_length=8".into()], "max_length"),
-        (vec!["train.model.text.hidden=16777216".into()], "memory"),
+        (
+            vec![
+                "train.model.text.hidden=131072".into(),
+                "train.model.text.heads=64".into(),
+                "train.model.text.kv_heads=64".into(),
+            ],
+            "this run needs",
+        ),
         (
             vec![
                 "train.freeze_decoder=true".into(),

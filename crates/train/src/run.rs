@@ -25,7 +25,7 @@ use crate::save::Made;
 use crate::session::Session;
 use crate::start::{self, Base};
 use crate::tower::{self, Facts, Labels};
-use crate::{Error, TrainConfig};
+use crate::{Error, OnMissingImage, TrainConfig};
 
 /// A frozen tower's features of the images.
 pub const FEATURES: &str = "features";
@@ -234,6 +234,7 @@ impl Prepared {
         let preprocessor = kit.preprocessor.clone();
         let data = Data::prepare(config, examples, source.locate, encoding, preprocessor)?;
         let data = Arc::new(data);
+        look_at_rejects(config, &data)?;
         let available = match placement.free_gpu_memory() {
             Some(free) => Some(free as f64),
             None => memory::available(),
@@ -311,6 +312,27 @@ impl Prepared {
             self.data.rejects.len(),
         )
     }
+}
+
+/// Stops where an image is missing and the configuration says so; warns where much cannot be used.
+fn look_at_rejects(config: &TrainConfig, data: &Data) -> Result<(), Error> {
+    let image = data.rejects.iter().find(|r| r.reason.starts_with("image_"));
+    if let (OnMissingImage::Stop, Some(reject)) = (config.on_missing_image, image) {
+        return Err(Error::Data(format!(
+            "{}: {}; set on_missing_image = \"skip\" to train without such pairs",
+            reject.row, reject.detail
+        )));
+    }
+    let (rejected, used) = (data.rejects.len(), data.examples.len());
+    if let Some(first) = data.rejects.first().filter(|_| rejected * 10 > used) {
+        progress::note(&format!(
+            "warning: {rejected} of {} pairs cannot be used; the first, {}: {}",
+            rejected + used,
+            first.row,
+            first.detail
+        ));
+    }
+    Ok(())
 }
 
 /// The examples to train on, and those held out: all of an image's are on the same side.

@@ -228,6 +228,12 @@ const SHARE: u64 = 1 << 20;
 pub fn identity(paths: &[&PathBuf]) -> Result<String, Error> {
     let mut digest = Sha256::new();
     for path in paths {
+        if !path.exists() {
+            return Err(Error::Config(format!(
+                "train.base names {}, and there is no such folder or file",
+                path.display()
+            )));
+        }
         let mut files = Vec::new();
         if path.is_dir() {
             let entries =
