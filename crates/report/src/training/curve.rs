@@ -141,7 +141,7 @@ fn draw(title: &str, runs: &[(&str, &Series)], smooth: bool, width: f64, height:
 /// Small numbers, such as learning rates, as powers of ten.
 fn label(value: f64) -> String {
     if value != 0.0 && value.abs() < 0.001 {
-        format!("{value:.0e}")
+        format!("{value:.1e}").replace(".0e", "e")
     } else {
         trimmed(value)
     }
