@@ -163,3 +163,50 @@ impl Layout {
         self.run.join(verb)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_configuration_that_comes_with_the_program_is_valid() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let mut read = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let config = RunConfig::read(&path).unwrap_or_else(|e| panic!("{e:#}"));
+            #[cfg(feature = "torch")]
+            config
+                .train
+                .check()
+                .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            drop(config);
+            read += 1;
+        }
+        assert!(read >= 8, "{read} configurations");
+    }
+
+    #[cfg(feature = "torch")]
+    #[test]
+    fn the_papers_recipe_is_what_the_paper_says() {
+        for size in ["13b", "7b"] {
+            let name = format!("../../configs/math-llava-{size}.toml");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+            let recipe = RunConfig::read(&path).unwrap().train;
+            assert_eq!(
+                (recipe.lr, recipe.warmup_ratio, recipe.weight_decay),
+                (2e-5, 0.03, 0.0)
+            );
+            assert_eq!(
+                (recipe.betas, recipe.eps, recipe.clip),
+                ([0.9, 0.999], 1e-8, 1.0)
+            );
+            assert_eq!(
+                (recipe.epochs, recipe.batch_pairs, recipe.max_length),
+                (2.0, 128, 2048)
+            );
+            assert!(recipe.freeze_tower && !recipe.freeze_projector && !recipe.freeze_decoder);
+            assert_eq!(recipe.schedule, train::Schedule::Cosine);
+        }
+    }
+}

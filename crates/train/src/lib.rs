@@ -23,6 +23,7 @@ mod session;
 mod start;
 pub mod tower;
 
+pub use ::fit::schedule::Schedule;
 pub use config::{
     BaseConfig, ClipBy, DataConfig, LoraConfig, ModelConfig, OnMissingImage, OptimiserConfig,
     Packing, TextConfig, TowerConfig, TrainConfig, Update, VisionConfig, Weights,

@@ -23,7 +23,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Queries at a time. Measured: with fewer, keys are read too often; with more, too much is masked.
+// Queries at a time: with fewer, keys are read too often; with more, too much is masked.
 constexpr int64_t BLOCK = 64;
 
 // Keys `first` to `first + count` of a row, both multiples of 16, which lie at `at` among the block's scores.
