@@ -73,7 +73,10 @@ fn product() -> Result<impl FnMut() -> Result<(), Failure>, Failure> {
         random(&[2048, 2048], Kind::BFloat16)?,
         random(&[2048, 2048], Kind::BFloat16)?,
     );
-    Ok(move || Ok(drop(x.f_linear(&w, None::<&Tensor>)?)))
+    Ok(move || {
+        let _ = x.f_linear(&w, None::<&Tensor>)?;
+        Ok(())
+    })
 }
 
 /// Positions and ends of a row, and the pairs of tokens that see each other.
@@ -127,7 +130,10 @@ fn step(rows: i64, trees: i64) -> Result<(), Failure> {
         let seen = model.rows(&positions, &ends)?;
         let hidden = random(&[rows, tokens, WIDTH], Kind::BFloat16)?;
         let grad = random(&[rows, tokens, WIDTH], Kind::BFloat16)?;
-        let mut first = || Ok(drop(no_grad(|| model.decoder_layer(0, &hidden, &seen))?));
+        let mut first = || {
+            let _ = no_grad(|| model.decoder_layer(0, &hidden, &seen))?;
+            Ok(())
+        };
         let mut both = || {
             let input = hidden.f_detach()?.f_set_requires_grad(true)?;
             let out = model.decoder_layer(0, &input, &seen)?;
@@ -197,7 +203,10 @@ fn tower() -> Result<(), Failure> {
     model.compute = Kind::BFloat16;
     let plain = model.frozen(Kind::BFloat16)?;
     let packed = model.answering(Kind::BFloat16, Quantisation::None)?;
-    let run = |model: &Llava| Ok(drop(no_grad(|| model.tower_features(&pixels))?));
+    let run = |model: &Llava| {
+        let _ = no_grad(|| model.tower_features(&pixels))?;
+        Ok(())
+    };
     let [product, f32_weights, bf16_weights, packed] = fastest([
         &mut product()?,
         &mut || run(&model),

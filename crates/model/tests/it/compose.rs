@@ -356,7 +356,15 @@ fn parts_that_cannot_be_one_model_are_refused_by_their_names() {
     let whole = golden("grouped");
     let narrow = golden("families/projector_linear");
     let (linear, deep) = (with("linear", -2), with("mlp2x_gelu", -9));
-    let cases: [(&Path, &Path, Option<&Path>, &Composition, &[&str]); 9] = [
+    /// Decoder, tower, projector, how, and words of the message.
+    type Case<'a> = (
+        &'a Path,
+        &'a Path,
+        Option<&'a Path>,
+        &'a Composition,
+        &'a [&'a str],
+    );
+    let cases: [Case; 9] = [
         (
             &bare,
             &tower,

@@ -50,7 +50,7 @@ pub struct How {
     pub clip: f64,
     /// Runs each layer twice in place of keeping its intermediate values.
     pub gradient_checkpointing: bool,
-    /// Takes what is common to all patches off the features' gradient; see [`visual`].
+    /// Takes what is common to all patches off the features' gradient: see the module `visual`.
     pub centre_features: bool,
     /// Seeds the dropout of adapters; without adapters nothing is dropped.
     pub dropout_seed: Option<u64>,

@@ -153,7 +153,7 @@ fn forest(rows: i64, tokens: i64, padding: i64, seed: u64) -> Tensor {
         let mut path: Vec<usize> = Vec::new();
         for token in 0..(tokens - padding).max(0) as usize {
             // Mostly on from the last token, sometimes from one of its ancestors, or a new tree.
-            if rng.next_u32() % 8 == 0 {
+            if rng.next_u32().is_multiple_of(8) {
                 path.truncate(rng.next_u32() as usize % (path.len() + 1));
             }
             path.push(token);
