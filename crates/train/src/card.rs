@@ -68,6 +68,7 @@ pub fn card(
             (false, Some(_)) => "Math-LLaVA".to_owned(),
             (false, None) => "Math-LLaVA, trained from scratch".to_owned(),
         },
+        path: Some("path/to/this/folder".to_owned()),
         summary: format!(
             "A LLaVA model trained for {steps} steps on {} question-answer pairs about {} images, by \
              the recipe of Math-LLaVA (arXiv 2406.17294) as the table says.",

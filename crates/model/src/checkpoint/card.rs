@@ -15,6 +15,8 @@ use crate::Error;
 pub struct ModelCard {
     /// The model's name.
     pub title: String,
+    /// What examples call the folder, or its name on the hub; by default the title.
+    pub path: Option<String>,
     /// What it is and what it was made for, in a paragraph.
     pub summary: String,
     /// As the hub calls licences: `apache-2.0`, `llama2`. That of the base model binds.
@@ -91,6 +93,10 @@ impl ModelCard {
     pub fn write(&self, dir: &Path) -> Result<(), Error> {
         let path = dir.join("README.md");
         Ok(sample::write_atomic(&path, self.markdown().as_bytes())?)
+    }
+
+    fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or(&self.title)
     }
 
     /// The card's text.
@@ -219,20 +225,20 @@ impl ModelCard {
         let base = self.base_models.first().map_or("BASE", String::as_str);
         let (ask, load) = if self.adapter {
             (
-                format!("--model {} --adapter {}", shell(base), shell(&self.title)),
+                format!("--model {} --adapter {}", shell(base), shell(self.path())),
                 format!(
                     "from peft import PeftModel\n\nmodel = LlavaForConditionalGeneration\
                      .from_pretrained({base}, dtype=\"auto\")\n\
                      model = PeftModel.from_pretrained(model, {title})\n\
                      processor = AutoProcessor.from_pretrained({base})\n",
                     base = quoted(base),
-                    title = quoted(&self.title),
+                    title = quoted(self.path()),
                 ),
             )
         } else {
-            let title = quoted(&self.title);
+            let title = quoted(self.path());
             (
-                format!("--model {}", shell(&self.title)),
+                format!("--model {}", shell(self.path())),
                 format!(
                     "\nmodel = LlavaForConditionalGeneration.from_pretrained({title}, \
                      dtype=\"auto\")\nprocessor = AutoProcessor.from_pretrained({title})\n"
