@@ -274,7 +274,7 @@ fn what_cannot_be_trained_is_refused_with_a_reason() {
         (vec![conversations(&empty)], "no samples"),
         (
             vec![conversations(&dir.path().join("absent.json"))],
-            "absent.json",
+            "there is no file",
         ),
         (
             vec![
@@ -317,6 +317,13 @@ fn what_cannot_be_trained_is_refused_with_a_reason() {
         assert!(said.contains(wanted), "{settings:?}: {said}");
         assert!(!said.contains("panicked"), "{said}");
     }
+    // A run whose stages before have not been done.
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/tiny.toml");
+    let nowhere = dir.path().join("nowhere");
+    let early = train(&tiny, &["--out", nowhere.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&early.stderr).into_owned();
+    assert!(said.contains("no pairs to train on yet"), "{said}");
+    assert!(!nowhere.exists());
     // Another configuration's unfinished run, and changed data.
     let out = dir.path().join("unfinished");
     let child = command(&config, &["--out", out.to_str().unwrap()])

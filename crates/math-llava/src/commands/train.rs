@@ -14,7 +14,7 @@ mod trained {
     use std::collections::HashMap;
     use std::path::{Path, PathBuf};
 
-    use anyhow::Result;
+    use anyhow::{Result, bail};
     use sample::{
         ImageRow, Manifest, SAMPLES, Sample, StageKey, read_table, resolve_image, safe_join,
     };
@@ -32,7 +32,7 @@ mod trained {
             .as_ref()
             .or(arguments.config_option.as_ref());
         let Some(file) = file else {
-            anyhow::bail!("which configuration? Give a file such as configs/tiny.toml");
+            bail!("which configuration? Give a file such as configs/tiny.toml");
         };
         let mut settings = Vec::new();
         let mut set = |key: &str, path: &Option<PathBuf>| {
@@ -73,6 +73,13 @@ mod trained {
         fn read(pipeline: &Pipeline) -> Result<Material> {
             match &pipeline.config.train.data {
                 Some(data) => {
+                    if !data.conversations.is_file() {
+                        bail!(
+                            "train.data.conversations: there is no file {}; say where it lies with \
+                             --conversations FILE --images DIR",
+                            data.conversations.display()
+                        );
+                    }
                     let source = data.conversations.file_stem().unwrap_or_default();
                     let source = source.to_string_lossy().into_owned();
                     let (examples, rejects) = read_conversations(&data.conversations, &source)?;
@@ -88,6 +95,13 @@ mod trained {
                 }
                 None => {
                     let from = pipeline.layout.stage("synth");
+                    if !from.join(SAMPLES).is_file() {
+                        bail!(
+                            "{} has no pairs to train on yet: `math-llava run CONFIG` does all stages in \
+                             turn; or train on a file with --conversations FILE --images DIR",
+                            from.display()
+                        );
+                    }
                     let samples: Vec<Sample> = read_table(&from.join(SAMPLES))?;
                     let manifest = Manifest::read(&from)?;
                     Ok(Material {
