@@ -425,6 +425,7 @@ mod tests {
         let text = || HOSTILE.to_owned();
         ModelCard {
             title: text(),
+            path: Some(text()),
             summary: text(),
             license: Some(text()),
             base_models: vec![text(), "../../x".into(), "a/b".into()],
