@@ -123,6 +123,8 @@ fn side_files(
         "model_max_length": config.text_config.max_position_embeddings,
         "clean_up_tokenization_spaces": false,
         "padding_side": "left",
+        // Without it `processor(...)` gives token types, which `generate` refuses.
+        "model_input_names": ["input_ids", "attention_mask"],
     });
     if let Some(fields) = tokenizer_config.as_object_mut() {
         fields.extend(special.clone());

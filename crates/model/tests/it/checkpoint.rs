@@ -87,6 +87,10 @@ fn a_saved_model_comes_back_bit_for_bit() {
         assert_eq!(report.applied.len(), model.parameters().len());
         same_weights(&model, &again);
         assert_eq!(again.config().image_tokens(), 4);
+        // What transformers' processor gives must be what its `generate` takes.
+        let settings = std::fs::read(dir.path().join("tokenizer_config.json")).unwrap();
+        let settings: serde_json::Value = serde_json::from_slice(&settings).unwrap();
+        assert_eq!(settings["model_input_names"].as_array().unwrap().len(), 2);
         // Saving what was loaded changes no byte.
         let second = tempfile::tempdir().unwrap();
         again
