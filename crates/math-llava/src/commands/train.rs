@@ -211,12 +211,12 @@ mod trained {
     /// Whether a reply gives the sample's answer, by the rules that score it in the end. Conversations of
     /// other makers have no answer apart from their words, of which what follows "The answer is" counts.
     fn judge(samples: &HashMap<&str, &Sample>, id: &str, reference: &str, reply: &str) -> bool {
-        let extract = |text: &str| eval::extract::extract(eval::extract::Mode::Rule, text);
+        let extract = |text: &str| eval::heldout::extract::extract(eval::heldout::extract::Mode::Rule, text);
         let Some(answer) = extract(reply) else {
             return false;
         };
         match samples.get(id) {
-            Some(sample) => eval::answer::matches(sample, &answer),
+            Some(sample) => eval::heldout::answer::matches(sample, &answer),
             None => extract(reference).is_some_and(|wanted| wanted.eq_ignore_ascii_case(&answer)),
         }
     }
