@@ -4,6 +4,8 @@
 //! outputs, how an answer is found in a reply, and when it is right. Asking, resuming, counting,
 //! statistics and tables are the same for all.
 
+pub mod mathvista;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -12,7 +14,7 @@ use sample::benchmark::ItemScore;
 use crate::{Error, Item, Outputs, Scoring};
 
 /// Every benchmark there is.
-pub static BENCHMARKS: &[&dyn Benchmark] = &[];
+pub static BENCHMARKS: &[&dyn Benchmark] = &[&mathvista::MathVista];
 
 /// A published set of questions with its own way to ask, read and score.
 pub trait Benchmark: Sync {
@@ -49,6 +51,12 @@ pub trait Benchmark: Sync {
     /// Over all of them at once because official code may carry a generator from one to the next.
     /// Total on any input.
     fn score(&self, items: &[Item], answers: &[crate::Answer], how: &Scoring) -> Vec<ItemScore>;
+
+    /// Whether the official code takes a question's choices, answer and groups from the row of outputs
+    /// that repeats them. Then [`Outputs::items`] count before the benchmark's own.
+    fn rows_decide(&self) -> bool {
+        false
+    }
 
     /// What it reports beside accuracy, by name.
     fn measures(&self, items: &[Item], scored: &[ItemScore]) -> BTreeMap<String, f64> {

@@ -1,2 +1,4 @@
 //! The layouts in which benchmarks are published: JSON, JSON lines, Parquet with image bytes,
 //! VLMEvalKit's tables.
+
+pub mod json;
