@@ -13,18 +13,13 @@ pub(super) fn distance(a: &[char], b: &[char]) -> usize {
         return text.len();
     }
     let blocks = pattern.len().div_ceil(64);
-    // Where each character stands in the pattern.
-    let mut positions: HashMap<char, Vec<u64>> = HashMap::new();
-    for (at, &c) in pattern.iter().enumerate() {
-        positions.entry(c).or_insert_with(|| vec![0; blocks])[at / 64] |= 1 << (at % 64);
-    }
-    let nowhere = vec![0; blocks];
+    let places = Places::of(pattern, blocks);
     let last = 1_u64 << ((pattern.len() - 1) % 64);
     // Vertical differences of the current column that are +1 and -1.
     let mut columns = vec![(u64::MAX, 0_u64); blocks];
     let mut distance = pattern.len();
     for c in text {
-        let equal = positions.get(c).unwrap_or(&nowhere);
+        let equal = places.at(*c);
         // The first row counts up: its horizontal difference is +1 in every column.
         let (mut plus, mut minus) = (1, 0);
         for (block, (up, down)) in columns.iter_mut().enumerate() {
@@ -45,6 +40,49 @@ pub(super) fn distance(a: &[char], b: &[char]) -> usize {
         }
     }
     distance
+}
+
+/// Where each character stands in a pattern: a bit for each place, in blocks.
+struct Places {
+    blocks: usize,
+    /// The blocks of each character, one after the other; before them those of all other characters.
+    bits: Vec<u64>,
+    /// Which blocks are an ASCII character's.
+    ascii: [u32; 128],
+    /// Which blocks are another character's.
+    others: HashMap<char, u32>,
+}
+
+impl Places {
+    fn of(pattern: &[char], blocks: usize) -> Places {
+        let mut places = Places {
+            blocks,
+            bits: vec![0; blocks],
+            ascii: [0; 128],
+            others: HashMap::new(),
+        };
+        for (at, &c) in pattern.iter().enumerate() {
+            let known = match places.ascii.get_mut(c as usize) {
+                Some(known) => known,
+                None => places.others.entry(c).or_default(),
+            };
+            if *known == 0 {
+                *known = (places.bits.len() / blocks) as u32;
+                places.bits.resize(places.bits.len() + blocks, 0);
+            }
+            places.bits[*known as usize * blocks + at / 64] |= 1 << (at % 64);
+        }
+        places
+    }
+
+    fn at(&self, c: char) -> &[u64] {
+        let known = match self.ascii.get(c as usize) {
+            Some(known) => *known,
+            None => self.others.get(&c).copied().unwrap_or_default(),
+        };
+        let start = known as usize * self.blocks;
+        &self.bits[start..start + self.blocks]
+    }
 }
 
 /// The first of the choices that are nearest to `text`; `None` where there are none.

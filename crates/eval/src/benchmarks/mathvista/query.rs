@@ -1,10 +1,8 @@
 //! How MathVista's questions are put: the published zero-shot form, and the forms with worked
 //! examples, captions and detected text of the language models in the paper.
 //!
-//! The zero-shot form is what `data/query.json` holds: hint, question with its unit, choices. (Of the
-//! 1,000 entries that `data/testmini.json` has the questions of, ten list the same choices in another
-//! order than that file. Replies are scored by the order in `testmini.json`, and the published outputs
-//! were asked in it, so it is what is asked here.)
+//! The zero-shot form is what `data/query.json` holds: hint, question with its unit, choices. (Some
+//! published outputs were asked ten of the questions with their choices in another order.)
 //!
 //! The other forms put the question first, then choices, caption, detected text, hint, and the word
 //! that the solution or program is to follow; before it, worked examples

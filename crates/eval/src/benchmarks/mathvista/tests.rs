@@ -216,7 +216,8 @@ fn a_folder_or_file_that_is_no_benchmark_is_a_named_error() {
         MathVista.load(&root, "testmini").unwrap_err().to_string()
     };
     for (questions, wanted) in [
-        ("", "is not JSON: line 1"),
+        ("", "has no questions"),
+        ("[", "is not JSON: line 1"),
         ("{\"1\": {}, \"1\": {}}", "has no text \"question\""),
         ("{}", "has no questions"),
         ("[3]", "row 1 has no pid"),
