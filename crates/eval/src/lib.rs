@@ -12,7 +12,6 @@
 //! counted as unparsed, empty, failed or truncated; a guess on wider ground is counted as such; a
 //! held-out image that training has seen stops the evaluation.
 
-mod asked;
 pub mod benchmarks;
 pub mod data;
 pub mod heldout;

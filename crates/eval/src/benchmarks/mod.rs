@@ -5,6 +5,8 @@
 //! statistics and tables are the same for all.
 
 pub mod mathvista;
+pub mod mmmu;
+pub mod mmmu_pro;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +16,8 @@ use sample::benchmark::ItemScore;
 use crate::{Error, Item, Outputs, Scoring};
 
 /// Every benchmark there is.
-pub static BENCHMARKS: &[&dyn Benchmark] = &[&mathvista::MathVista];
+pub static BENCHMARKS: &[&dyn Benchmark] =
+    &[&mathvista::MathVista, &mmmu::Mmmu, &mmmu_pro::MmmuPro];
 
 /// A published set of questions with its own way to ask, read and score.
 pub trait Benchmark: Sync {
@@ -47,16 +50,17 @@ pub trait Benchmark: Sync {
     /// Where the file is in none of these forms; rows that cannot be used are remarks.
     fn outputs(&self, path: &Path, items: &[Item]) -> Result<Outputs, Error>;
 
+    /// The questions as they are scored, where the official code goes by what the outputs' own rows
+    /// say of them and by the rows' order.
+    fn questions(&self, items: Vec<Item>, outputs: &Outputs) -> Vec<Item> {
+        let _ = outputs;
+        items
+    }
+
     /// Decides on all questions of a split, in the items' order; `answers` are in the same order.
     /// Over all of them at once because official code may carry a generator from one to the next.
     /// Total on any input.
     fn score(&self, items: &[Item], answers: &[crate::Answer], how: &Scoring) -> Vec<ItemScore>;
-
-    /// Whether the official code takes a question's choices, answer and groups from the row of outputs
-    /// that repeats them. Then [`Outputs::items`] count before the benchmark's own.
-    fn rows_decide(&self) -> bool {
-        false
-    }
 
     /// What it reports beside accuracy, by name.
     fn measures(&self, items: &[Item], scored: &[ItemScore]) -> BTreeMap<String, f64> {

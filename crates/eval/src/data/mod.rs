@@ -2,3 +2,6 @@
 //! VLMEvalKit's tables.
 
 pub mod json;
+pub mod parquet;
+pub mod row;
+pub mod tsv;

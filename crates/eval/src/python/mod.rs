@@ -8,15 +8,19 @@
 //! Goldens were made by `golden.py` with CPython 3.11 (Unicode 14); digits and blanks that later
 //! Unicode versions add are not read.
 
+mod classes;
 mod float;
 mod literal;
 mod number;
+mod random;
 mod repr;
 mod space;
 
+pub(crate) use classes::{is_digit, is_word};
 pub use float::{float_to_str, int_of_float, round};
 pub use literal::{Literal, LiteralError, literal_eval};
 pub use number::{parse_float, parse_int};
+pub use random::Random;
 pub use repr::repr;
 pub use space::{is_space, strip};
 

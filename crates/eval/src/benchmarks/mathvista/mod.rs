@@ -12,6 +12,9 @@
 //!  "answer_type": "integer", "pid": "2", "metadata": {"task": "visual question answering", "...": ""}}
 //! ```
 //!
+//! Also read: the Parquet files of Hugging Face (`data/testmini-*.parquet`) and VLMEvalKit's
+//! `MathVista_MINI.tsv`, with their images.
+//!
 //! Three stages: a reply; the answer in it ([`extract`], or a judge asked with [`judge`]); what it is
 //! compared as ([`normalise`]). Quirks, all kept:
 //!
@@ -32,8 +35,8 @@ pub mod normalise;
 mod outputs;
 pub mod query;
 mod questions;
-mod table;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use sample::benchmark::ItemScore;
@@ -83,8 +86,21 @@ impl Benchmark for MathVista {
         outputs::read(path, items)
     }
 
-    fn rows_decide(&self) -> bool {
-        true
+    /// As the rows of the outputs have them: the official scorer looks nowhere else. Of several rows
+    /// for one question the last counts.
+    fn questions(&self, items: Vec<Item>, outputs: &Outputs) -> Vec<Item> {
+        let repeated: HashMap<&str, &Item> = outputs
+            .items
+            .iter()
+            .map(|item| (item.id.as_str(), item))
+            .collect();
+        items
+            .into_iter()
+            .map(|item| match repeated.get(item.id.as_str()) {
+                Some(&repeated) => repeated.clone(),
+                None => item,
+            })
+            .collect()
     }
 
     fn score(&self, items: &[Item], answers: &[Answer], how: &Scoring) -> Vec<ItemScore> {

@@ -22,7 +22,7 @@ pub(super) fn read(path: &Path, items: &[Item]) -> Result<Outputs, Error> {
         .extension()
         .is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
     let (rows, faults) = if table {
-        (super::table::rows(path)?, Vec::new())
+        (super::questions::table_rows(path)?, Vec::new())
     } else {
         json::read_rows(path)?
     };

@@ -7,10 +7,11 @@
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::judge;
 use crate::data::json::{self, Json};
+use crate::data::{parquet, tsv};
 use crate::python::{Literal, literal_eval, parse_float};
 use crate::{Error, Item, Kind, Picture};
 
@@ -24,49 +25,186 @@ const METADATA: [&str; 7] = [
 const MOST_CHOICES: usize = 256;
 const MOST_LETTERS: usize = 16_384;
 
-/// Reads a split from `<split>.json` in `folder` or its `data`.
+/// Reads a split from the first of these in `folder`: `data/<split>.json`, `<split>.json`, Parquet files
+/// `data/<split>-*.parquet` or `<split>-*.parquet`, and for testmini `MathVista_MINI.tsv`.
 pub(super) fn load(folder: &Path, split: &str) -> Result<Vec<Item>, Error> {
+    let prompt = judge::prompt(folder)?;
     let path = super::in_data(folder, &format!("{split}.json"));
-    if !path.is_file() {
+    let mut items = if path.is_file() {
+        of_json(&path)?
+    } else {
+        of_tables(folder, split)?
+    };
+    if items.is_empty() {
         return Err(Error::Data {
             path: folder.to_owned(),
             detail: format!(
-                "has neither data/{split}.json nor {split}.json; give the folder of a checkout of \
-                 MathVista"
+                "has no questions: looked for data/{split}.json, {split}.json, \
+                 data/{split}-*.parquet, {split}-*.parquet and MathVista_MINI.tsv"
             ),
         });
     }
-    let prompt = judge::prompt(folder)?;
-    let images = path.parent().unwrap_or(folder);
-    let (rows, faults) = json::read_rows(&path)?;
-    let wrong = |detail: String| Error::Data {
-        path: path.clone(),
-        detail,
-    };
-    if let Some(fault) = faults.first() {
-        return Err(wrong(format!("is not JSON: {fault}")));
-    }
-    let mut ids = HashSet::new();
-    let mut items = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let id = id(row).ok_or_else(|| wrong(format!("row {} has no pid", row.line)))?;
-        if !ids.insert(id.clone()) {
-            return Err(wrong(format!("has two questions {id:?}")));
-        }
-        let mut item = question(&id, &row.value, images)
-            .map_err(|detail| wrong(format!("question {id:?}: {detail}")))?;
-        if prompt.name != judge::Prompt::default().name {
-            item.extra
-                .insert("judge_prompt".to_owned(), prompt.text.clone().into());
+    if prompt.name != judge::Prompt::default().name {
+        for item in &mut items {
+            let text = prompt.text.clone().into();
+            item.extra.insert("judge_prompt".to_owned(), text);
             item.extra
                 .insert("judge_prompt_name".to_owned(), prompt.name.into());
         }
-        items.push(item);
-    }
-    if items.is_empty() {
-        return Err(wrong("has no questions".to_owned()));
     }
     Ok(items)
+}
+
+/// The authors' own file; images lie beside it.
+fn of_json(path: &Path) -> Result<Vec<Item>, Error> {
+    let (rows, faults) = json::read_rows(path)?;
+    if let Some(fault) = faults.first() {
+        return Err(Error::Data {
+            path: path.to_owned(),
+            detail: format!("is not JSON: {fault}"),
+        });
+    }
+    let mut items = Vec::with_capacity(rows.len());
+    let mut ids = HashSet::new();
+    for row in &rows {
+        let mut item = numbered(path, row, &mut ids)?;
+        if let Some(image) = row.value.get("image").and_then(Json::as_str) {
+            let image = PathBuf::from(image);
+            if !image.components().all(|c| matches!(c, Component::Normal(_))) {
+                return Err(Error::Data {
+                    path: path.to_owned(),
+                    detail: format!(
+                        "question {:?}: its image {} is outside the folder",
+                        item.id,
+                        image.display()
+                    ),
+                });
+            }
+            let place = path.parent().unwrap_or(path);
+            item.pictures.push(Picture::File(place.join(image)));
+        }
+        items.push(item);
+    }
+    Ok(items)
+}
+
+/// Hugging Face's files, else VLMEvalKit's table; images are in the rows.
+fn of_tables(folder: &Path, split: &str) -> Result<Vec<Item>, Error> {
+    let mut files = Vec::new();
+    for place in [folder.join("data"), folder.to_owned()] {
+        let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
+        files.extend(entries.map(|entry| entry.path()).filter(|path| {
+            let name = path.file_name().and_then(|n| n.to_str());
+            // `test-` is not the start of `testmini-`.
+            name.is_some_and(|n| n.starts_with(&format!("{split}-")) && n.ends_with(".parquet"))
+        }));
+    }
+    files.sort();
+    let table = folder.join("MathVista_MINI.tsv");
+    if files.is_empty() && split == "testmini" && table.is_file() {
+        files.push(table);
+    }
+    let (mut items, mut ids) = (Vec::new(), HashSet::new());
+    for path in files {
+        let table = path.extension().is_some_and(|e| e == "tsv");
+        let rows = if table {
+            tsv::read(&path)?
+        } else {
+            parquet::read(&path)?
+        };
+        for (at, row) in rows.into_iter().enumerate() {
+            let known = json::Row {
+                key: None,
+                line: at + 1,
+                value: columns(&row),
+            };
+            let mut item = numbered(&path, &known, &mut ids)?;
+            if table {
+                as_published(&mut item);
+            }
+            // Of Hugging Face's two, `image` is a path.
+            let column = if table { "image" } else { "decoded_image" };
+            item.pictures
+                .extend(row.images_of(column).map(Picture::Bytes));
+            items.push(item);
+        }
+    }
+    Ok(items)
+}
+
+/// VLMEvalKit's question is the whole query; the question's own part of it.
+fn as_published(item: &mut Item) {
+    let rest = item.question.split_once("\nQuestion: ");
+    let Some((_, rest)) = rest.filter(|_| item.question.starts_with("Hint: ")) else {
+        return;
+    };
+    let question = match rest.rsplit_once("\nChoices:\n") {
+        Some((question, _)) if !item.choices.is_empty() => question,
+        _ => rest,
+    };
+    let unit = item.unit.as_ref().map(|unit| format!(" (Unit: {unit})"));
+    let question = unit
+        .and_then(|unit| question.strip_suffix(&unit))
+        .unwrap_or(question);
+    item.question = question.to_owned();
+}
+
+/// A table's row as the authors' file would have it: its metadata in one place.
+fn columns(row: &crate::data::row::Row) -> Json {
+    let mut entries: Vec<(String, Json)> = row
+        .fields
+        .iter()
+        .map(|(name, value)| (name.clone(), of_serde(value)))
+        .collect();
+    if !row.fields.contains_key("metadata") {
+        let metadata = entries
+            .iter()
+            .filter(|(name, _)| METADATA.contains(&name.as_str()))
+            .cloned();
+        let metadata = Json::Object(metadata.collect());
+        entries.push(("metadata".to_owned(), metadata));
+    }
+    Json::Object(entries)
+}
+
+fn of_serde(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => Json::Bool(*value),
+        Value::Number(number) => Json::Number(number.to_string()),
+        Value::String(text) => Json::String(text.clone()),
+        Value::Array(items) => Json::Array(items.iter().map(of_serde).collect()),
+        Value::Object(map) => Json::Object(
+            map.iter()
+                .map(|(name, value)| (name.clone(), of_serde(value)))
+                .collect(),
+        ),
+    }
+}
+
+/// The rows of a table of outputs.
+pub(super) fn table_rows(path: &Path) -> Result<Vec<json::Row>, Error> {
+    let rows = tsv::read(path)?.into_iter().enumerate();
+    Ok(rows
+        .map(|(at, row)| json::Row {
+            key: None,
+            line: at + 1,
+            value: columns(&row),
+        })
+        .collect())
+}
+
+/// A row's question, whose name no other row has.
+fn numbered(path: &Path, row: &json::Row, ids: &mut HashSet<String>) -> Result<Item, Error> {
+    let wrong = |detail: String| Error::Data {
+        path: path.to_owned(),
+        detail,
+    };
+    let id = id(row).ok_or_else(|| wrong(format!("row {} has no pid", row.line)))?;
+    if !ids.insert(id.clone()) {
+        return Err(wrong(format!("has two questions {id:?}")));
+    }
+    question(&id, &row.value).map_err(|detail| wrong(format!("question {id:?}: {detail}")))
 }
 
 /// The question's name: the row's own in a file that is an object of rows, else its pid.
@@ -82,25 +220,13 @@ pub(super) fn id(row: &json::Row) -> Option<String> {
 }
 
 /// One question of the benchmark's file.
-fn question(id: &str, row: &Json, images: &Path) -> Result<Item, String> {
-    let blank = Item {
-        id: id.to_owned(),
-        question: String::new(),
-        choices: Vec::new(),
-        answer: None,
-        kind: Kind::Open,
-        unit: None,
-        precision: None,
-        pictures: Vec::new(),
-        groups: Vec::new(),
-        extra: Map::new(),
-    };
+fn question(id: &str, row: &Json) -> Result<Item, String> {
     for name in ["question", "question_type", "answer_type"] {
         if row.get(name).and_then(Json::as_str).is_none() {
             return Err(format!("has no text {name:?}"));
         }
     }
-    let (mut item, ignored) = repeated(&blank, row);
+    let (mut item, ignored) = repeated(&super::unknown(id), row);
     if let Some(name) = ignored.first() {
         return Err(format!("{name:?} is not what the benchmark has there"));
     }
@@ -109,14 +235,6 @@ fn question(id: &str, row: &Json, images: &Path) -> Result<Item, String> {
     }
     // Answers of the test split are not published; there they are empty.
     item.answer = item.answer.filter(|answer| !answer.is_empty());
-    if let Some(image) = row.get("image").and_then(Json::as_str) {
-        let path = PathBuf::from(image);
-        let inside = path.components().all(|c| matches!(c, Component::Normal(_)));
-        if !inside {
-            return Err(format!("its image {image:?} is outside the folder"));
-        }
-        item.pictures.push(Picture::File(images.join(path)));
-    }
     Ok(item)
 }
 
@@ -170,6 +288,13 @@ pub(super) fn repeated(base: &Item, row: &Json) -> (Item, Vec<&'static str>) {
         for name in METADATA {
             match metadata.get(name) {
                 None | Some(Json::Null) => {}
+                // Tables have the list of skills as Python prints it.
+                Some(Json::String(value)) if name == "skills" && value.starts_with('[') => {
+                    match choices(&Json::String(value.clone())) {
+                        Some(values) => regroup(&mut item, name, values),
+                        None => ignored.push("metadata"),
+                    }
+                }
                 Some(Json::String(value)) => regroup(&mut item, name, vec![value.clone()]),
                 Some(value) => match strings(value) {
                     Some(values) => regroup(&mut item, name, values),
@@ -181,7 +306,7 @@ pub(super) fn repeated(base: &Item, row: &Json) -> (Item, Vec<&'static str>) {
     (item, ignored)
 }
 
-/// The choices in a row: a list, or Python's print of one, as tables have it.
+/// The texts in a row's list, or in Python's print of one, as tables have it.
 fn choices(value: &Json) -> Option<Vec<String>> {
     let choices = match value {
         Json::String(text) => match literal_eval(text).ok()? {

@@ -209,6 +209,36 @@ fn questions_are_read_with_their_groups_and_images() {
 }
 
 #[test]
+fn tables_of_other_publishers_hold_the_same_questions() {
+    let folder = tempfile::tempdir().unwrap();
+    let png = "iVBORw0KGgo=";
+    let table = format!(
+        "index\timage\tquestion\tchoices\tunit\tprecision\tanswer\tquestion_type\tanswer_type\ttask\t\
+         skills\n1\t{png}{padding}\t\"Hint: Please answer the question and provide the correct option \
+         letter, e.g., A, B, C, D, at the end.\nQuestion: Which?\nChoices:\n(A) red\n(B) blue\"\t\
+         \"['red', 'blue']\"\t\t\tblue\tmulti_choice\ttext\tcolours\t\"['x', 'y']\"\n\
+         2\t1\t\"Hint: Please answer the question requiring an integer answer and provide the final \
+         value, e.g., 1, 2, 3, at the end.\nQuestion: How many? (Unit: g)\"\t\tg\t\t5\tfree_form\t\
+         integer\tcounts\t['y']\n",
+        padding = "AAAA".repeat(20)
+    );
+    fs::write(folder.path().join("MathVista_MINI.tsv"), table).unwrap();
+    let of_table = MathVista.load(folder.path(), "testmini").unwrap();
+    let (_kept, root) = self::folder(&[]);
+    let published = MathVista.load(&root, "testmini").unwrap();
+    for (table, json) in of_table.iter().zip(&published) {
+        assert!(matches!(table.pictures[..], [Picture::Bytes(_)]));
+        let table = Item {
+            pictures: json.pictures.clone(),
+            ..table.clone()
+        };
+        assert_eq!(table, *json);
+    }
+    assert_eq!(of_table.len(), 2);
+    assert!(MathVista.load(folder.path(), "test").is_err());
+}
+
+#[test]
 fn a_folder_or_file_that_is_no_benchmark_is_a_named_error() {
     let (_kept, root) = folder(&[]);
     let error = |questions: &str| {
