@@ -188,3 +188,11 @@ fn the_published_verdicts_hold_wherever_no_guess_was_made() {
     assert_eq!((guessed.fallbacks, guessed.unparsed), (7, 7));
     assert_eq!(guessed.groups["subject"].len(), 30);
 }
+
+#[test]
+fn a_hyphen_in_its_name_is_as_good() {
+    for name in ["mmmu_pro", "MMMU-Pro"] {
+        assert_eq!(crate::find(name).unwrap().name(), "mmmu_pro");
+    }
+    assert!(crate::find("mmmu-max").is_err());
+}
