@@ -22,6 +22,18 @@ pub struct Base {
     pub checkpoint: Checkpoint,
     /// A digest of its files; see [`identity`].
     pub digest: String,
+    /// What it was put together from.
+    pub parts: Vec<BasePart>,
+}
+
+/// A model, or a part of one, that training begins with.
+pub struct BasePart {
+    /// Which part: `vision tower`.
+    pub part: &'static str,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// A digest of its files.
+    pub digest: String,
 }
 
 impl Base {
@@ -49,11 +61,27 @@ impl Base {
                 ));
             }
         };
-        let parts = [&base.model, &base.decoder, &base.tower, &base.projector];
-        let paths: Vec<&PathBuf> = parts.into_iter().flatten().collect();
+        let parts = [
+            ("base model", &base.model),
+            ("base decoder", &base.decoder),
+            ("vision tower", &base.tower),
+            ("projector", &base.projector),
+        ];
+        let parts = parts
+            .into_iter()
+            .filter_map(|(part, path)| Some((part, path.as_ref()?)));
+        let paths: Vec<&PathBuf> = parts.clone().map(|(_, path)| path).collect();
+        let parts = parts.map(|(part, path)| {
+            Ok(BasePart {
+                part,
+                path: path.clone(),
+                digest: identity(&[path])?,
+            })
+        });
         Ok(Base {
             digest: identity(&paths)?,
             checkpoint,
+            parts: parts.collect::<Result<_, Error>>()?,
         })
     }
 
