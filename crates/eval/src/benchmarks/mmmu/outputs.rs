@@ -195,7 +195,7 @@ fn parsed(entries: &[(String, Json)], items: &[Item], outputs: &mut Outputs) {
         .iter()
         .map(|item| (item.id.as_str(), item.kind == Kind::Open))
         .collect();
-    let mut others = 0;
+    let (mut others, mut longer) = (0, 0);
     for (id, value) in entries {
         others += usize::from(value.as_str().is_none());
         let response = match value {
@@ -203,6 +203,7 @@ fn parsed(entries: &[(String, Json)], items: &[Item], outputs: &mut Outputs) {
             value => Some(value.to_python().to_str()),
         };
         let is_open = open.get(id.as_str()).copied().unwrap_or(false);
+        longer += usize::from(!is_open && value.as_str().is_some_and(|text| text.len() > 1));
         outputs.answers.push(Answer {
             id: id.clone(),
             extraction: response.clone().filter(|_| !is_open),
@@ -213,6 +214,12 @@ fn parsed(entries: &[(String, Json)], items: &[Item], outputs: &mut Outputs) {
     if others > 0 {
         outputs.remarks.push(format!(
             "{others} answers are not text, which the official code cannot compare"
+        ));
+    }
+    if longer > 0 {
+        outputs.remarks.push(format!(
+            "{longer} answers to questions with options are more than a letter, which is wrong in a \
+             file of parsed answers; to have replies parsed, give them as rows of id and response"
         ));
     }
 }

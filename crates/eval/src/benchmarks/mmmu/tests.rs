@@ -383,6 +383,29 @@ fn rows_are_scored_by_the_options_and_answers_they_repeat() {
 }
 
 #[test]
+fn an_object_of_answers_is_not_parsed_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("total_val_output.json");
+    let answers =
+        json!({"validation_Art_1": "(B)", "validation_Art_2": "B", "validation_Art_3": 3});
+    fs::write(&path, answers.to_string()).unwrap();
+    let items = questions();
+    let outputs = Mmmu.outputs(dir.path(), &items).unwrap();
+    assert!(outputs.remarks[0].starts_with("1 answers are not text"));
+    assert!(outputs.remarks[1].starts_with("1 answers to questions with options are more"));
+    let (total, _) = score(&Mmmu, "val", &items, &outputs, &Scoring::default());
+    assert_eq!(
+        (
+            total.correct,
+            total.unparsed,
+            total.missing,
+            total.fallbacks
+        ),
+        (1, 2, 2, 0)
+    );
+}
+
+#[test]
 fn guesses_within_a_subject_follow_the_rows() {
     let dir = tempfile::tempdir().unwrap();
     let row = |id: &str, response: &str| {
