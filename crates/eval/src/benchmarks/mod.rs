@@ -97,7 +97,7 @@ pub fn find(name: &str) -> Result<&'static dyn Benchmark, Error> {
     BENCHMARKS
         .iter()
         .copied()
-        .find(|b| b.name().eq_ignore_ascii_case(name))
+        .find(|b| b.name().eq_ignore_ascii_case(&name.replace('-', "_")))
         .ok_or_else(|| Error::UnknownBenchmark {
             name: name.to_owned(),
             known: BENCHMARKS
