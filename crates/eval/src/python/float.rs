@@ -42,7 +42,11 @@ fn shortest(value: f64) -> String {
         .filter(u8::is_ascii_digit);
     // So many digits of the exact value, ties to even: nearest, where they read back.
     let even = format!("{value:.*e}", digits.count() - 1);
-    if even.parse() == Ok(value) { even } else { short }
+    if even.parse() == Ok(value) {
+        even
+    } else {
+        short
+    }
 }
 
 /// Beyond so many places no double has digits left.
