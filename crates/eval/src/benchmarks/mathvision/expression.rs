@@ -236,7 +236,7 @@ impl<'a> Parser<'a> {
             left = match (relation, left) {
                 (Relation::Assign, Node::Symbol | Node::Tau) => right,
                 // Equations that are not assignments are solved, or stay; neither has a value.
-                (Relation::Assign | Relation::Other, _) | (_, Node::Compare(..)) => Node::Undefined,
+                (Relation::Assign | Relation::Other, _) => Node::Undefined,
                 (relation, left) => Node::Compare(relation, Box::new(left), Box::new(right)),
             };
         }
@@ -717,6 +717,9 @@ fn binomial(n: &Node, k: &Node) -> Node {
         Ok(super::value::Value::Whole(n)) => n.to_i64().filter(|n| n.abs() <= LARGEST),
         _ => None,
     };
+    if k.is_integer(0) {
+        return Node::integer(1);
+    }
     let (Some(n), Some(k)) = (whole(n), whole(k)) else {
         return Node::Undefined;
     };

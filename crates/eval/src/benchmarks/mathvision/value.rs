@@ -39,14 +39,7 @@ pub(super) fn of(node: &Node) -> Result<Value, Valueless> {
         Node::Pi => Ok(Binary(std::f64::consts::PI)),
         Node::Tau => Ok(Binary(std::f64::consts::TAU)),
         Node::Symbol | Node::Undefined => Err(Valueless),
-        Node::Sum(terms) => {
-            let mut total = Whole(BigInt::zero());
-            for (i, term) in terms.iter().enumerate() {
-                let term = of(term)?;
-                total = if i == 0 { term } else { add(&total, &term)? };
-            }
-            Ok(total)
-        }
+        Node::Sum(terms) => sum(terms),
         Node::Product(factors) => product(factors),
         Node::Power(base, exponent) => match &**exponent {
             Node::Rational(p, q) if half(p.abs(), q) => {
@@ -80,6 +73,15 @@ pub(super) fn of(node: &Node) -> Result<Value, Valueless> {
     }
 }
 
+/// A sum, in the order in which SymPy prints it: the smallest term first.
+fn sum(terms: &[Node]) -> Result<Value, Valueless> {
+    let mut values = terms.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    values.sort_by(|a, b| compare(a, b).unwrap_or(Ordering::Equal));
+    let mut values = values.into_iter();
+    let first = values.next().unwrap_or(Whole(BigInt::zero()));
+    values.try_fold(first, |total, value| add(&total, &value))
+}
+
 fn half(p: BigInt, q: &BigInt) -> bool {
     p.is_one() && *q == BigInt::from(2)
 }
@@ -87,17 +89,20 @@ fn half(p: BigInt, q: &BigInt) -> bool {
 /// A product, which SymPy prints as one fraction: factors with negative powers go below the line.
 fn product(factors: &[Node]) -> Result<Value, Valueless> {
     let (mut over, mut under) = (None, None);
+    let mut divisors = Vec::new();
     for factor in factors {
         let (side, value) = match factor {
             Node::Power(base, exponent) => match &**exponent {
                 Node::Rational(p, q) if p.is_negative() => {
-                    let base = of(base)?;
                     let value = if half(-p, q) {
-                        square_root(&base)?
+                        divisors.push(None);
+                        square_root(&of(base)?)?
                     } else if q.is_one() && *p == BigInt::from(-1) {
-                        base
+                        divisors.push(Some(&**base));
+                        of(base)?
                     } else {
-                        power(&base, &of(&Node::Rational(-p, q.clone()))?)?
+                        divisors.push(None);
+                        power(&of(base)?, &of(&Node::Rational(-p, q.clone()))?)?
                     };
                     (&mut under, value)
                 }
@@ -111,9 +116,83 @@ fn product(factors: &[Node]) -> Result<Value, Valueless> {
         });
     }
     let over = over.unwrap_or(Whole(BigInt::one()));
-    match under {
-        Some(under) => quotient(&over, &under),
-        None => Ok(over),
+    match (under, divisors.as_slice()) {
+        (Some(_), [Some(divisor)]) => below(over, divisor, factors),
+        (Some(under), _) => quotient(&over, &under),
+        (None, _) => Ok(over),
+    }
+}
+
+/// Whether SymPy sees a minus sign in a product: its first factor is a negative number.
+fn negative(factors: &[Node]) -> bool {
+    matches!(factors.first(), Some(Node::Rational(p, _)) if p.is_negative())
+}
+
+/// Whether SymPy prints a product factor by factor, as it does for those that it could have worked
+/// out, and not in its sorted form.
+fn plain(factors: &[Node]) -> bool {
+    let whole = |node: &Node| matches!(node, Node::Rational(_, q) if q.is_one());
+    matches!(factors.first(), Some(Node::Rational(p, q)) if p.is_one() && q.is_one())
+        || factors.iter().skip(1).any(|factor| match factor {
+            Node::Rational(..) => true,
+            Node::Power(base, exponent) => whole(base) && whole(exponent),
+            _ => false,
+        })
+}
+
+/// `over / divisor` of a product whose only factor below the line is `divisor`. SymPy leaves brackets
+/// out there in two cases, and Python then divides from left to right: a product with a minus sign
+/// has the precedence of a sum, so minus one divided by three halves is printed `-1/3/2`; and the
+/// inverse of a number counts as a power though it is printed as a fraction.
+fn below(over: Value, divisor: &Node, all: &[Node]) -> Result<Value, Valueless> {
+    let (minus, plain) = (negative(all), plain(all));
+    match divisor {
+        Node::Rational(p, q) if minus && !q.is_one() && p.is_positive() => {
+            quotient(&quotient(&over, &Whole(p.clone()))?, &Whole(q.clone()))
+        }
+        Node::Power(base, exponent) if plain => match &**exponent {
+            Node::Rational(p, q) if p.is_negative() && q.is_one() && (-p).is_one() => {
+                quotient(&over, &of(base)?)
+            }
+            Node::Rational(p, q) if p.is_negative() && half(-p, q) => {
+                quotient(&over, &square_root(&of(base)?)?)
+            }
+            _ => quotient(&over, &of(divisor)?),
+        },
+        Node::Product(factors) if minus && plain && !negative(factors) => {
+            let mut total = over;
+            let mut first = true;
+            let mut rest = None;
+            for factor in factors {
+                let below = match factor {
+                    Node::Power(base, exponent) => match &**exponent {
+                        Node::Rational(p, q) if p.is_negative() => {
+                            Some(power(&of(base)?, &of(&Node::Rational(-p, q.clone()))?)?)
+                        }
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                match below {
+                    Some(value) => {
+                        rest = Some(match rest.take() {
+                            Some(so_far) => multiply(&so_far, &value)?,
+                            None => value,
+                        });
+                    }
+                    None if first => {
+                        total = quotient(&total, &of(factor)?)?;
+                        first = false;
+                    }
+                    None => total = multiply(&total, &of(factor)?)?,
+                }
+            }
+            match rest {
+                Some(rest) => quotient(&total, &rest),
+                None => Ok(total),
+            }
+        }
+        other => quotient(&over, &of(other)?),
     }
 }
 
