@@ -1,6 +1,8 @@
 //! How one reply is scored where a benchmark finds an answer in it and then decides on that alone.
 
-use sample::benchmark::ItemScore;
+use std::collections::BTreeMap;
+
+use sample::benchmark::{ItemScore, Share};
 use sample::scores::Reading;
 
 use crate::{Answer, Item};
@@ -41,6 +43,37 @@ pub(super) fn score(
         fallback: false,
         truncated: answer.truncated,
     }
+}
+
+/// The groups of an item: dimensions and names, without those that have none.
+pub(super) fn groups<const N: usize>(
+    named: [(&str, Option<String>); N],
+) -> Vec<(String, String)> {
+    named
+        .into_iter()
+        .filter_map(|(dimension, name)| Some((dimension.to_owned(), name?)))
+        .filter(|(_, name)| !name.is_empty())
+        .collect()
+}
+
+/// The accuracy of each group of a dimension.
+pub(super) fn accuracies(
+    items: &[Item],
+    scored: &[ItemScore],
+    dimension: &str,
+) -> BTreeMap<String, f64> {
+    let mut counts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for (item, score) in items.iter().zip(scored) {
+        for (_, name) in item.groups.iter().filter(|(of, _)| of == dimension) {
+            let (correct, total) = counts.entry(name).or_default();
+            *correct += u64::from(score.correct);
+            *total += 1;
+        }
+    }
+    counts
+        .into_iter()
+        .map(|(name, (correct, total))| (name.to_owned(), Share::new(correct, total).accuracy))
+        .collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::Benchmark;
-use crate::{Answer, Error, Outputs};
+use crate::{Answer, Error, Item, Outputs};
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
@@ -129,6 +129,23 @@ pub(super) fn read(path: &Path) -> Result<Vec<Row>, Error> {
     })
 }
 
+/// All questions of a file.
+pub(super) fn items(
+    path: &Path,
+    item: impl Fn(&Row) -> Result<Item, String>,
+) -> Result<Vec<Item>, Error> {
+    read(path)?
+        .iter()
+        .enumerate()
+        .map(|(at, row)| {
+            item(row).map_err(|detail| Error::Data {
+                path: path.to_owned(),
+                detail: format!("row {}: {detail}", at + 1),
+            })
+        })
+        .collect()
+}
+
 /// Rows, and what is wrong with those that could not be read.
 fn parse(text: &str) -> (Vec<Row>, Vec<String>) {
     let text = text.trim_start_matches('\u{feff}').trim();
@@ -184,14 +201,20 @@ pub(super) fn outputs(
     extractions: &[&str],
 ) -> Result<Outputs, Error> {
     outputs_by(path, |row| {
-        Some(Answer {
-            id: row.first(ids)?,
-            response: row.first(responses),
-            extraction: row.first(extractions),
-            truncated: row.0.get("truncated").and_then(Value::as_bool) == Some(true),
-            failed: row.text("failed").filter(|why| why != "false"),
-        })
+        let id = row.first(ids)?;
+        Some(answer(row, id, responses, extractions))
     })
+}
+
+/// The reply of one row of outputs.
+pub(super) fn answer(row: &Row, id: String, responses: &[&str], extractions: &[&str]) -> Answer {
+    Answer {
+        id,
+        response: row.first(responses),
+        extraction: row.first(extractions),
+        truncated: row.0.get("truncated").and_then(Value::as_bool) == Some(true),
+        failed: row.text("failed").filter(|why| why != "false"),
+    }
 }
 
 /// Reads outputs whose rows `answer` understands; rows for which it has none are remarks.

@@ -25,7 +25,7 @@ pub(super) fn extract(response: &str) -> String {
         }
     }
     let last = after_last(&text, "is ").trim_end_matches('.');
-    if is_number(last) {
+    if float(last).is_some() {
         text = Cow::Owned(last.to_owned());
     }
     match text.matches("oxed{").count() {
@@ -69,20 +69,18 @@ fn before<'a>(text: &'a str, mark: &str) -> &'a str {
     text.split(mark).next().unwrap_or(text)
 }
 
-/// Whether Python's `float()` reads `text`: ASCII digits in groups joined by single underscores, a
-/// point, an exponent; `inf`, `infinity` and `nan`; white space around it.
-fn is_number(text: &str) -> bool {
+/// Python's `float(text)`: digits in groups joined by single underscores, a point, an exponent;
+/// `inf`, `infinity` and `nan`; white space around it.
+pub(in super::super) fn float(text: &str) -> Option<f64> {
     let text = strip(text);
-    let text = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let lower = text.to_ascii_lowercase();
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let lower = unsigned.to_ascii_lowercase();
     if matches!(lower.as_str(), "inf" | "infinity" | "nan") {
-        return true;
+        return text.parse().ok();
     }
     let group = |part: &str| {
-        !part.is_empty()
-            && part
-                .split('_')
-                .all(|g| !g.is_empty() && g.bytes().all(|b| b.is_ascii_digit()))
+        part.split('_')
+            .all(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
     };
     let (mantissa, exponent) = match lower.split_once('e') {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),
@@ -94,7 +92,11 @@ fn is_number(text: &str) -> bool {
         Some((whole, decimals)) => group(whole) && group(decimals),
         None => group(mantissa),
     };
-    mantissa && exponent.is_none_or(|e| group(e.strip_prefix(['+', '-']).unwrap_or(e)))
+    if mantissa && exponent.is_none_or(|e| group(e.strip_prefix(['+', '-']).unwrap_or(e))) {
+        text.replace('_', "").parse().ok()
+    } else {
+        None
+    }
 }
 
 /// The official `find_math_answer`: what the last `\boxed{}` holds, or all of it, cleaned.

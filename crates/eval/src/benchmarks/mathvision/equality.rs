@@ -12,7 +12,7 @@ use super::value;
 const LONGEST: usize = 1 << 16;
 
 /// Whether the official code calls `answer` and `other` equal.
-pub(super) fn equal(answer: &str, other: &str) -> bool {
+pub(in super::super) fn equal(answer: &str, other: &str) -> bool {
     let (answer, other) = (answer.to_lowercase(), other.to_lowercase());
     let empty = |text: &str| text.bytes().all(|b| b == b' ');
     if empty(&answer) || empty(&other) {

@@ -36,6 +36,9 @@ use super::rows::{self, Row};
 use super::{Benchmark, reply};
 use crate::{Answer, Error, Item, Kind, Outputs, Picture, Scoring};
 
+pub(super) use answer::float;
+pub(super) use equality::equal;
+
 /// The benchmark.
 pub struct MathVision;
 
@@ -66,16 +69,7 @@ impl Benchmark for MathVision {
             folder,
             &[&format!("data/{split}.jsonl"), &format!("{split}.jsonl")],
         )?;
-        rows::read(&path)?
-            .into_iter()
-            .enumerate()
-            .map(|(at, row)| {
-                item(&row, folder).map_err(|detail| Error::Data {
-                    path: path.clone(),
-                    detail: format!("row {}: {detail}", at + 1),
-                })
-            })
-            .collect()
+        rows::items(&path, |row| item(row, folder))
     }
 
     fn query(&self, item: &Item) -> String {
@@ -125,17 +119,9 @@ fn item(row: &Row, folder: &Path) -> Result<Item, String> {
     let choices = row.texts("options")?;
     let level = row.text("level").unwrap_or_default();
     let subject = row.text("subject").unwrap_or_default();
-    let mut groups = Vec::new();
-    if !level.is_empty() {
-        groups.push(("level".to_owned(), format!("level{level}")));
-    }
-    if !subject.is_empty() {
-        groups.push(("subject".to_owned(), subject.clone()));
-        groups.push((
-            "subject_level".to_owned(),
-            format!("{subject}_level{level}"),
-        ));
-    }
+    let both = |one: &str, other: &str, joined: String| {
+        (!one.is_empty() && !other.is_empty()).then_some(joined)
+    };
     Ok(Item {
         id: row.required("id")?,
         question: row.required("question")?,
@@ -154,7 +140,11 @@ fn item(row: &Row, folder: &Path) -> Result<Item, String> {
             .transpose()?
             .into_iter()
             .collect(),
-        groups,
+        groups: reply::groups([
+            ("level", both(&level, "-", format!("level{level}"))),
+            ("subject_level", both(&subject, &level, format!("{subject}_level{level}"))),
+            ("subject", Some(subject)),
+        ]),
         extra: Map::new(),
     })
 }
