@@ -8,12 +8,16 @@ use serde_json::Value;
 /// The benchmark's data and outputs; none where they are not at hand.
 fn published() -> Option<PathBuf> {
     let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
-    let shared = std::env::var_os("MATH_LLAVA_SHARED").map_or_else(|| workspace.into(), PathBuf::from);
+    let shared =
+        std::env::var_os("MATH_LLAVA_SHARED").map_or_else(|| workspace.into(), PathBuf::from);
     let folder = shared.join("data/benchmarks/mathvision");
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("skipped: MATH-V's published outputs are not at {}", folder.display());
+    eprintln!(
+        "skipped: MATH-V's published outputs are not at {}",
+        folder.display()
+    );
     None
 }
 
@@ -33,7 +37,10 @@ fn published_outputs_have_their_published_verdicts_and_groups() {
     for name in OUTPUTS {
         let path = folder.join(format!("{name}.jsonl"));
         let text = std::fs::read_to_string(&path).unwrap();
-        let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let rows: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         let as_published = benchmark.outputs(&path, &items).unwrap();
         let mut from_replies = as_published.clone();
         for answer in &mut from_replies.answers {
@@ -100,7 +107,10 @@ fn outputs_with_every_fault_get_a_verdict_or_a_remark() {
         format!(r#"{{"id": "{first}", "response": "wrong"}}"#),
         format!(r#"{{"id": "{first}", "response": null}}"#),
         format!(r#"{{"id": "{}", "response": {}}}"#, items[1].id, 7),
-        format!(r#"{{"id": "{}", "response": "10^{{10^{{10}}}}"}}"#, items[2].id),
+        format!(
+            r#"{{"id": "{}", "response": "10^{{10^{{10}}}}"}}"#,
+            items[2].id
+        ),
         format!(r#"{{"id": "{}", "response": "{long}"}}"#, items[3].id),
         r#"{"id": "nowhere", "response": "1"}"#.to_owned(),
         r#"{"response": "1"}"#.to_owned(),

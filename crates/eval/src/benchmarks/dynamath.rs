@@ -116,11 +116,15 @@ impl Benchmark for DynaMath {
         // Seed to whether all of its variants are right, for all seeds and for those of a group.
         let mut seeds: BTreeMap<(String, &str), bool> = BTreeMap::new();
         for (item, score) in items.iter().zip(scored) {
-            let seed = item.id.split_once('/').map_or(item.id.as_str(), |(_, seed)| seed);
-            let groups = item.groups.iter().filter_map(|(dimension, name)| {
-                matches!(dimension.as_str(), "subject" | "level")
-                    .then(|| format!("worst_case/{dimension}/{name}"))
-            });
+            let seed = item
+                .id
+                .split_once('/')
+                .map_or(item.id.as_str(), |(_, seed)| seed);
+            let groups = item
+                .groups
+                .iter()
+                .filter(|(dimension, _)| matches!(dimension.as_str(), "subject" | "level"))
+                .map(|(dimension, name)| format!("worst_case/{dimension}/{name}"));
             for measure in groups.chain(["worst_case".to_owned()]) {
                 *seeds.entry((measure, seed)).or_insert(true) &= score.correct;
             }
@@ -173,17 +177,24 @@ fn variants(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     if found.is_empty() {
         return Err(Error::Data {
             path: folder.to_owned(),
-            detail: "neither dataset.json is in it, nor folders (trial1, trial2, ...) that have one; \
+            detail:
+                "neither dataset.json is in it, nor folders (trial1, trial2, ...) that have one; \
                      give the folder that the generator writes"
-                .to_owned(),
+                    .to_owned(),
         });
     }
-    Ok(found.into_iter().map(|(_, name, path)| (name, path)).collect())
+    Ok(found
+        .into_iter()
+        .map(|(_, name, path)| (name, path))
+        .collect())
 }
 
 /// The variant that a report without one is of: the number of the folder it lies in, `trial3`.
 fn variant_of<'a>(path: &'a Path, default: &'a str) -> &'a str {
-    let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let folder = path
+        .parent()
+        .and_then(Path::file_name)
+        .and_then(|name| name.to_str());
     let digits = folder.map(|name| name.trim_start_matches(|c: char| !c.is_ascii_digit()));
     match digits {
         Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => digits,
@@ -210,9 +221,9 @@ fn short_answer(response: &str) -> String {
 /// From the first `{` to the last `}`, without backslashes; the reply itself where there are none.
 /// Control characters in it are let through by the official reader, so they are escaped here.
 fn preprocessed(response: &str) -> String {
-    let object = response
-        .find('{')
-        .and_then(|start| Some(&response[start..start + 1 + response[start + 1..].rfind('}')? + 1]));
+    let object = response.find('{').and_then(|start| {
+        Some(&response[start..start + 1 + response[start + 1..].rfind('}')? + 1])
+    });
     let Some(object) = object else {
         return response.to_owned();
     };
@@ -309,16 +320,24 @@ mod tests {
     fn short_answers_are_found_as_the_official_code_finds_them() {
         for (reply, expected) in [
             (r#"{"solution": "x", "short answer": "B"}"#, "B"),
-            ("Sure!\n```json\n{\"solution\": \"a\nb\", \"short answer\": 2.500}\n```", "2.5"),
-            (r#"{"solution": "\\frac{1}{2}", "short answer": "0.5"}"#, "0.5"),
+            (
+                "Sure!\n```json\n{\"solution\": \"a\nb\", \"short answer\": 2.500}\n```",
+                "2.5",
+            ),
+            (
+                r#"{"solution": "\\frac{1}{2}", "short answer": "0.5"}"#,
+                "0.5",
+            ),
             (r#"{"solution": "x"}"#, "None"),
             (r#"{"short answer": true}"#, "True"),
             ("I think so.\nThe answer is 5.", "The answer is 5"),
             ("5", ""),
             ("{", ""),
             ("}{", "}"),
-            (r#"{"solution": "he said "no"", "short answer": "B"}"#,
-             r#"{"solution": "he said "no"", "short answer": "B""#),
+            (
+                r#"{"solution": "he said "no"", "short answer": "B"}"#,
+                r#"{"solution": "he said "no"", "short answer": "B""#,
+            ),
             ("", ""),
         ] {
             assert_eq!(short_answer(reply), expected, "{reply:?}");
@@ -377,7 +396,10 @@ mod tests {
         }
         let items = DynaMath.load(folder.path(), "samples").unwrap();
         assert_eq!(items.len(), 20);
-        assert_eq!((items[2].id.as_str(), items[19].id.as_str()), ("2/1", "10/2"));
+        assert_eq!(
+            (items[2].id.as_str(), items[19].id.as_str()),
+            ("2/1", "10/2")
+        );
         let answers: Vec<Answer> = items
             .iter()
             .map(|item| Answer {

@@ -15,7 +15,10 @@ pub(super) fn score(
     extract: impl FnOnce(&str) -> String,
     right: impl FnOnce(&str) -> bool,
 ) -> ItemScore {
-    let response = answer.response.as_deref().filter(|text| !text.trim().is_empty());
+    let response = answer
+        .response
+        .as_deref()
+        .filter(|text| !text.trim().is_empty());
     let extraction = match (&answer.extraction, response) {
         (Some(extraction), _) => Some(extraction.clone()),
         (None, Some(response)) => Some(extract(response)),
@@ -46,9 +49,7 @@ pub(super) fn score(
 }
 
 /// The groups of an item: dimensions and names, without those that have none.
-pub(super) fn groups<const N: usize>(
-    named: [(&str, Option<String>); N],
-) -> Vec<(String, String)> {
+pub(super) fn groups<const N: usize>(named: [(&str, Option<String>); N]) -> Vec<(String, String)> {
     named
         .into_iter()
         .filter_map(|(dimension, name)| Some((dimension.to_owned(), name?)))
@@ -119,7 +120,11 @@ mod tests {
             (failed, Reading::Failed, false),
         ] {
             let score = score(&item(), &answer, str::to_owned, |found| found == "B");
-            assert_eq!((score.reading, score.correct), (reading, correct), "{answer:?}");
+            assert_eq!(
+                (score.reading, score.correct),
+                (reading, correct),
+                "{answer:?}"
+            );
         }
     }
 

@@ -46,7 +46,8 @@ impl Row {
             Some(Value::Array(list)) => list
                 .iter()
                 .map(|value| {
-                    text(value).ok_or_else(|| format!("{name:?} has something in it that is no text"))
+                    text(value)
+                        .ok_or_else(|| format!("{name:?} has something in it that is no text"))
                 })
                 .collect(),
             Some(_) => Err(format!("{name:?} is not a list")),
@@ -108,7 +109,9 @@ fn contents(path: &Path) -> Result<String, Error> {
         path: path.to_owned(),
         detail,
     };
-    let size = std::fs::metadata(path).map_err(|e| bad(e.to_string()))?.len();
+    let size = std::fs::metadata(path)
+        .map_err(|e| bad(e.to_string()))?
+        .len();
     if size > LARGEST {
         return Err(bad(format!(
             "it has {size} bytes, more than the {LARGEST} that are read; split it"
@@ -223,13 +226,19 @@ pub(super) fn outputs_by(
     answer: impl Fn(&Row) -> Option<Answer>,
 ) -> Result<Outputs, Error> {
     let run = path.is_dir();
-    let file = if run { path.join("responses.jsonl") } else { path.to_owned() };
+    let file = if run {
+        path.join("responses.jsonl")
+    } else {
+        path.to_owned()
+    };
     let (rows, remarks) = parse(&contents(&file)?);
     let mut outputs = Outputs::default();
     let unreadable = remarks.len();
     outputs.remarks.extend(remarks.into_iter().take(REMARKS));
     if unreadable > REMARKS {
-        outputs.remarks.push(format!("{unreadable} rows cannot be read"));
+        outputs
+            .remarks
+            .push(format!("{unreadable} rows cannot be read"));
     }
     let mut nameless = 0;
     for row in &rows {
@@ -300,7 +309,10 @@ mod tests {
 
     #[test]
     fn deep_nesting_is_an_error_not_a_crash() {
-        for text in ["[".repeat(100_000), format!("{{\"a\":{}", "[".repeat(100_000))] {
+        for text in [
+            "[".repeat(100_000),
+            format!("{{\"a\":{}", "[".repeat(100_000)),
+        ] {
             let (rows, remarks) = parse(&text);
             assert!(rows.is_empty());
             assert_eq!(remarks.len(), 1);
@@ -310,7 +322,10 @@ mod tests {
     #[test]
     fn pictures_lie_inside_the_folder() {
         let folder = Path::new("/data");
-        assert_eq!(inside(folder, "images/1.jpg"), Ok("/data/images/1.jpg".into()));
+        assert_eq!(
+            inside(folder, "images/1.jpg"),
+            Ok("/data/images/1.jpg".into())
+        );
         for name in ["../1.jpg", "/etc/passwd", "a/../../b", ""] {
             assert!(inside(folder, name).is_err(), "{name}");
         }
@@ -338,7 +353,8 @@ mod tests {
     #[test]
     fn a_run_of_ours_is_read_with_what_was_found_in_it() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write(
             "responses.jsonl",
             "{\"id\":\"1\",\"response\":\"B is it\",\"truncated\":true,\"failed\":null}\n\

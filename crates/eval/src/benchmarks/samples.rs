@@ -16,8 +16,8 @@
 
 use std::path::{Path, PathBuf};
 
-use sample::{Answer as Typed, ImageRef, Origin, Sample, Task, printed, prompt};
 use sample::benchmark::ItemScore;
+use sample::{Answer as Typed, ImageRef, Origin, Sample, Task, printed, prompt};
 use serde_json::{Map, Value};
 
 use super::rows::{self, Row};
@@ -312,7 +312,10 @@ mod tests {
         )
         .unwrap();
         let error = Samples.load(folder.path(), "all").unwrap_err().to_string();
-        assert!(error.contains("row 2") && error.contains("question"), "{error}");
+        assert!(
+            error.contains("row 2") && error.contains("question"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -79,7 +79,12 @@ impl Benchmark for WeMath {
                 (Some(problem), Some(key)) => format!("{problem}/{key}"),
                 _ => row.text("id")?,
             };
-            Some(rows::answer(row, id, &["response", "prediction"], &["extraction"]))
+            Some(rows::answer(
+                row,
+                id,
+                &["response", "prediction"],
+                &["extraction"],
+            ))
         })
     }
 
@@ -161,8 +166,14 @@ fn measures(problems: &[Problem]) -> BTreeMap<String, f64> {
     let share = |part: usize, whole: usize| part as f64 / whole as f64;
     let count = |test: &dyn Fn(&Problem) -> bool| problems.iter().filter(|p| test(p)).count();
 
-    let steps: Vec<bool> = problems.iter().flat_map(|p| p.steps.iter().flatten().copied()).collect();
-    set("S1", share(steps.iter().filter(|right| **right).count(), steps.len()));
+    let steps: Vec<bool> = problems
+        .iter()
+        .flat_map(|p| p.steps.iter().flatten().copied())
+        .collect();
+    set(
+        "S1",
+        share(steps.iter().filter(|right| **right).count(), steps.len()),
+    );
     for (name, length) in [("S2", 2), ("S3", 3)] {
         let right = count(&|p| p.steps.len() == length && p.whole == Some(true));
         let all = count(&|p| p.steps.len() == length && p.whole.is_some());
@@ -194,7 +205,10 @@ fn measures(problems: &[Problem]) -> BTreeMap<String, f64> {
         // Where nothing was solved as a whole there is no share; the official code divides by zero.
         set(&format!("RM_{name}"), share(rote, mastered + rote));
         let lost = 0.5 * inadequate as f64 + (rote + insufficient) as f64;
-        set(&format!("score_{name}"), (total as f64 - lost) / total as f64);
+        set(
+            &format!("score_{name}"),
+            (total as f64 - lost) / total as f64,
+        );
     }
     measures
 }
@@ -291,7 +305,11 @@ mod tests {
         let path = folder.path().join("testmini.json");
         std::fs::write(&path, text).unwrap();
         let items = WeMath.load(folder.path(), "testmini").unwrap();
-        assert!(WeMath.query(&items[0]).contains("Question: Q\nOption: A. 1; B. 2\n"));
+        assert!(
+            WeMath
+                .query(&items[0])
+                .contains("Question: Q\nOption: A. 1; B. 2\n")
+        );
         let outputs = WeMath.outputs(&path, &items).unwrap();
         let (total, _) = crate::score(&WeMath, "testmini", &items, &outputs, &Scoring::default());
         assert_eq!((total.correct, total.total, total.missing), (2, 3, 0));

@@ -106,7 +106,11 @@ impl Benchmark for MathVerse {
 
     fn judge_verdict(&self, item: &Item, extraction: &str) -> Option<String> {
         let answer = item.answer.as_deref()?;
-        Some(prompts::verdict(&item.question, answer, cleaned(extraction)))
+        Some(prompts::verdict(
+            &item.question,
+            answer,
+            cleaned(extraction),
+        ))
     }
 
     fn judged(&self, reply: &str) -> Option<bool> {
@@ -121,7 +125,8 @@ impl Benchmark for MathVerse {
 /// A judge's extraction without the heading that it sometimes repeats.
 fn cleaned(extraction: &str) -> &str {
     let text = extraction.trim();
-    text.strip_prefix("Extracted Answer:").map_or(text, str::trim)
+    text.strip_prefix("Extracted Answer:")
+        .map_or(text, str::trim)
 }
 
 /// Our own rule: what follows the last phrase that announces an answer, or else the last line; of
@@ -257,12 +262,24 @@ mod tests {
         for (replies, official, extended) in [
             (["B", "1/2"], [true, true], [true, true]),
             (["Extracted Answer: B", "0.5"], [true, false], [true, true]),
-            (["So the answer is (B) 60", "L = 1/2"], [false; 2], [true, true]),
+            (
+                ["So the answer is (B) 60", "L = 1/2"],
+                [false; 2],
+                [true, true],
+            ),
             (["The answer is A.", "2"], [false; 2], [false; 2]),
             (["Both", "none"], [false; 2], [false; 2]),
         ] {
-            assert_eq!(correct(replies, Extraction::Official), official, "{replies:?}");
-            assert_eq!(correct(replies, Extraction::Extended), extended, "{replies:?}");
+            assert_eq!(
+                correct(replies, Extraction::Official),
+                official,
+                "{replies:?}"
+            );
+            assert_eq!(
+                correct(replies, Extraction::Extended),
+                extended,
+                "{replies:?}"
+            );
         }
     }
 

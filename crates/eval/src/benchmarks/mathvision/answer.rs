@@ -249,7 +249,7 @@ fn slashed(text: &str) -> Option<String> {
             && (digits == "0" || !digits.starts_with('0'))
             && !digits.is_empty()
             // More digits Python does not read.
-            && digits.len() <= super::expression::DIGITS
+            && digits.len() <= super::node::DIGITS
     };
     (plain(over) && plain(under)).then(|| format!("\\frac{{{over}}}{{{under}}}"))
 }

@@ -4,8 +4,8 @@
 //! decimals, print alike; anything else is equal when both sides have values that agree when rounded
 //! to two decimals. Empty text equals nothing, not even itself.
 
-use super::expression::{self, Valueless};
-use super::value;
+use super::node::Valueless;
+use super::{expression, value};
 
 /// Text longer than this, in bytes, is compared as text only: the official code works on it for
 /// longer than anyone waits, and no answer is as long.
@@ -45,11 +45,13 @@ fn tuple(text: String) -> String {
     let members = |inner: &str| -> Result<String, Valueless> {
         let mut out = Vec::new();
         for member in inner.split(',') {
-            out.push(if member.contains("infty") || matches!(member, "a" | "-a") {
-                member.to_owned()
-            } else {
-                value::printed(&number(member)?)?
-            });
+            out.push(
+                if member.contains("infty") || matches!(member, "a" | "-a") {
+                    member.to_owned()
+                } else {
+                    value::printed(&number(member)?)?
+                },
+            );
         }
         Ok(out.join(","))
     };

@@ -12,9 +12,10 @@
 //!
 //! Work is bounded by the text's length and [`DEEPEST`] levels.
 
-use num_bigint::BigInt;
-use num_traits::{One, Signed, ToPrimitive, Zero};
+use num_traits::{One, Signed, Zero};
 
+use super::node::{Node, Valueless, binomial, exponential, gcd, product, rational, sum};
+use super::rewrite::rewritten;
 use super::token::{self, Bracket, Function, Relation, Token};
 
 /// Levels of nesting that are read. The official code fails a little above it, at Python's limit of
@@ -24,89 +25,6 @@ const DEEPEST: usize = 100;
 /// Words in one expression. The official code fails at about as many terms, and at less than half as
 /// many powers or factorials on top of each other.
 const LONGEST: usize = 600;
-
-/// Digits that Python reads into one number.
-pub(super) const DIGITS: usize = 4300;
-
-/// An expression without a value, for whatever reason: it cannot be parsed, has names in it, divides
-/// by zero, or would take too much work. The official code calls all of these unequal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Valueless;
-
-impl From<token::Unknown> for Valueless {
-    fn from(_: token::Unknown) -> Valueless {
-        Valueless
-    }
-}
-
-/// An expression as SymPy holds it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Node {
-    /// A number, in lowest terms, as SymPy reads it: `0.50` is one half.
-    Rational(BigInt, BigInt),
-    Pi,
-    Tau,
-    /// A name.
-    Symbol,
-    /// Something that prints as what Python does not know.
-    Undefined,
-    Sum(Vec<Node>),
-    Product(Vec<Node>),
-    Power(Box<Node>, Box<Node>),
-    /// A function, and a logarithm's base.
-    Call(Function, Box<Node>, Option<Box<Node>>),
-    Compare(Relation, Box<Node>, Box<Node>),
-}
-
-impl Node {
-    pub(super) fn integer(n: impl Into<BigInt>) -> Node {
-        Node::Rational(n.into(), BigInt::one())
-    }
-
-    fn is_integer(&self, n: i32) -> bool {
-        matches!(self, Node::Rational(p, q) if q.is_one() && *p == BigInt::from(n))
-    }
-
-    /// The negative, which SymPy works out for numbers and writes as a product for all else.
-    fn negated(self) -> Node {
-        match self {
-            Node::Rational(p, q) => Node::Rational(-p, q),
-            other => product(Node::integer(-1), other),
-        }
-    }
-
-    fn power(self, exponent: Node) -> Node {
-        Node::Power(Box::new(self), Box::new(exponent))
-    }
-
-    /// `1 / self` as SymPy builds a quotient.
-    fn inverse(self) -> Node {
-        self.power(Node::integer(-1))
-    }
-}
-
-fn product(left: Node, right: Node) -> Node {
-    Node::Product(flat(left, right, |node| match node {
-        Node::Product(parts) => Ok(parts),
-        other => Err(other),
-    }))
-}
-
-fn sum(left: Node, right: Node) -> Node {
-    Node::Sum(flat(left, right, |node| match node {
-        Node::Sum(parts) => Ok(parts),
-        other => Err(other),
-    }))
-}
-
-fn flat(left: Node, right: Node, parts: impl Fn(Node) -> Result<Vec<Node>, Node>) -> Vec<Node> {
-    let mut all = parts(left).unwrap_or_else(|one| vec![one]);
-    match parts(right) {
-        Ok(more) => all.extend(more),
-        Err(one) => all.push(one),
-    }
-    all
-}
 
 /// Reads `text` as the official code does.
 pub(super) fn parse(text: &str) -> Result<Node, Valueless> {
@@ -124,61 +42,6 @@ pub(super) fn parse(text: &str) -> Result<Node, Valueless> {
         Token::Comma | Token::Semicolon => Err(Valueless),
         _ => Ok(relation),
     }
-}
-
-/// The replacements that latex2sympy makes before it parses.
-fn rewritten(text: &str) -> String {
-    let mut text = text.to_owned();
-    for (from, to) in [
-        ("\\dfrac", "\\frac"),
-        ("\\tfrac", "\\frac"),
-        ("\\mathrm{d}", "d"),
-        ("{\\rm d}", "d"),
-        ("\\left[\\begin{matrix}", "\\begin{bmatrix}"),
-        ("\\end{matrix}\\right]", "\\end{bmatrix}"),
-    ] {
-        if text.contains(from) {
-            text = text.replace(from, to);
-        }
-    }
-    text = permutations(text);
-    for from in ["\\displaystyle", "\\quad", "\\qquad", "~", "\\,", "$"] {
-        if text.contains(from) {
-            text = text.replace(from, " ");
-        }
-    }
-    text
-}
-
-/// `(n)_{k}` is written out as `\frac{(n)!}{((n)-(k))!}`.
-fn permutations(text: String) -> String {
-    if !text.contains(")_{") {
-        return text;
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "+-*/\\ ".contains(c);
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    // What is in the brackets has no bracket in it, so the last one before ")_{" opens.
-    while let Some(close) = rest.find(")_{") {
-        let (open, tail) = (rest[..close].rfind('('), &rest[close + 3..]);
-        let below = tail.find(|c| !plain(c)).filter(|&end| end > 0 && tail[end..].starts_with('}'));
-        match (open, below) {
-            (Some(open), Some(end))
-                if open + 1 < close && rest[open + 1..close].chars().all(plain) =>
-            {
-                let (n, k) = (&rest[open + 1..close], &tail[..end]);
-                out.push_str(&rest[..open]);
-                out.push_str(&format!("\\frac{{({n})!}}{{(({n})-({k}))!}}"));
-                rest = &tail[end + 1..];
-            }
-            _ => {
-                out.push_str(&rest[..close + 3]);
-                rest = tail;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
 }
 
 struct Parser<'a> {
@@ -212,7 +75,11 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, token: Token<'_>) -> Result<(), Valueless> {
-        if self.take(token)? { Ok(()) } else { Err(Valueless) }
+        if self.take(token)? {
+            Ok(())
+        } else {
+            Err(Valueless)
+        }
     }
 
     /// One level deeper, for everything that may hold an expression.
@@ -683,80 +550,4 @@ impl<'a> Parser<'a> {
             _ => Err(Valueless),
         }
     }
-}
-
-/// `e` to a power, which SymPy works out where it sees how.
-fn exponential(exponent: Node) -> Node {
-    if exponent.is_integer(0) {
-        return Node::integer(1);
-    }
-    if exponent.is_integer(1) {
-        // Prints as `E`, which Python does not know.
-        return Node::Undefined;
-    }
-    let logarithm = |node: &Node| matches!(node, Node::Call(Function::Log | Function::Ln, ..));
-    match exponent {
-        // Whatever its base.
-        Node::Call(Function::Log | Function::Ln, argument, _) => *argument,
-        Node::Product(parts) if parts.iter().filter(|part| logarithm(part)).count() == 1 => {
-            let (logarithms, factors): (Vec<Node>, Vec<Node>) =
-                parts.into_iter().partition(logarithm);
-            match logarithms.into_iter().next() {
-                Some(Node::Call(_, argument, _)) => argument.power(Node::Product(factors)),
-                _ => Node::Undefined,
-            }
-        }
-        other => Node::Call(Function::Exp, Box::new(other), None),
-    }
-}
-
-/// SymPy works binomial coefficients of whole numbers out.
-fn binomial(n: &Node, k: &Node) -> Node {
-    /// Above it a coefficient may take too much work.
-    const LARGEST: i64 = 1000;
-    let whole = |node: &Node| match super::value::of(node) {
-        Ok(super::value::Value::Whole(n)) => n.to_i64().filter(|n| n.abs() <= LARGEST),
-        _ => None,
-    };
-    if k.is_integer(0) {
-        return Node::integer(1);
-    }
-    let (Some(n), Some(k)) = (whole(n), whole(k)) else {
-        return Node::Undefined;
-    };
-    let mut coefficient = BigInt::from(i32::from(k >= 0));
-    for i in 0..k {
-        coefficient = coefficient * (n - i) / (i + 1);
-    }
-    Node::integer(coefficient)
-}
-
-pub(super) fn gcd(a: &BigInt, b: &BigInt) -> BigInt {
-    let (mut a, mut b) = (a.abs(), b.abs());
-    while !b.is_zero() {
-        (a, b) = (b.clone(), a % b);
-    }
-    a
-}
-
-/// The number that `digits` spell, divided by `10^shift`.
-fn rational(digits: &str, shift: u32) -> Result<Node, Valueless> {
-    let digits = digits.replace(',', "");
-    let (whole, decimals) = digits.split_once('.').unwrap_or((&digits, ""));
-    if whole.len() + decimals.len() > DIGITS {
-        return Err(Valueless);
-    }
-    let numerator: BigInt = format!("0{whole}{decimals}")
-        .parse()
-        .map_err(|_| Valueless)?;
-    let places = u32::try_from(decimals.len()).map_err(|_| Valueless)? + shift;
-    if places == 0 {
-        return Ok(Node::integer(numerator));
-    }
-    let denominator = BigInt::from(10).pow(places);
-    let common = gcd(&numerator, &denominator);
-    Ok(Node::Rational(
-        numerator / &common,
-        denominator / &common,
-    ))
 }

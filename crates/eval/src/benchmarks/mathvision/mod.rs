@@ -20,6 +20,8 @@
 mod answer;
 mod equality;
 mod expression;
+mod node;
+mod rewrite;
 mod token;
 mod value;
 
@@ -82,7 +84,12 @@ impl Benchmark for MathVision {
     }
 
     fn outputs(&self, path: &Path, _items: &[Item]) -> Result<Outputs, Error> {
-        rows::outputs(path, &["id"], &["response"], &["model_answer", "extraction"])
+        rows::outputs(
+            path,
+            &["id"],
+            &["response"],
+            &["model_answer", "extraction"],
+        )
     }
 
     fn score(&self, items: &[Item], answers: &[Answer], _how: &Scoring) -> Vec<ItemScore> {
@@ -142,7 +149,10 @@ fn item(row: &Row, folder: &Path) -> Result<Item, String> {
             .collect(),
         groups: reply::groups([
             ("level", both(&level, "-", format!("level{level}"))),
-            ("subject_level", both(&subject, &level, format!("{subject}_level{level}"))),
+            (
+                "subject_level",
+                both(&subject, &level, format!("{subject}_level{level}")),
+            ),
             ("subject", Some(subject)),
         ]),
         extra: Map::new(),

@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use num_bigint::BigInt;
 use num_traits::{FromPrimitive, One, Signed, ToPrimitive, Zero};
 
-use super::expression::{DIGITS, Node, Valueless};
+use super::node::{DIGITS, Node, Valueless};
 use super::token::{Function, Relation};
 
 /// Bits of the largest whole number that is worked out.
@@ -239,11 +239,19 @@ fn quotient(left: &Value, right: &Value) -> Result<Value, Valueless> {
             let odd = whole.bit(0) || !(over % under).is_zero();
             let mantissa = ((whole >> 1u32) << 1u32) + i32::from(odd);
             let mantissa = mantissa.to_f64().ok_or(Valueless)?;
-            let sign = if a.is_negative() == b.is_negative() { 1.0 } else { -1.0 };
+            let sign = if a.is_negative() == b.is_negative() {
+                1.0
+            } else {
+                -1.0
+            };
             // In two steps, since the scale alone may be out of range.
             let scale = i32::try_from(-shift).map_err(|_| Valueless)?;
             let value = mantissa * 2f64.powi(scale / 2) * 2f64.powi(scale - scale / 2);
-            if value.is_finite() { Ok(Binary(sign * value)) } else { Err(Valueless) }
+            if value.is_finite() {
+                Ok(Binary(sign * value))
+            } else {
+                Err(Valueless)
+            }
         }
         _ => Ok(Binary(float(left)? / float(right)?)),
     }
@@ -290,7 +298,11 @@ fn checked(result: f64, finite: bool) -> Result<Value, Valueless> {
 
 fn square_root(value: &Value) -> Result<Value, Valueless> {
     let x = float(value)?;
-    if x < 0.0 { Err(Valueless) } else { Ok(Binary(x.sqrt())) }
+    if x < 0.0 {
+        Err(Valueless)
+    } else {
+        Ok(Binary(x.sqrt()))
+    }
 }
 
 fn logarithm(value: &Value) -> Result<f64, Valueless> {
@@ -375,9 +387,10 @@ pub(super) fn compare(left: &Value, right: &Value) -> Option<Ordering> {
                 return 0f64.partial_cmp(b);
             }
             let whole = BigInt::from_f64(b.trunc())?;
-            Some(a.cmp(&whole).then_with(|| {
-                0f64.partial_cmp(&b.fract()).unwrap_or(Ordering::Equal)
-            }))
+            Some(
+                a.cmp(&whole)
+                    .then_with(|| 0f64.partial_cmp(&b.fract()).unwrap_or(Ordering::Equal)),
+            )
         }
     }
 }
@@ -402,7 +415,11 @@ fn round2(x: f64) -> f64 {
         let (down, rest) = (thousandths.div_euclid(10), thousandths.rem_euclid(10));
         let hundredths = down + i64::from(rest > 5 || (rest == 5 && down % 2 != 0));
         let rounded = hundredths as f64 / 100.0;
-        return if rounded == 0.0 { 0f64.copysign(x) } else { rounded };
+        return if rounded == 0.0 {
+            0f64.copysign(x)
+        } else {
+            rounded
+        };
     }
     format!("{x:.2}").parse().unwrap_or(x)
 }
@@ -413,7 +430,11 @@ pub(super) fn printed(value: &Value) -> Result<String, Valueless> {
         Whole(n) => {
             let text = n.to_string();
             let digits = text.trim_start_matches('-').len();
-            if digits > DIGITS { Err(Valueless) } else { Ok(text) }
+            if digits > DIGITS {
+                Err(Valueless)
+            } else {
+                Ok(text)
+            }
         }
         Binary(x) if x.is_nan() => Ok("nan".to_owned()),
         Binary(x) => {
@@ -423,8 +444,16 @@ pub(super) fn printed(value: &Value) -> Result<String, Valueless> {
                 Some((mantissa, exponent)) if !exponent.starts_with('-') => {
                     format!("{mantissa}e+{exponent}")
                 }
-                _ => text,
+                _ => even(*x, &text).unwrap_or(text),
             })
         }
     }
+}
+
+/// Where `x` lies halfway between two decimals as short as `text`, Python prints the even one.
+fn even(x: f64, text: &str) -> Option<String> {
+    let exact = format!("{x:.20}");
+    let down = exact.trim_end_matches('0').strip_suffix('5')?;
+    let last = down.chars().next_back()?.to_digit(10)?;
+    (last % 2 == 0 && down.len() == text.len() && down.parse() == Ok(x)).then(|| down.to_owned())
 }
