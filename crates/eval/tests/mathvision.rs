@@ -83,6 +83,65 @@ fn group(total: &sample::benchmark::BenchmarkScore, key: &str) -> String {
 }
 
 #[test]
+fn published_triples_are_judged_as_published() {
+    let Some(folder) = published() else { return };
+    let text = std::fs::read_to_string(folder.join("equality_triples.json")).unwrap();
+    let triples: Vec<Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(triples.len(), 3000);
+    let items: Vec<eval::Item> = triples
+        .iter()
+        .enumerate()
+        .map(|(at, t)| as_item(at, t))
+        .collect();
+    let outputs = eval::Outputs {
+        answers: triples
+            .iter()
+            .enumerate()
+            .map(|(at, triple)| eval_answer(at, triple))
+            .collect(),
+        ..eval::Outputs::default()
+    };
+    let benchmark = eval::find("mathvision").unwrap();
+    let (_, scored) = eval::score(benchmark, "test", &items, &outputs, &Scoring::default());
+    for (triple, score) in triples.iter().zip(&scored) {
+        assert_eq!(triple["correct"][0], score.correct, "{triple}");
+    }
+}
+
+/// A question whose right option is the triple's.
+fn as_item(at: usize, triple: &Value) -> eval::Item {
+    let (letter, text) = (
+        triple["gt"].as_str().unwrap(),
+        triple["gt_value"].as_str().unwrap(),
+    );
+    let mut choices = Vec::new();
+    if let [letter @ b'A'..=b'Z'] = letter.as_bytes() {
+        choices = vec![String::new(); usize::from(letter - b'A')];
+        choices.push(text.to_owned());
+    }
+    eval::Item {
+        id: at.to_string(),
+        question: String::new(),
+        choices,
+        answer: Some(letter.to_owned()),
+        kind: eval::Kind::Open,
+        unit: None,
+        precision: None,
+        pictures: Vec::new(),
+        groups: Vec::new(),
+        extra: serde_json::Map::new(),
+    }
+}
+
+fn eval_answer(at: usize, triple: &Value) -> eval::Answer {
+    eval::Answer {
+        id: at.to_string(),
+        extraction: triple["model_answer"].as_str().map(str::to_owned),
+        ..eval::Answer::default()
+    }
+}
+
+#[test]
 fn testmini_is_a_part_of_test_with_its_images() {
     let Some(folder) = published() else { return };
     let benchmark = eval::find("mathvision").unwrap();
