@@ -97,7 +97,7 @@ fn published_triples_are_judged_as_published() {
         answers: triples
             .iter()
             .enumerate()
-            .map(|(at, triple)| eval_answer(at, triple))
+            .map(|(at, triple)| as_answer(at, triple))
             .collect(),
         ..eval::Outputs::default()
     };
@@ -110,10 +110,8 @@ fn published_triples_are_judged_as_published() {
 
 /// A question whose right option is the triple's.
 fn as_item(at: usize, triple: &Value) -> eval::Item {
-    let (letter, text) = (
-        triple["gt"].as_str().unwrap(),
-        triple["gt_value"].as_str().unwrap(),
-    );
+    let text = |name: &str| triple[name].as_str().unwrap_or_default();
+    let (letter, text) = (text("gt"), text("gt_value"));
     let mut choices = Vec::new();
     if let [letter @ b'A'..=b'Z'] = letter.as_bytes() {
         choices = vec![String::new(); usize::from(letter - b'A')];
@@ -133,7 +131,7 @@ fn as_item(at: usize, triple: &Value) -> eval::Item {
     }
 }
 
-fn eval_answer(at: usize, triple: &Value) -> eval::Answer {
+fn as_answer(at: usize, triple: &Value) -> eval::Answer {
     eval::Answer {
         id: at.to_string(),
         extraction: triple["model_answer"].as_str().map(str::to_owned),
