@@ -574,6 +574,7 @@ mod tests {
             );
             assert!(fault.detail.contains(detail), "{text:?}: {fault}");
         }
+        assert!(parse(&("[".repeat(128) + &"]".repeat(128))).is_ok());
         let deep = parse(&"[".repeat(1_000_000)).unwrap_err();
         assert!(deep.detail.contains("deep"), "{deep}");
     }
