@@ -15,6 +15,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("select", &["sample"]),
     ("synth", &["sample", "chat"]),
     ("fit", &["sample"]),
+    ("equal", &[]),
     ("model", &["sample"]),
     ("train", &["sample", "fit", "model"]),
     ("eval", &["sample", "chat"]),
