@@ -455,7 +455,11 @@ fn is_prose(text: &str) -> bool {
                 | "lcm"
                 | "orW"
         );
-        let name = word.len() <= 2 || word.bytes().all(|b| b.is_ascii_uppercase());
+        let spaced = (start == 0 || bytes[start - 1].is_ascii_whitespace())
+            && bytes.get(at).is_none_or(u8::is_ascii_whitespace);
+        let name = word.bytes().all(|b| b.is_ascii_uppercase())
+            || word.len() == 1
+            || (word.len() == 2 && !spaced);
         words += usize::from(!known && !name);
     }
     // One word alone is an answer; words with anything else are a sentence.

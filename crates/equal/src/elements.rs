@@ -23,28 +23,27 @@ impl Parser<'_> {
     /// Comma lists, separated by semicolons.
     fn lists(&mut self) -> Option<Vec<Vec<Expr>>> {
         let mut groups = vec![Vec::new()];
+        // Whether an entry may come next; after one, a square bracket of either kind closes.
+        let mut open = true;
         loop {
             match self.peek() {
-                Some(Token::Sign(b',')) => self.at += 1,
+                Some(Token::Sign(b',' | b'&')) => {
+                    self.at += 1;
+                    open = true;
+                }
                 Some(Token::Sign(b';') | Token::Row) => {
                     self.at += 1;
+                    open = true;
                     if groups.last().is_some_and(|group| !group.is_empty()) {
                         groups.push(Vec::new());
                     }
                 }
-                Some(Token::Sign(b'&')) => self.at += 1,
-                None | Some(Token::Sign(b')' | b'}' | b']' | b'[') | Token::SetClose) => break,
-                Some(Token::End(_)) => break,
+                None | Some(Token::Sign(b')' | b'}') | Token::SetClose | Token::End(_)) => break,
+                Some(_) if !open => break,
                 Some(_) => {
                     let element = self.element()?;
                     groups.last_mut()?.extend(element);
-                    match self.peek() {
-                        None
-                        | Some(Token::Sign(b',' | b';' | b')' | b'}' | b']' | b'[' | b'&'))
-                        | Some(Token::SetClose | Token::Row | Token::End(_)) => {}
-                        Some(Token::Sign(b'|' | b':')) if !self.colon => break,
-                        _ => return None,
-                    }
+                    open = false;
                 }
             }
         }

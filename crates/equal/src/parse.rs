@@ -229,7 +229,13 @@ impl<'a> Parser<'a> {
             Some(Token::Number(..) | Token::Letter(_) | Token::Text(_) | Token::SetOpen) => true,
             Some(Token::Norm) => self.bars == 0,
             Some(Token::Sign(b'|')) => self.bars == 0 && self.colon,
-            Some(Token::Sign(sign)) => matches!(sign, b'(' | b'[' | b'{'),
+            // The bracket that closes [0, 1[ stands before nothing, or before another set.
+            Some(Token::Sign(b'[')) => !matches!(
+                self.ahead(1),
+                None | Some(Token::Sign(b',' | b')' | b'}' | b';'))
+                    | Some(Token::Command("cup" | "cap" | "setminus") | Token::Relation(_))
+            ),
+            Some(Token::Sign(sign)) => matches!(sign, b'(' | b'{'),
             Some(Token::Begin(_)) => true,
             Some(Token::Command(name)) => {
                 !STOPS.contains(name) && !(self.in_argument && function(name).is_some())
