@@ -139,7 +139,6 @@ fn candidates<'a>(
         0 | 1 => {
             for start in find_ignoring_case(text, "final answer") {
                 let limit = start + "final answer".len();
-                let near = |at: usize| at >= limit && at <= limit + 110;
                 let is = |at: usize| {
                     let between = text.get(limit..at).unwrap_or_default();
                     let between = between.trim_end().trim_end_matches(':').trim_end();
@@ -154,20 +153,11 @@ fn candidates<'a>(
                             .trim_start()
                             .starts_with("I hope")
                 };
-                out.extend(
-                    groups
-                        .iter()
-                        .map(group)
-                        .filter(|c| near(c.start) && is(c.start) && hope(c.end))
-                        .take(1),
-                );
-                out.extend(
-                    written
-                        .iter()
-                        .map(plain)
-                        .filter(|c| near(c.start) && is(c.start) && hope(c.end))
-                        .take(2),
-                );
+                let fits = |c: &Candidate<'_>| is(c.start) && hope(c.end);
+                let near = nearby(groups, |g| g[0].outer.start, limit, limit + 110);
+                out.extend(near.iter().map(group).find(fits));
+                let near = nearby(written, |w| w.outer.start, limit, limit + 110);
+                out.extend(near.iter().map(plain).filter(fits).take(2));
             }
             if stage == 1 && boxed {
                 let has_box = |g: &&Group| {
@@ -196,13 +186,14 @@ fn candidates<'a>(
                     continue;
                 }
                 let from = after + usize::from(colon);
-                out.extend(
-                    groups
-                        .iter()
-                        .map(group)
-                        .find(|c| c.start >= from && c.start <= from + 50),
-                );
-                let line = text[from..].find('\n').map_or(text.len(), |end| from + end);
+                let near = nearby(groups, |g| g[0].outer.start, from, from + 50);
+                out.extend(near.first().map(group));
+                // The answer stands on the same line.
+                let line = text.as_bytes()[from..]
+                    .iter()
+                    .take(102)
+                    .position(|b| *b == b'\n');
+                let line = line.map_or(from + 102, |end| from + end);
                 let follows_equals = |c: &Candidate<'_>| {
                     text[from..c.start].trim_end().ends_with('=') && c.start <= from + 101
                 };
@@ -211,9 +202,8 @@ fn candidates<'a>(
                         && c.start <= line + 1
                         && !text[c.end.min(text.len())..].trim_start().starts_with('=')
                 };
-                let near: Vec<_> = written
+                let near: Vec<_> = nearby(written, |w| w.outer.start, from, from + 101)
                     .iter()
-                    .filter(|w| w.outer.start >= from && w.outer.start <= from + 101)
                     .map(plain)
                     .filter(open)
                     .collect();
@@ -230,6 +220,13 @@ fn candidates<'a>(
         }
     }
     out
+}
+
+/// Those of `items`, which are in order, that start from `from` to `to`.
+fn nearby<T>(items: &[T], start: impl Fn(&T) -> usize, from: usize, to: usize) -> &[T] {
+    let first = items.partition_point(|item| start(item) < from);
+    let last = items.partition_point(|item| start(item) <= to);
+    &items[first..last.max(first)]
 }
 
 /// Reads a candidate.

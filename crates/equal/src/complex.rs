@@ -170,8 +170,9 @@ impl Complex {
                 Self::ZERO
             };
         }
-        if other.is_real() && (other.re + other.re).round() == other.re + other.re {
-            return self.sqrt().pow(other + other);
+        let twice = other + other;
+        if other.is_real() && twice.re.round() == twice.re && magnitude(twice.re) < 1e9 {
+            return self.sqrt().power_of_integer(twice.re.to_f64() as i64);
         }
         (self.ln() * other).exp()
     }

@@ -4,7 +4,7 @@
 //! pairs. A round bracket with two entries is kept as an open interval: whether it was a point is known only
 //! beside the other answer.
 
-use crate::parse::Parser;
+use crate::parse::{MOST_SIGNS, Parser};
 use crate::token::Token;
 use crate::tree::{Constant, Expr, Function, Relation};
 
@@ -114,6 +114,7 @@ impl Parser<'_> {
     /// Unions, intersections and differences.
     fn sets(&mut self) -> Option<Expr> {
         let mut left = self.meet()?;
+        let mut nested = 0;
         loop {
             match self.peek() {
                 Some(Token::Command("cup")) => {
@@ -130,6 +131,10 @@ impl Parser<'_> {
                 Some(Token::Command("setminus" | "backslash")) => {
                     self.at += 1;
                     let right = self.meet()?;
+                    nested += 1;
+                    if nested > MOST_SIGNS {
+                        return None;
+                    }
                     left = Expr::Difference(Box::new(left), Box::new(right));
                 }
                 _ => return Some(left),

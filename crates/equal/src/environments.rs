@@ -52,32 +52,39 @@ fn environments(text: &str) -> Vec<Environment> {
     let mut at = 0;
     // Once a closing delimiter is missing from here on, it is missing from all later places.
     let (mut no_double, mut no_square) = (false, false);
+    let mut line = 0;
     while at < bytes.len() {
+        if at >= line {
+            line = text[at..]
+                .find('\n')
+                .map_or(bytes.len(), |end| at + end)
+                .max(at + 1);
+        }
         let escaped = at > 0 && bytes[at - 1] == b'\\';
         let range = match bytes[at] {
             b'$' if !escaped && bytes.get(at + 1) == Some(&b'$') => {
                 let closed = if no_double {
                     None
                 } else {
-                    closing(text, at + 2, "$$", false)
+                    closing(text, at + 2, "$$", bytes.len())
                 };
                 no_double |= closed.is_none();
                 closed.map(|end| (at + 2..end, 2))
             }
             b'$' if !escaped && !(at > 0 && bytes[at - 1].is_ascii_digit()) => {
-                closing(text, at + 1, "$", true).map(|end| (at + 1..end, 1))
+                closing(text, at + 1, "$", line).map(|end| (at + 1..end, 1))
             }
             b'\\' if !escaped && bytes.get(at + 1) == Some(&b'[') => {
                 let closed = if no_square {
                     None
                 } else {
-                    closing(text, at + 2, "\\]", false)
+                    closing(text, at + 2, "\\]", bytes.len())
                 };
                 no_square |= closed.is_none();
                 closed.map(|end| (at + 2..end, 2))
             }
             b'\\' if !escaped && bytes.get(at + 1) == Some(&b'(') => {
-                closing(text, at + 2, "\\)", true).map(|end| (at + 2..end, 2))
+                closing(text, at + 2, "\\)", line).map(|end| (at + 2..end, 2))
             }
             b'[' if at > 0 && bytes[at - 1].is_ascii_whitespace() => {
                 let end = text[at + 1..]
@@ -116,22 +123,13 @@ fn environments(text: &str) -> Vec<Environment> {
     found
 }
 
-/// Where `delimiter`, not escaped, follows something; on the same line where `line` says so.
-fn closing(text: &str, from: usize, delimiter: &str, line: bool) -> Option<usize> {
+/// Where `delimiter`, not escaped, follows something before `limit`.
+fn closing(text: &str, from: usize, delimiter: &str, limit: usize) -> Option<usize> {
     let bytes = text.as_bytes();
-    let limit = if line {
-        text[from..]
-            .find('\n')
-            .map_or(text.len(), |offset| from + offset)
-    } else {
-        text.len()
-    };
     let mut at = from;
     while at < limit {
-        let offset = text[at..limit].find(delimiter)?;
-        let end = at + offset;
-        let escaped = end > 0 && bytes[end - 1] == b'\\';
-        if end > from && !escaped {
+        let end = at + text[at..limit].find(delimiter)?;
+        if end > from && bytes[end - 1] != b'\\' {
             return Some(end);
         }
         at = end + 1;
@@ -211,14 +209,15 @@ pub(crate) fn boxed(text: &str, boxes: Boxes) -> Option<String> {
 }
 
 fn next_box(text: &str, from: usize) -> Option<(usize, usize)> {
-    let rest = text.get(from..)?;
-    let find = |name: &str| {
-        rest.find(name)
-            .map(|offset| (from + offset, from + offset + name.len()))
-    };
-    match (find("\\boxed"), find("\\fbox")) {
-        (Some(a), Some(b)) => Some(if a.0 < b.0 { a } else { b }),
-        (a, b) => a.or(b),
+    let mut at = from;
+    loop {
+        let start = at + text.get(at..)?.find('\\')?;
+        for name in ["\\boxed", "\\fbox"] {
+            if text[start..].starts_with(name) {
+                return Some((start, start + name.len()));
+            }
+        }
+        at = start + 1;
     }
 }
 
@@ -267,8 +266,7 @@ mod tests {
             boxed("\\boxed{1} and \\boxed{2}", Boxes::Last).as_deref(),
             Some("1,2")
         );
-        let far =
-            "\\boxed{1} which is what one finds at first; but then, after thought, \\boxed{2}";
+        let far = "\\boxed{1} which is what everybody finds at first; but then, after some more thought and care, \\boxed{2}";
         assert_eq!(boxed(far, Boxes::Last).as_deref(), Some("2"));
         assert_eq!(boxed(far, Boxes::All).as_deref(), Some("1,2"));
         assert_eq!(

@@ -14,6 +14,9 @@ use crate::tree::{Constant, Expr, Function, NamedSet, Number, Range};
 /// Brackets, fractions and exponents inside each other.
 pub(crate) const DEEPEST: usize = 48;
 
+/// Signs behind one atom, or operators in a row that nest to the left: each is a level of the tree too.
+pub(crate) const MOST_SIGNS: usize = 16;
+
 /// `text` as an answer: an expression, a relation, a set or a list of those.
 pub(crate) fn answer(text: &str) -> Option<Expr> {
     let tokens = tokens(text)?;
@@ -118,6 +121,7 @@ impl<'a> Parser<'a> {
     fn term(&mut self) -> Option<Expr> {
         let mut left = self.signed()?;
         let mut ratio = Vec::new();
+        let mut nested = 0;
         loop {
             match self.peek() {
                 Some(Token::Sign(b'*')) => {
@@ -137,6 +141,10 @@ impl<'a> Parser<'a> {
                 Some(Token::Command("mod" | "bmod" | "pmod")) => {
                     self.at += 1;
                     let modulus = self.signed()?;
+                    nested += 1;
+                    if nested > MOST_SIGNS {
+                        return None;
+                    }
                     left = Expr::Apply(Function::Mod, vec![left, modulus]);
                 }
                 Some(Token::Command("circ")) => {
@@ -247,7 +255,7 @@ impl<'a> Parser<'a> {
     /// An atom with exponents, factorials, percent and degree signs behind it.
     fn postfix(&mut self) -> Option<Expr> {
         let mut base = self.nested_atom()?;
-        loop {
+        for _ in 0..MOST_SIGNS {
             match self.peek() {
                 Some(Token::Sign(b'^')) => {
                     self.at += 1;
@@ -284,6 +292,7 @@ impl<'a> Parser<'a> {
                 _ => return Some(base),
             }
         }
+        None
     }
 
     fn raised(&mut self, base: Expr) -> Option<Expr> {

@@ -183,7 +183,8 @@ fn expression(bytes: &[u8], start: usize) -> Option<usize> {
     let first = first?;
     // The last place to end at that ends a word and leaves something after an operator.
     while end > first + 1 {
-        if suffix(bytes, end).is_some() {
+        // A full stop behind the last digit is the sentence's.
+        if suffix(bytes, end).is_some() && bytes[end - 1] != b'.' {
             return Some(end);
         }
         end -= 1;

@@ -191,6 +191,15 @@ pub(crate) fn stripped(text: &str) -> (&str, Option<Unit>) {
         }
         return (text, None);
     }
+    // 8{cm}^2 has lost its font.
+    let unfonted = body.strip_suffix('}').and_then(|inner| {
+        let (rest, word) = inner.rsplit_once('{')?;
+        (WORDS.contains(&word) && carries_unit(rest) && !rest.ends_with(['}', '^', '_']))
+            .then_some((rest, word))
+    });
+    if let Some((rest, word)) = unfonted {
+        return (tail(rest), known(word, power));
+    }
     for words in [true, false] {
         if let Some((rest, word)) = bare(body, words) {
             return (tail(rest), known(word, power));
@@ -229,6 +238,7 @@ fn raised(text: &str) -> (&str, u32) {
             // x^2 is no unit, m^2 is.
             if (letter && bare(rest, true).or_else(|| bare(rest, false)).is_some())
                 || upright(rest).is_some()
+                || rest.ends_with('}')
             {
                 return (rest, power);
             }
