@@ -27,7 +27,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "math-llava",
         &[
             "sample", "chat", "sources", "select", "synth", "model", "train", "eval", "report",
-            "grade", "export", "hub",
+            "grade", "export", "hub", "equal",
         ],
     ),
     ("xtask", &[]),
