@@ -14,6 +14,7 @@
 //! licence that does not fit. So the reader here is our own, and exact numbers are `num-bigint`'s.
 
 mod answer;
+mod canonical;
 mod characters;
 mod compare;
 mod complex;

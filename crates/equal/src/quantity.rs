@@ -6,6 +6,7 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
+use crate::canonical;
 use crate::exact;
 use crate::residue::residue;
 use crate::sampling::{Point, Reading, counting_letters};
@@ -48,6 +49,9 @@ pub(crate) fn same(a: &Expr, b: &Expr, work: &Work) -> Option<Rule> {
         if let Some(rule) = same_read(a, b, reading, work) {
             return Some(rule);
         }
+    }
+    if canonical::alike(a, b, work)? && !undefined(a) {
+        return Some(Rule::Written);
     }
     // 90 degrees and pi/2.
     match (a, b) {

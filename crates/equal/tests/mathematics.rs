@@ -16,7 +16,10 @@ fn every_pair_has_the_verdict_of_mathematics() {
         for (gold, prediction, same) in pairs {
             let verdict = compare(gold, prediction);
             if verdict.same != *same {
-                wrong.push(format!("{topic}: {gold} and {prediction}: {}", verdict.reason));
+                wrong.push(format!(
+                    "{topic}: {gold} and {prediction}: {}",
+                    verdict.reason
+                ));
             }
         }
     }
@@ -24,10 +27,8 @@ fn every_pair_has_the_verdict_of_mathematics() {
 }
 
 /// Where the published suite's verdict is not mathematics; `docs/equality.md` has the reasons.
-const DIFFERENT_BY_CHOICE: &[(&str, &str)] = &[(
-    r"$1 - \frac{1}{\mathrm{e}}$",
-    r"$1 + \frac{1}{\mathrm{e}}$",
-)];
+const DIFFERENT_BY_CHOICE: &[(&str, &str)] =
+    &[(r"$1 - \frac{1}{\mathrm{e}}$", r"$1 + \frac{1}{\mathrm{e}}$")];
 
 #[test]
 fn published_cases_have_their_verdicts() {
@@ -62,7 +63,11 @@ fn published_cases_have_their_verdicts() {
                 assert_ne!(verdict.same, expected, "{gold} {prediction}");
                 chosen += 1;
             } else {
-                assert_eq!(verdict.same, expected, "{gold} {prediction}: {}", verdict.reason);
+                assert_eq!(
+                    verdict.same, expected,
+                    "{gold} {prediction}: {}",
+                    verdict.reason
+                );
             }
         }
     }
@@ -129,7 +134,10 @@ fn values_are_those_of_the_expression() {
         let found = evaluate(text);
         match (found, value) {
             (Some(found), Some(value)) => {
-                assert!((found - value).abs() <= 1e-15 * value.abs(), "{text}: {found}");
+                assert!(
+                    (found - value).abs() <= 1e-15 * value.abs(),
+                    "{text}: {found}"
+                );
             }
             _ => assert_eq!(found, value, "{text}"),
         }
@@ -162,7 +170,8 @@ proptest! {
 
     #[test]
     fn an_expression_is_itself_and_its_terms_may_change_places(a in expression(), b in expression()) {
-        prop_assert!(equal(&format!("${a}$"), &format!("${a}$")));
+        let whole = format!("${a}$");
+        prop_assert!(equal(&whole, &whole), "{whole}");
         let (left, right) = (format!("$({a})+({b})$"), format!("$({b})+({a})$"));
         prop_assert!(equal(&left, &right), "{left} {right}: {}", compare(&left, &right).reason);
         let (left, right) = (format!("$({a})\\cdot({b})$"), format!("$({b})\\cdot({a})$"));
@@ -171,7 +180,8 @@ proptest! {
 
     #[test]
     fn an_expression_is_not_itself_and_one(a in expression()) {
-        prop_assert!(!equal(&format!("${a}$"), &format!("$({a})+1$")), "{a}");
+        let (left, right) = (format!("${a}$"), format!("$({a})+1$"));
+        prop_assert!(!equal(&left, &right), "{left} {right}");
     }
 
     #[test]
