@@ -72,8 +72,12 @@ impl Complex {
         self.im.atan2(self.re)
     }
 
-    /// A larger part of this is rounding when it comes out of a cancelling sum; see `sampling`.
+    /// The larger of the two parts; not a number where one is none.
     pub fn size(self) -> f64 {
+        // f64::max would pass over it.
+        if self.re.to_f64().is_nan() || self.im.to_f64().is_nan() {
+            return f64::NAN;
+        }
         magnitude(self.re).max(magnitude(self.im))
     }
 

@@ -55,6 +55,9 @@ impl Parser<'_> {
 
     /// One entry; with `\pm` it is two.
     fn element(&mut self) -> Option<Vec<Expr>> {
+        if self.held {
+            return Some(vec![self.relation()?]);
+        }
         let start = self.at;
         let outer = (self.plus, self.forked);
         (self.plus, self.forked) = (true, false);
@@ -161,6 +164,7 @@ impl Parser<'_> {
     /// What stands between `(`, `[` or `]`, already read, and its partner.
     pub fn bracket(&mut self, open: u8) -> Option<Expr> {
         self.nested(|parser| {
+            parser.held = open == b'(';
             if open == b'(' && parser.take(b')') {
                 return Some(Expr::Tuple(Vec::new()));
             }
@@ -202,6 +206,7 @@ impl Parser<'_> {
     /// What stands in plain braces: a group, rarely a set.
     pub fn group(&mut self) -> Option<Expr> {
         self.nested(|parser| {
+            parser.held = true;
             if parser.take(b'}') {
                 // {} before an index or a factor stands for nothing.
                 return None;
@@ -262,6 +267,7 @@ impl Parser<'_> {
                 return Some(Expr::Named(crate::tree::NamedSet::Empty));
             }
             parser.colon = false;
+            parser.held = false;
             let mut groups = parser.lists()?;
             if matches!(parser.peek(), Some(Token::Sign(b'|' | b':'))) {
                 parser.at += 1;

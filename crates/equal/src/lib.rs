@@ -21,6 +21,7 @@ mod complex;
 mod elements;
 mod environments;
 mod exact;
+mod extrapolation;
 mod matrix;
 mod parse;
 mod prose;
@@ -184,5 +185,16 @@ fn same_text(gold: &Found, prediction: &Found) -> bool {
         return true;
     }
     let words = gold.whole || prediction.whole;
-    words && gold.text.eq_ignore_ascii_case(&prediction.text)
+    if words && gold.text.eq_ignore_ascii_case(&prediction.text) {
+        return true;
+    }
+    // \text{No solution} and the same without LaTeX.
+    [(gold, prediction), (prediction, gold)]
+        .into_iter()
+        .any(|(read, unread)| match &read.expr {
+            Some(Expr::Symbol(name)) if unread.expr.is_none() && unread.whole => {
+                name.eq_ignore_ascii_case(&unread.text)
+            }
+            _ => false,
+        })
 }

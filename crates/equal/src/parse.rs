@@ -35,6 +35,8 @@ pub(crate) struct Parser<'a> {
     pub forked: bool,
     /// How many entries were read twice for one.
     pub forks: usize,
+    /// Inside a group, where a `\pm` makes two of the entry around.
+    pub held: bool,
     /// Open absolute bars.
     bars: usize,
     /// Whether a colon may divide here; in `\{x : x > 0\}` it does not.
@@ -44,6 +46,19 @@ pub(crate) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
+    /// The one factor that two parts of an angle make: 75 degrees 30 minutes.
+    fn angle(factors: &mut Vec<Expr>, minutes: Expr) {
+        match (factors.pop(), minutes) {
+            (Some(Expr::Degrees(whole)), Expr::Degrees(part)) => {
+                factors.push(Expr::Degrees(Box::new(Expr::Add(vec![*whole, *part]))));
+            }
+            (last, part) => {
+                factors.extend(last);
+                factors.push(part);
+            }
+        }
+    }
+
     pub fn new(tokens: &'a [Lexed<'a>], depth: usize) -> Self {
         Self {
             tokens,
@@ -52,6 +67,7 @@ impl<'a> Parser<'a> {
             plus: true,
             forked: false,
             forks: 0,
+            held: false,
             bars: 0,
             colon: true,
             in_argument: false,
@@ -78,10 +94,10 @@ impl<'a> Parser<'a> {
             return None;
         }
         self.depth += 1;
-        let outer = (self.bars, self.colon, self.in_argument);
+        let outer = (self.bars, self.colon, self.in_argument, self.held);
         (self.bars, self.colon, self.in_argument) = (0, true, false);
         let result = read(self);
-        (self.bars, self.colon, self.in_argument) = outer;
+        (self.bars, self.colon, self.in_argument, self.held) = outer;
         self.depth -= 1;
         result
     }
@@ -220,10 +236,13 @@ impl<'a> Parser<'a> {
                 }
             }
             // `2 3` says neither six nor twenty-three.
-            if number && matches!(factors.last(), Some(Expr::Number(_))) {
+            if number
+                && matches!(factors.last(), Some(Expr::Number(_)))
+                && matches!(factor, Expr::Number(_))
+            {
                 return None;
             }
-            factors.push(factor);
+            Self::angle(&mut factors, factor);
             if !self.starts_factor() {
                 break;
             }
@@ -281,6 +300,10 @@ impl<'a> Parser<'a> {
                     match &mut base {
                         Expr::Symbol(name) => name.push('\''),
                         Expr::Matrix(_) => base = Expr::Apply(Function::Transpose, vec![base]),
+                        // Minutes of arc.
+                        Expr::Number(_) => {
+                            base = Expr::Degrees(Box::new(base.over(Expr::integer(60))));
+                        }
                         _ => return None,
                     }
                     base = self.called(base)?;
@@ -311,6 +334,11 @@ impl<'a> Parser<'a> {
                     return None;
                 };
                 return self.called(Expr::Symbol(name + "'"));
+            }
+            // 90^{\text{th}}
+            Token::Text("th" | "st" | "nd" | "rd") if braced => {
+                self.at += length;
+                return Some(base);
             }
             Token::Command("top") | Token::Letter('T') if matches!(base, Expr::Matrix(_)) => {
                 self.at += length;
@@ -461,6 +489,9 @@ impl<'a> Parser<'a> {
     }
 
     fn fraction(&mut self) -> Option<Expr> {
+        if let Some(derivative) = self.derivative() {
+            return derivative;
+        }
         // \frac12, and \frac123 as one over twenty-three.
         if let Some(Token::Number(digits, None, None)) = self.peek()
             && digits.len() > 1
@@ -748,6 +779,42 @@ impl<'a> Parser<'a> {
             from,
             to,
         ))
+    }
+
+    /// `\frac{d}{dx}` with what follows, and `\frac{dy}{dx}` as a letter of its own.
+    fn derivative(&mut self) -> Option<Option<Expr>> {
+        let letter = |by: usize| match self.ahead(by) {
+            Some(Token::Letter(letter)) => Some(*letter),
+            _ => None,
+        };
+        let sign = |by: usize, sign: u8| self.ahead(by) == Some(&Token::Sign(sign));
+        if !sign(0, b'{') || letter(1) != Some('d') {
+            return None;
+        }
+        let function = letter(2);
+        let after = if function.is_some() { 3 } else { 2 };
+        let variable = letter(after + 3)?;
+        let bottom = sign(after, b'}')
+            && sign(after + 1, b'{')
+            && letter(after + 2) == Some('d')
+            && sign(after + 4, b'}');
+        if !bottom {
+            return None;
+        }
+        self.at += after + 5;
+        if let Some(function) = function {
+            return Some(Some(Expr::Symbol(format!("d{function}/d{variable}"))));
+        }
+        let body = self.nested(Self::run);
+        Some(body.map(|body| {
+            Expr::Range(
+                Range::Derivative,
+                Box::new(body),
+                variable.to_string(),
+                None,
+                None,
+            )
+        }))
     }
 
     fn limit(&mut self) -> Option<Expr> {

@@ -40,7 +40,12 @@ pub(crate) fn written(text: &str) -> Vec<Written> {
                 });
                 expression_from = end;
             }
-            let digits = start + usize::from(bytes.get(start) == Some(&b'$'));
+            let currency = match bytes.get(start..) {
+                Some([b'\\', b'$', ..]) => 2,
+                Some([b'$', ..]) => 1,
+                _ => 0,
+            };
+            let digits = start + currency;
             if start >= number_from
                 && let Some((written, end)) = number(text, digits)
             {

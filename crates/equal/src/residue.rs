@@ -16,6 +16,9 @@ use crate::sampling::Reading;
 use crate::tree::{Constant, Expr, Function};
 use crate::work::Work;
 
+/// Factors of a factorial that are multiplied out.
+const MOST_FACTORS: u64 = 100_000;
+
 /// 2^61 - 1.
 const PRIME: u64 = (1 << 61) - 1;
 
@@ -84,10 +87,17 @@ pub(crate) fn residue(expr: &Expr, reading: Reading, trial: u64, work: &Work) ->
             }
             point(&(reading.name(name), values), trial)
         }
+        Expr::Apply(Function::Factorial, arguments) => {
+            let n = exact::integer(arguments.first()?, work)?.to_u64()?;
+            if n > MOST_FACTORS {
+                return None;
+            }
+            work.spend(n)?;
+            (1..=n).fold(1, times)
+        }
         Expr::Apply(
             Function::Root
             | Function::Log
-            | Function::Factorial
             | Function::Binomial
             | Function::Abs
             | Function::Floor

@@ -12,6 +12,7 @@ use num_traits::ToPrimitive;
 
 use crate::complex::Complex;
 use crate::exact;
+use crate::extrapolation;
 use crate::tree::{Constant, Expr, Function, Range};
 use crate::wide::Wide;
 use crate::work::Work;
@@ -364,11 +365,60 @@ impl<'a> Point<'a> {
                 return self.integral(body, variable, from.re, to.re);
             }
         }
+        let extrapolated = match kind {
+            Range::Limit => self.limit(body, variable, to?)?,
+            Range::Derivative => self.derivative(body, variable)?,
+            _ => Complex::NAN,
+        };
+        if extrapolated.is_finite() {
+            // What was added on the way is of the size of the values near by.
+            self.peak = self.peak.max(1.0 + extrapolated.size());
+            return Some(extrapolated);
+        }
         // Written the same way it is the same number, and it varies with the letters in it.
         self.work.spend(500)?;
         let text = format!("{:?}", renamed(expr, variable));
         let (size, _) = self.random(&self.reading.name(&text));
         Some(Complex::new(size + 0.5))
+    }
+
+    /// `body` with `variable` at `x`.
+    fn at(&mut self, body: &Expr, variable: &str, x: Complex) -> Option<Complex> {
+        let name = self.reading.name(variable).into_owned();
+        self.bound.push((name, x));
+        let value = self.value(body);
+        self.bound.pop();
+        value
+    }
+
+    /// The value that `body` takes or tends to, from above.
+    fn limit(&mut self, body: &Expr, variable: &str, to: &Expr) -> Option<Complex> {
+        let to = self.value(to)?;
+        if to.is_finite() {
+            let there = self.at(body, variable, to)?;
+            if there.is_finite() {
+                return Some(there);
+            }
+            return extrapolation::to_zero(0.125, 1, |h| {
+                self.at(body, variable, to + Complex::real(h))
+            });
+        }
+        extrapolation::to_zero(0.125, 1, |h| {
+            let far = Complex::real(Wide::ONE / h);
+            let far = if to.re.is_negative() { -far } else { far };
+            self.at(body, variable, far)
+        })
+    }
+
+    /// By central differences.
+    fn derivative(&mut self, body: &Expr, variable: &str) -> Option<Complex> {
+        let x = self.letter(variable);
+        extrapolation::to_zero(0.125, 2, |h| {
+            let step = Complex::real(h);
+            let above = self.at(body, variable, x + step)?;
+            let below = self.at(body, variable, x - step)?;
+            Some((above - below) / (step + step))
+        })
     }
 
     /// Tanh-sinh quadrature: its error falls with the square of the points for smooth integrands, and poles at

@@ -480,9 +480,8 @@ impl<'a> Lexer<'a> {
                     }
                     "i" if name != "mathbf" => Token::Letter('i'),
                     _ if NAKED.contains(&word) => Token::Command(word),
-                    "tr" | "trace" | "rank" | "Re" | "Im" | "lcm" | "gcd" | "arg" => {
-                        Token::Command(word)
-                    }
+                    "tr" | "trace" | "rank" | "Re" | "Im" | "lcm" | "gcd" | "arg" | "tg"
+                    | "ctg" | "arctg" | "arcctg" => Token::Command(word),
                     _ => Token::Text(inner),
                 }
             }

@@ -84,13 +84,14 @@ pub(crate) enum Function {
     Norm,
 }
 
-/// Operators over a range.
+/// Operators that bind a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Range {
     Sum,
     Product,
     Integral,
     Limit,
+    Derivative,
 }
 
 /// How two sides of a relation stand to each other.

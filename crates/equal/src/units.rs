@@ -217,6 +217,7 @@ fn tail(text: &str) -> &str {
             .or_else(|| text.strip_suffix("\\;"))
             .or_else(|| text.strip_suffix("\\ "))
             .or_else(|| text.strip_suffix("\\quad"))
+            .or_else(|| text.strip_suffix('\\'))
             .or_else(|| text.strip_suffix('~'))
             .or_else(|| text.strip_suffix('.'));
         match shorter {

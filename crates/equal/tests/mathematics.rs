@@ -74,6 +74,40 @@ fn published_cases_have_their_verdicts() {
     assert_eq!(chosen, 2 * DIFFERENT_BY_CHOICE.len());
 }
 
+/// The differences that `docs/equality.md` lists.
+#[test]
+fn differences_by_choice_are_as_documented() {
+    for (gold, prediction, same) in [
+        ("2", "2\\sqrt{3}", false),
+        ("$R^2 - r^2$", "$0$", false),
+        ("$0.0000001$", "$0.0000002$", false),
+        ("A", "a", true),
+        ("$i^2$", "$-1$", true),
+        ("$\\sqrt[3]{-8}$", "$-2$", true),
+        ("$5 \\text{ m}$", "$500 \\text{ cm}$", true),
+        ("$5 \\text{ m}$", "$5 \\text{ cm}$", false),
+        ("$2x = 4$", "$x = 2$", true),
+        ("$f(2) = 5$", "$5$", true),
+        ("$e = \\frac12$", "$\\frac12$", true),
+        ("$f(x) = 2x$", "$f(t) = 2t$", true),
+        ("$f(x) = 2x$", "$g(x) = 2x$", false),
+        ("$1:2:3$", "$2:4:6$", true),
+        ("$1:2:3$", "$3:2:1$", false),
+        ("$\\{x \\mid x > 1\\}$", "$(1,\\infty)$", true),
+        ("9%", "9", true),
+        ("$x + y = 1$", "$1$", true),
+        ("$\\log 100$", "$2$", true),
+        ("$\\ln(xy)$", "$\\ln x + \\ln y$", false),
+    ] {
+        let verdict = compare(gold, prediction);
+        assert_eq!(
+            verdict.same, same,
+            "{gold} {prediction}: {}",
+            verdict.reason
+        );
+    }
+}
+
 #[test]
 fn gold_says_which_form_is_wanted() {
     for (gold, prediction, same) in [
