@@ -71,7 +71,7 @@ fn environments(text: &str) -> Vec<Environment> {
                 no_double |= closed.is_none();
                 closed.map(|end| (at + 2..end, 2))
             }
-            b'$' if !escaped && !(at > 0 && bytes[at - 1].is_ascii_digit()) => {
+            b'$' if !escaped && (at == 0 || !bytes[at - 1].is_ascii_digit()) => {
                 closing(text, at + 1, "$", line).map(|end| (at + 1..end, 1))
             }
             b'\\' if !escaped && bytes.get(at + 1) == Some(&b'[') => {

@@ -101,7 +101,7 @@ fn raised(base: &BigRational, power: &BigRational, work: &Work) -> Option<BigRat
 
 /// The exact root, where there is one; of a negative number the real odd one.
 fn root(value: &BigRational, index: u32, work: &Work) -> Option<BigRational> {
-    if index == 0 || (value.is_negative() && index % 2 == 0) {
+    if index == 0 || (value.is_negative() && index.is_multiple_of(2)) {
         return None;
     }
     work.spend_bits(bits(value).saturating_mul(4))?;

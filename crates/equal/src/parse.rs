@@ -265,7 +265,7 @@ impl<'a> Parser<'a> {
             Some(Token::Sign(sign)) => matches!(sign, b'(' | b'{'),
             Some(Token::Begin(_)) => true,
             Some(Token::Command(name)) => {
-                !STOPS.contains(name) && !(self.in_argument && function(name).is_some())
+                !STOPS.contains(name) && (!self.in_argument || function(name).is_none())
             }
             _ => false,
         }

@@ -34,10 +34,10 @@ pub(crate) fn same(a: &Expr, b: &Expr, work: &Work) -> Option<Rule> {
     if let (Expr::Ratio(a), Expr::Ratio(b)) = (a, b) {
         return same_ratio(a, b, work);
     }
-    if is_decimal(a) || is_decimal(b) {
-        if let Some(rule) = same_rounded(a, b, work) {
-            return Some(rule);
-        }
+    if (is_decimal(a) || is_decimal(b))
+        && let Some(rule) = same_rounded(a, b, work)
+    {
+        return Some(rule);
     }
     if is_constant(a)
         && is_constant(b)

@@ -147,19 +147,13 @@ impl<'a> Lexer<'a> {
     /// Where a thousands separator of any form that stands at `at` ends, if three digits and no more follow.
     fn separator(&self, at: usize) -> Option<usize> {
         let rest = &self.bytes[at..];
-        let length = if rest.starts_with(b"{,}") {
-            3
-        } else if rest.starts_with(b",\\!") {
-            3
-        } else if rest.starts_with(b"\\,") || rest.starts_with(b"\\ ") || rest.starts_with(b"\\;") {
-            2
-        } else if rest.starts_with(b" ") || rest.starts_with(b"~") {
-            1
-        } else if rest.starts_with(b",") && self.brackets <= 0 {
-            1
-        } else {
-            return None;
-        };
+        let comma: &[&[u8]] = if self.brackets <= 0 { &[b","] } else { &[] };
+        let forms: [&[u8]; 7] = [b"{,}", b",\\!", b"\\,", b"\\ ", b"\\;", b" ", b"~"];
+        let length = forms
+            .iter()
+            .chain(comma)
+            .find(|form| rest.starts_with(form))?
+            .len();
         let start = at + length;
         (self.digits(start) == start + 3).then_some(start)
     }
