@@ -1,35 +1,29 @@
-//! Evaluation: how much of what a model answers right comes from looking at the image.
+//! Evaluation: a run's own held-out questions, and the published benchmarks.
 //!
-//! A stage in three steps, each of which lies on disk: what the model said (`responses.*.jsonl`),
-//! the answers found in it (`extractions.jsonl`), and whether they are right (`scores.jsonl`).
-//! Every held-out question is asked under three conditions ([`sample::scores::Condition`]): with its
-//! own image, with another image of the same family, and not at all, where the reply is the best
-//! guess that training answers alone allow. The results give 95% intervals and the paired
-//! differences between the conditions.
-//!
-//! - [`Config`] is what the user wrote, [`plan`] checks it against the data and draws the swaps,
-//!   [`run`] asks, reads and scores.
-//! - [`benchmarks`]: one file per benchmark.
-//! - [`extract`], [`answer`] and [`statistics`] are pure functions, usable on their own.
+//! - [`heldout`]: every held-out question under three conditions, which shows how much of what is
+//!   answered right comes from looking at the image.
+//! - [`benchmarks`]: one file or folder per published benchmark, with its official way to ask, to
+//!   find the answer and to decide; [`Item`], [`Answer`] and [`Scoring`] are what they share.
+//! - [`python`]: the parts of Python that official scorers' verdicts depend on.
+//! - [`data`]: the layouts in which benchmarks are published.
+//! - [`statistics`]: intervals and differences.
 //!
 //! **Invariant:** nothing falls back in silence. A reply without an answer counts as wrong and is
 //! counted as unparsed, empty, failed or truncated; a guess on wider ground is counted as such; a
 //! held-out image that training has seen stops the evaluation.
 
-pub mod answer;
 pub mod benchmarks;
-mod blind;
-pub mod extract;
-mod number;
-mod plan;
-mod responses;
-mod run;
+pub mod data;
+pub mod heldout;
+mod item;
+pub mod python;
+mod score;
 pub mod statistics;
-mod summary;
-mod swap;
 
-pub use plan::{Config, Inputs, Plan, plan};
-pub use run::run;
+pub use benchmarks::{BENCHMARKS, Benchmark, find};
+pub use heldout::{Config, Inputs, Plan, plan, run};
+pub use item::{Answer, Item, Kind, Picture};
+pub use score::{Dialect, Extraction, Outputs, Scoring, score};
 
 use std::path::PathBuf;
 
@@ -114,5 +108,31 @@ pub enum Error {
         got: usize,
         /// Replies that were asked for.
         wanted: usize,
+    },
+    /// There is no benchmark of that name.
+    #[error("there is no benchmark {name:?}; there are {known}")]
+    UnknownBenchmark {
+        /// What was asked for.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
+    /// There is no such part of a benchmark.
+    #[error("{benchmark} has no split {split:?}; it has {known}")]
+    UnknownSplit {
+        /// The benchmark.
+        benchmark: &'static str,
+        /// What was asked for.
+        split: String,
+        /// Those there are.
+        known: String,
+    },
+    /// A folder or file that is not what the benchmark publishes.
+    #[error("{path}: {detail}")]
+    Data {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, and what was expected.
+        detail: String,
     },
 }

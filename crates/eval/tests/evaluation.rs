@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chat::{ChatModel, Error as ChatError, Finish, Reply, Request};
-use eval::benchmarks::{self, Family};
+use eval::heldout::{Family, samples};
 use eval::{Config, Error, Inputs};
 use sample::scores::{Condition, Reading, Results, Score, Verdict};
 use sample::{
@@ -683,13 +683,7 @@ fn settings_and_data_that_cannot_be_meant_are_refused() {
             },
             "eval.limit: must be at least 1",
         ),
-        (
-            Config {
-                benchmark: "x".into(),
-                ..config()
-            },
-            "there is samples",
-        ),
+        (Config { ..config() }, "there is samples"),
     ] {
         assert!(refused(config, &world).contains(wanted));
     }
@@ -745,7 +739,7 @@ fn a_limit_draws_questions_from_all_over_and_the_same_each_time() {
 }
 
 #[test]
-fn a_stage_folder_of_samples_is_a_benchmark() {
+fn a_stage_folder_has_its_samples_and_their_files() {
     let world = world(4);
     let dir = tempfile::tempdir().unwrap();
     let stage = Stage::begin(
@@ -778,10 +772,7 @@ fn a_stage_folder_of_samples_is_a_benchmark() {
         .insert("figures".into(), "images".into());
     stage.finish(manifest, &[SAMPLES]).unwrap();
 
-    let items = benchmarks::find("samples")
-        .unwrap()
-        .items(dir.path())
-        .unwrap();
+    let items = samples::items(dir.path()).unwrap();
     assert_eq!(items.samples, world.items);
     assert_eq!(
         items.images["figures/test/2.png"],
@@ -795,10 +786,7 @@ fn a_stage_folder_of_samples_is_a_benchmark() {
     assert_eq!((family(0).as_deref(), family(3)), (Some("bar"), None));
 
     let empty = tempfile::tempdir().unwrap();
-    let error = benchmarks::find("samples")
-        .unwrap()
-        .items(empty.path())
-        .unwrap_err();
+    let error = samples::items(empty.path()).unwrap_err();
     assert!(
         error.to_string().contains("not a finished stage"),
         "{error}"

@@ -8,6 +8,7 @@
 //! run's seed and the record alone ([`seed`]), progress and interruption.
 
 pub mod archive;
+pub mod benchmark;
 pub mod degrade;
 pub mod equality;
 pub mod interrupt;

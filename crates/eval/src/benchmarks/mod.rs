@@ -1,88 +1,97 @@
-//! Benchmarks: one file each, one line in [`BENCHMARKS`].
+//! Published benchmarks: one file or folder each, one line in [`BENCHMARKS`].
 //!
-//! A benchmark says where its questions lie, how they are put, how an answer is found in a reply
-//! and when it is right. Asking, resuming, counting and statistics are the same for all.
-
-mod samples;
+//! A benchmark says where its questions lie, how they are put, in which forms other programs keep
+//! outputs, how an answer is found in a reply, and when it is right. Asking, resuming, counting,
+//! statistics and tables are the same for all.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use sample::Sample;
+use sample::benchmark::ItemScore;
 
-use crate::{Error, answer, extract};
+use crate::{Error, Item, Outputs, Scoring};
 
 /// Every benchmark there is.
-pub static BENCHMARKS: &[&dyn Benchmark] = &[&samples::Samples];
-
-/// The source and family of an image: swaps stay within both.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Family {
-    /// The source's name.
-    pub source: String,
-    /// The kind of figure within the source, where it says.
-    pub family: Option<String>,
-}
-
-/// A benchmark's questions.
-#[derive(Debug, Clone, Default)]
-pub struct Items {
-    /// The questions, in order.
-    pub samples: Vec<Sample>,
-    /// Image path, as samples write it, to its file.
-    pub images: BTreeMap<String, PathBuf>,
-    /// Image path to what kind of image it is.
-    pub families: BTreeMap<String, Family>,
-}
+pub static BENCHMARKS: &[&dyn Benchmark] = &[];
 
 /// A published set of questions with its own way to ask, read and score.
 pub trait Benchmark: Sync {
-    /// As configurations name it, `samples`.
+    /// As commands name it, `mathvista`.
     fn name(&self) -> &'static str;
 
-    /// Raised whenever query, extraction or scoring change a verdict; it goes with every score.
-    fn version(&self) -> u32;
+    /// As papers name it, `MathVista`.
+    fn title(&self) -> &'static str;
 
-    /// Reads the questions from the folder they are published in.
+    /// Which official code the rules follow, and a number of ours that is raised whenever query,
+    /// extraction or scoring change a verdict. Scores of two versions do not compare.
+    fn version(&self) -> &'static str;
+
+    /// Its parts, the usual one first.
+    fn splits(&self) -> &'static [&'static str];
+
+    /// Reads a split's questions from the folder they are published in.
     ///
     /// # Errors
-    /// Where the folder is not one of this benchmark.
-    fn items(&self, folder: &Path) -> Result<Items, Error>;
+    /// Where the folder is not one of this benchmark, says which files were looked for.
+    fn load(&self, folder: &Path, split: &str) -> Result<Vec<Item>, Error>;
 
-    /// What the model is asked.
-    fn query(&self, item: &Sample) -> String {
-        sample::prompt::query(item)
+    /// What the model is asked, in its zero-shot form.
+    fn query(&self, item: &Item) -> String;
+
+    /// Reads a file (or folder) of outputs in the forms that the benchmark's own code and other
+    /// programs write, and in ours (`responses.jsonl`).
+    ///
+    /// # Errors
+    /// Where the file is in none of these forms; rows that cannot be used are remarks.
+    fn outputs(&self, path: &Path, items: &[Item]) -> Result<Outputs, Error>;
+
+    /// Decides on all questions of a split, in the items' order; `answers` are in the same order.
+    /// Over all of them at once because official code may carry a generator from one to the next.
+    /// Total on any input.
+    fn score(&self, items: &[Item], answers: &[crate::Answer], how: &Scoring) -> Vec<ItemScore>;
+
+    /// What it reports beside accuracy, by name.
+    fn measures(&self, items: &[Item], scored: &[ItemScore]) -> BTreeMap<String, f64> {
+        let _ = (items, scored);
+        BTreeMap::new()
     }
 
-    /// The answer in a reply, or `None`; total on any input.
-    fn extract(&self, mode: extract::Mode, response: &str) -> Option<String> {
-        extract::extract(mode, response)
+    /// The official prompt that asks a judge for the answer in `response`; none where the official
+    /// rules settle it or the benchmark has no judge.
+    fn judge_extraction(&self, item: &Item, response: &str) -> Option<String> {
+        let _ = (item, response);
+        None
     }
 
-    /// Whether an extracted answer is right; total on any input.
-    fn correct(&self, item: &Sample, extraction: &str) -> bool {
-        answer::matches(item, extraction)
+    /// The official prompt that asks a judge whether `extraction` is right, for benchmarks that decide
+    /// so; its reply is read by [`Benchmark::judged`].
+    fn judge_verdict(&self, item: &Item, extraction: &str) -> Option<String> {
+        let _ = (item, extraction);
+        None
+    }
+
+    /// What a judge's verdict says; none where it says neither.
+    fn judged(&self, reply: &str) -> Option<bool> {
+        let _ = reply;
+        None
     }
 }
 
 /// The benchmark of that name.
-pub fn find(name: &str) -> Option<&'static dyn Benchmark> {
-    BENCHMARKS.iter().copied().find(|b| b.name() == name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_benchmark_is_found_by_its_name_alone() {
-        for benchmark in BENCHMARKS {
-            let found = find(benchmark.name()).unwrap();
-            assert_eq!(found.name(), benchmark.name());
-            assert!(benchmark.version() >= 1);
-        }
-        let names: std::collections::BTreeSet<_> = BENCHMARKS.iter().map(|b| b.name()).collect();
-        assert_eq!(names.len(), BENCHMARKS.len());
-        assert!(find("no such benchmark").is_none());
-    }
+///
+/// # Errors
+/// Where there is none; the message names those there are.
+pub fn find(name: &str) -> Result<&'static dyn Benchmark, Error> {
+    BENCHMARKS
+        .iter()
+        .copied()
+        .find(|b| b.name().eq_ignore_ascii_case(name))
+        .ok_or_else(|| Error::UnknownBenchmark {
+            name: name.to_owned(),
+            known: BENCHMARKS
+                .iter()
+                .map(|b| b.name())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
 }

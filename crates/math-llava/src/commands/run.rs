@@ -339,7 +339,7 @@ mod learning {
     use std::path::Path;
 
     use anyhow::{Result, bail};
-    use eval::benchmarks::Family;
+    use eval::heldout::Family;
     use sample::{ImageRow, Manifest, SAMPLES, Sample, StageKey, read_table, resolve_image};
 
     use super::Pipeline;

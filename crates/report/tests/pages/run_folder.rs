@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chat::{ChatModel, Error as ChatError, Finish, Reply, Request};
-use eval::benchmarks::Family;
+use eval::heldout::Family;
 use image::{Rgb, RgbImage};
 use rand::Rng;
 use sample::{

@@ -7,7 +7,7 @@
 
 use sample::{Answer, Sample};
 
-use crate::number::{Number, fixed};
+use super::number::{Number, fixed};
 
 /// No right answer is longer, in bytes; longer text is wrong unread.
 const LONGEST: usize = 4096;

@@ -7,16 +7,15 @@ use sample::scores::{Condition, Grounds, Separation};
 use sample::{ImageRef, Sample, interrupt, seed};
 use serde::{Deserialize, Serialize};
 
-use crate::benchmarks::{self, BENCHMARKS, Benchmark, Family};
-use crate::blind::Guesser;
-use crate::{Error, extract, swap};
+use super::blind::Guesser;
+use super::samples::Family;
+use super::{extract, swap};
+use crate::Error;
 
 /// The `[eval]` part of a run's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Which benchmark's way to ask, read and score: `samples`.
-    pub benchmark: String,
     /// No reply is longer, in tokens. The paper allows 512.
     pub max_new_tokens: u32,
     /// Questions in one batch of the model.
@@ -32,7 +31,6 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            benchmark: "samples".to_owned(),
             max_new_tokens: 512,
             batch_size: 32,
             limit: None,
@@ -60,7 +58,6 @@ pub struct Inputs<'a> {
 pub struct Plan {
     pub(crate) config: Config,
     pub(crate) seed: u64,
-    pub(crate) benchmark: &'static dyn Benchmark,
     pub(crate) items: Vec<Sample>,
     /// Of each item's image: `source/family`, or the source alone.
     pub(crate) families: Vec<String>,
@@ -111,18 +108,6 @@ impl Plan {
 /// Checks a configuration against the data: the settings make sense, every image has a file, no
 /// held-out image is in training; draws the swaps and works out the blind guesses.
 pub fn plan(config: &Config, run_seed: u64, inputs: &Inputs<'_>) -> Result<Plan, Error> {
-    let benchmark = benchmarks::find(&config.benchmark).ok_or_else(|| Error::Config {
-        setting: "benchmark",
-        detail: format!(
-            "there is no benchmark {:?}; there is {}",
-            config.benchmark,
-            BENCHMARKS
-                .iter()
-                .map(|b| b.name())
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
-    })?;
     for (setting, zero) in [
         ("max_new_tokens", config.max_new_tokens == 0),
         ("batch_size", config.batch_size == 0),
@@ -189,7 +174,6 @@ pub fn plan(config: &Config, run_seed: u64, inputs: &Inputs<'_>) -> Result<Plan,
     Ok(Plan {
         config: config.clone(),
         seed: run_seed,
-        benchmark,
         families,
         files,
         donors,

@@ -10,9 +10,10 @@ use sample::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Plan;
-use crate::responses::{self, Question, Response};
-use crate::{Error, summary};
+use super::plan::Plan;
+use super::responses::{self, Question, Response};
+use super::{answer, extract as extraction, summary};
+use crate::Error;
 
 /// What a half-finished folder's replies belong to; there while the evaluation runs.
 const ASKED: &str = "asked.json";
@@ -152,7 +153,7 @@ fn questions(plan: &Plan, condition: Condition) -> Vec<Question> {
                 system: None,
                 turns: vec![Turn {
                     role: Role::User,
-                    text: plan.benchmark.query(item),
+                    text: sample::prompt::query(item),
                 }],
                 images: plan
                     .files
@@ -203,7 +204,7 @@ fn extract(plan: &Plan, all: &[(Condition, Vec<Response>)]) -> Vec<Extraction> {
     all.iter()
         .flat_map(|(condition, replies)| replies.iter().map(move |reply| (*condition, reply)))
         .map(|(condition, reply)| {
-            let extraction = plan.benchmark.extract(mode, &reply.text);
+            let extraction = extraction::extract(mode, &reply.text);
             let reading = match &extraction {
                 _ if reply.failed.is_some() => Reading::Failed,
                 Some(_) => Reading::Parsed,
@@ -242,7 +243,7 @@ fn score(
             let correct = found
                 .extraction
                 .as_deref()
-                .is_some_and(|text| plan.benchmark.correct(item, text));
+                .is_some_and(|text| answer::matches(item, text));
             Some(Score {
                 id: reply.id.clone(),
                 condition: found.condition,

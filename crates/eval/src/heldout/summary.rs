@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use sample::scores::{Condition, Group, Reading, Readings, Results, Score};
 use sample::{Task, interrupt, seed};
 
+use super::plan::Plan;
 use crate::Error;
-use crate::plan::Plan;
 use crate::statistics::{self, Cluster};
 
 /// Right or wrong by item, for each of [`Condition::ALL`]; `None` where the item was left out.
@@ -42,8 +42,8 @@ pub(crate) fn results(plan: &Plan, model: &str, scores: &[Score]) -> Result<Resu
     tasks.sort_by_key(|group| Task::parse(&group.name));
     let overall = by("overall", &|_| Some("overall".to_owned()))?;
     Ok(Results {
-        benchmark: plan.benchmark.name().to_owned(),
-        benchmark_version: plan.benchmark.version(),
+        benchmark: super::samples::NAME.to_owned(),
+        benchmark_version: super::samples::VERSION,
         model: model.to_owned(),
         extraction: plan.config.extraction.name().to_owned(),
         readings,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rand::Rng;
 use sample::{ImageRef, Sample, seed};
 
-use crate::benchmarks::Family;
+use super::samples::Family;
 
 /// For each of `items`, the image it is swapped with, drawn from the images of `pool`;
 /// `None` where its family has no other. An image with the same bytes is not another.
