@@ -12,6 +12,44 @@ pub(crate) fn alike(a: &Expr, b: &Expr, work: &Work) -> Option<bool> {
     Some(canonical(a, work)? == canonical(b, work)?)
 }
 
+/// `a` and `b` without the terms that they share; `None` where they share none.
+///
+/// Digits do not reach to the 1 in `N + 1` beside `N` when N has thirty; without N they do.
+pub(crate) fn without_shared_terms(a: &Expr, b: &Expr, work: &Work) -> Option<(Expr, Expr)> {
+    if !matches!(a, Expr::Add(_)) && !matches!(b, Expr::Add(_)) {
+        return None;
+    }
+    let terms = |expr: &Expr| -> Option<Vec<(String, Expr)>> {
+        let mut terms = Vec::new();
+        laid_open(expr, &mut terms);
+        terms
+            .into_iter()
+            .map(|term| Some((canonical(term, work)?, term.clone())))
+            .collect()
+    };
+    let (mut left, mut right) = (terms(a)?, terms(b)?);
+    let before = left.len();
+    left.retain(|(text, _)| {
+        let shared = right.iter().position(|(other, _)| other == text);
+        if let Some(at) = shared {
+            right.swap_remove(at);
+        }
+        shared.is_none()
+    });
+    let sum = |terms: Vec<(String, Expr)>| match terms.len() {
+        0 => Expr::integer(0),
+        _ => Expr::Add(terms.into_iter().map(|(_, term)| term).collect()),
+    };
+    (left.len() < before).then(|| (sum(left), sum(right)))
+}
+
+fn laid_open<'a>(expr: &'a Expr, out: &mut Vec<&'a Expr>) {
+    match expr {
+        Expr::Add(parts) => parts.iter().for_each(|part| laid_open(part, out)),
+        other => out.push(other),
+    }
+}
+
 /// `expr` as text, its terms and factors in order.
 fn canonical(expr: &Expr, work: &Work) -> Option<String> {
     let text = match expr {

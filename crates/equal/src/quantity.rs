@@ -21,7 +21,7 @@ const TRIALS: u64 = 9;
 const ENOUGH: usize = 3;
 
 /// Digits that have to agree at a point, as a fraction of the larger value.
-const CLOSE: f64 = 1e-22;
+const CLOSE: f64 = 1e-25;
 
 /// Which rule shows `a` and `b` to be one quantity, if any does.
 pub(crate) fn same(a: &Expr, b: &Expr, work: &Work) -> Option<Rule> {
@@ -211,6 +211,8 @@ fn same_read(a: &Expr, b: &Expr, reading: Reading, work: &Work) -> Option<Rule> 
     let mut letters = counting_letters(a);
     letters.extend(counting_letters(b));
     let constant = is_constant(a) && is_constant(b);
+    let rest = canonical::without_shared_terms(a, b, work);
+    let (a, b) = rest.as_ref().map_or((a, b), |(a, b)| (a, b));
     let mut agreed = 0;
     for trial in 0..TRIALS {
         let mut point = Point::new(reading, trial, work).counting(&letters);

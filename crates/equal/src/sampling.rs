@@ -1,6 +1,6 @@
 //! Expressions compared by their values at several points, to about thirty digits.
 //!
-//! Two expressions that agree to 22 digits at random points, positive and negative, are taken for equal; two
+//! Two expressions that agree to 25 digits at random points, positive and negative, are taken for equal; two
 //! that differ anywhere are not. A letter `i` is the imaginary unit unless a sum counts with it, as both
 //! readings of it agree in an identity. What has no value here (integrals, endless sums, unknown functions)
 //! stands for a number of its own, the same one wherever it is written the same way.
@@ -362,7 +362,9 @@ impl<'a> Point<'a> {
         if let (Range::Integral, Some(from), Some(to)) = (kind, from, to) {
             let (from, to) = (self.value(from)?, self.value(to)?);
             if from.is_real() && to.is_real() && from.is_finite() && to.is_finite() {
-                return self.integral(body, variable, from.re, to.re);
+                let value = self.integral(body, variable, from.re, to.re)?;
+                self.blur(value);
+                return Some(value);
             }
         }
         let extrapolated = match kind {
@@ -371,8 +373,7 @@ impl<'a> Point<'a> {
             _ => Complex::NAN,
         };
         if extrapolated.is_finite() {
-            // What was added on the way is of the size of the values near by.
-            self.peak = self.peak.max(1.0 + extrapolated.size());
+            self.blur(extrapolated);
             return Some(extrapolated);
         }
         // Written the same way it is the same number, and it varies with the letters in it.
@@ -380,6 +381,11 @@ impl<'a> Point<'a> {
         let text = format!("{:?}", renamed(expr, variable));
         let (size, _) = self.random(&self.reading.name(&text));
         Some(Complex::new(size + 0.5))
+    }
+
+    /// What was extrapolated or integrated has some digits fewer than what was worked out.
+    fn blur(&mut self, value: Complex) {
+        self.peak = self.peak.max(1e5 * (1.0 + value.size()));
     }
 
     /// `body` with `variable` at `x`.

@@ -43,7 +43,7 @@ impl fmt::Display for Rule {
             Self::Percent => "the same number, one without its percent sign",
             Self::Degrees => "the same angle in degrees and radians",
             Self::Polynomial => "the same by exact arithmetic at random points of a finite field",
-            Self::Sampled => "the same value to 22 digits at every point tried",
+            Self::Sampled => "the same value to 25 digits at every point tried",
             Self::Word => "the same word",
             Self::Set => "the same entries in any order",
             Self::Order => "the same entries in the same order",

@@ -90,6 +90,9 @@ fn towers_are_told_apart_where_arithmetic_can() {
         ("$10^{10^{10}}$", "$10^{10^{10}}+1$", false),
         ("$2^{10^{12}}\\cdot 2$", "$2^{10^{12}+1}$", true),
         ("$100!$", "$100\\cdot 99!$", true),
+        // No digits are left in the sine; the order of terms is.
+        ("$\\sin(100.1^{4})+x$", "$x+\\sin(100.1^{4})$", true),
+        ("$75.1^{12}\\cos 1$", "$75.1^{12}\\cos 1+1$", false),
         ("$100!$", "$100!+1$", false),
         ("$\\binom{200}{100}$", "$\\binom{200}{100}+1$", false),
     ] {

@@ -131,7 +131,7 @@ fn reasons_name_the_rule() {
         ("1/3", "0.333333", "six decimal places"),
         ("9%", "9", "percent"),
         ("$(x+1)^2$", "$x^2+2x+1$", "finite field"),
-        ("$\\sin 2x$", "$2\\sin x\\cos x$", "22 digits"),
+        ("$\\sin 2x$", "$2\\sin x\\cos x$", "25 digits"),
         ("$\\{1,2\\}$", "$2,1$", "any order"),
         ("$x<1$", "$1>x$", "relation"),
         ("", "5", "gold"),
