@@ -6,6 +6,7 @@
 //! it, and a text with no mathematics at all is compared as words.
 
 use crate::environments::{self, Boxes, Group};
+use crate::numeral;
 use crate::parse;
 use crate::prose::{self, Kind};
 use crate::tree::{Expr, Relation};
@@ -324,7 +325,7 @@ fn plain(text: &str, kind: &Kind) -> Found {
         Kind::Number { digits, percent } => {
             let unsigned = digits.trim_start_matches('-');
             let expr = (unsigned.len() <= 2_000)
-                .then(|| parse::number(unsigned, None, None))
+                .then(|| numeral::number(unsigned, None, None))
                 .flatten()
                 .map(|expr| {
                     if digits.starts_with('-') {

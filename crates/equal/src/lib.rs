@@ -16,6 +16,7 @@
 mod answer;
 mod canonical;
 mod characters;
+mod commands;
 mod compare;
 mod complex;
 mod elements;
@@ -23,9 +24,11 @@ mod environments;
 mod exact;
 mod extrapolation;
 mod matrix;
+mod numeral;
 mod parse;
 mod prose;
 mod quantity;
+mod ranges;
 mod relations;
 mod residue;
 mod sampling;
@@ -171,7 +174,7 @@ fn same_found(gold: &Found, a: &Expr, prediction: &Found, b: &Expr, work: &Work)
         if entries.len() != 2 || !digits(whole) || !digits(decimals) || decimals.len() > 100 {
             return None;
         }
-        let read = parse::number(&format!("{whole}.{decimals}"), None, None)?;
+        let read = numeral::number(&format!("{whole}.{decimals}"), None, None)?;
         quantity::rounded_alike(&read.number()?.value, &number.value).then_some(Rule::Decimals)
     })
 }
