@@ -1,6 +1,7 @@
 //! What the user typed. `commands` turn it into what will run.
 
 mod models;
+mod score;
 mod train;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use models::*;
+pub use score::{Score, ScoreDialect, ScoreExtraction};
 pub use train::Train;
 
 /// Builds a vision-language model that reasons about maths: data, training, scoring.
@@ -56,6 +58,8 @@ pub enum Verb {
     Train(Train),
     /// Score a model on held-out questions, beside its blind baselines
     Eval(StageArguments),
+    /// Score outputs that exist already as a benchmark's official code does
+    Score(Score),
     /// Write the HTML report of a run
     Report(Report),
     /// Write the pairs for other trainers: LLaVA JSON, ShareGPT, Hugging Face Parquet, WebDataset

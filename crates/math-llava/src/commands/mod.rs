@@ -15,6 +15,7 @@ pub mod plan;
 pub mod pull;
 pub mod report;
 pub mod run;
+pub mod score;
 pub mod sources;
 pub mod sql;
 pub mod synth;
