@@ -18,7 +18,7 @@ mod asking;
 pub mod benchmarks;
 pub mod campaign;
 pub mod data;
-mod digest;
+pub mod digest;
 pub mod headline;
 pub mod heldout;
 mod item;

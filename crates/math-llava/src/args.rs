@@ -1,5 +1,6 @@
 //! What the user typed. `commands` turn it into what will run.
 
+mod eval;
 mod models;
 mod score;
 mod train;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use eval::{Eval, EvalFrom};
 pub use models::*;
 pub use score::{Score, ScoreDialect, ScoreExtraction};
 pub use train::Train;
@@ -56,8 +58,8 @@ pub enum Verb {
     Ledger(Ledger),
     /// Train a model on the pairs
     Train(Train),
-    /// Score a model on held-out questions, beside its blind baselines
-    Eval(StageArguments),
+    /// Score models on benchmarks, or a run's model on held-out questions beside its blind baselines
+    Eval(Eval),
     /// Score outputs that exist already as a benchmark's official code does
     Score(Score),
     /// Write the HTML report of a run

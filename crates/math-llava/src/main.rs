@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Verb::Synth(a) => commands::synth::run(&a),
         Verb::Ledger(a) => commands::ledger::run(&a),
         Verb::Train(a) => commands::train::verb(&a),
-        Verb::Eval(a) => commands::run::stage(&a, "eval"),
+        Verb::Eval(a) => commands::eval::run(&a),
         Verb::Score(a) => commands::score::run(&a),
         Verb::Report(a) => commands::report::run(&a),
         Verb::Export(a) => commands::export::run(&a),

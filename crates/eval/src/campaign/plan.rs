@@ -68,7 +68,7 @@ pub fn plan<'b>(
         )));
     }
     let (all, data_digest) = (loaded.len(), digest::items(&loaded));
-    let items = drawn(loaded, config.limit, run_seed);
+    let mut items = drawn(loaded, config.limit, run_seed);
     let images = shown(&items, config.images, pictures)?;
     let unshown = |found: &Result<Vec<Image>, String>| found.as_ref().err().cloned();
     if let Some(why) = images.iter().find_map(unshown)
@@ -80,6 +80,14 @@ pub fn plan<'b>(
             benchmark.title()
         )));
     }
+    let several_images = items.iter().filter(|i| i.pictures.len() > 1).count();
+    for (item, images) in items.iter_mut().zip(&images) {
+        // Tables of images take hundreds of megabytes, and lie in files now.
+        if item.pictures.iter().any(|p| matches!(p, Picture::Bytes(_))) {
+            let files = images.iter().flatten();
+            item.pictures = files.map(|i| Picture::File(i.path.clone())).collect();
+        }
+    }
     let prompts: Vec<String> = items
         .par_iter()
         .map(|item| format!("{}{}{}", config.before, benchmark.query(item), config.after))
@@ -88,7 +96,7 @@ pub fn plan<'b>(
         shown: images_digest(&images),
         prompt: prompts_digest(config.system.as_deref(), &items, &prompts),
         order: together(&images),
-        several_images: items.iter().filter(|i| i.pictures.len() > 1).count(),
+        several_images,
         benchmark,
         config: config.clone(),
         split,

@@ -4,13 +4,16 @@
 pub mod card;
 pub mod chat;
 pub mod convert;
+pub mod eval;
 pub mod export;
+pub mod forecast;
 pub mod generate;
 pub mod grade;
 pub mod import;
 pub mod inspect;
 pub mod ledger;
 pub mod logits;
+pub mod own;
 pub mod plan;
 pub mod pull;
 pub mod report;
