@@ -624,6 +624,36 @@ fn settings_and_data_that_cannot_be_meant_are_refused() {
 }
 
 #[test]
+fn queries_come_from_a_file_and_text_around_them_from_the_settings() {
+    let (data, out) = (data(), tempfile::tempdir().unwrap());
+    let mut settings = config(data.path());
+    settings.queries = Some("query.json".into());
+    settings.before = "Hello. ".into();
+    settings.after = " Bye.".into();
+    settings.system = Some("You add.".into());
+    let path = data.path().join("query.json");
+    let plan = || campaign::plan(&Sums, &settings, data.path(), 7, out.path());
+    for (text, word) in [
+        ("[]", "not an object"),
+        ("{\"0\": 3}", "not an object"),
+        ("{\"0\": \"a\"}", "no query for question \"1\""),
+    ] {
+        fs::write(&path, text).unwrap();
+        let error = plan().err().unwrap().to_string();
+        assert!(error.contains(word) && error.contains("query.json"), "{error}");
+    }
+    let queries: BTreeMap<String, String> = (0..6)
+        .map(|n| (n.to_string(), format!("number {n}")))
+        .collect();
+    fs::write(&path, serde_json::to_vec(&queries).unwrap()).unwrap();
+    let plan = plan().unwrap();
+    let request = plan.requests(0.5).next().unwrap();
+    assert_eq!(request.turns[0].text, "Hello. number 0 Bye.");
+    assert_eq!(request.system.as_deref(), Some("You add."));
+    assert_eq!((request.temperature, request.max_tokens, request.seed), (0.5, 512, 7));
+}
+
+#[test]
 fn a_limit_draws_the_same_questions_each_time_into_a_folder_of_their_own() {
     let (data, out) = (data(), tempfile::tempdir().unwrap());
     let mut settings = config(data.path());

@@ -26,10 +26,14 @@ pub struct BenchmarkConfig {
     /// A system prompt; none by default.
     #[serde(default)]
     pub system: Option<String>,
-    /// Text before the benchmark's query, as it stands.
+    /// A JSON file of query by question id, below `data` unless absolute, in place of the benchmark's
+    /// zero-shot form; such as MathVista's `data/query.json`.
+    #[serde(default)]
+    pub queries: Option<PathBuf>,
+    /// Text before the query, as it stands.
     #[serde(default)]
     pub before: String,
-    /// Text after the benchmark's query, as it stands: "\nAnswer with a letter only."
+    /// Text after the query, as it stands: "\nAnswer with a letter only."
     #[serde(default)]
     pub after: String,
     /// Which of a question's images are shown.

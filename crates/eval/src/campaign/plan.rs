@@ -88,10 +88,7 @@ pub fn plan<'b>(
             item.pictures = files.map(|i| Picture::File(i.path.clone())).collect();
         }
     }
-    let prompts: Vec<String> = items
-        .par_iter()
-        .map(|item| format!("{}{}{}", config.before, benchmark.query(item), config.after))
-        .collect();
+    let prompts = prompts(benchmark, config, data, &items)?;
     Ok(Plan {
         shown: images_digest(&images),
         prompt: prompts_digest(config.system.as_deref(), &items, &prompts),
@@ -190,6 +187,34 @@ impl Plan<'_> {
         }
         batches
     }
+}
+
+/// What is asked of each item, without the system prompt.
+fn prompts(
+    benchmark: &dyn Benchmark,
+    config: &BenchmarkConfig,
+    data: &Path,
+    items: &[Item],
+) -> Result<Vec<String>, Error> {
+    let around = |query: &str| format!("{}{query}{}", config.before, config.after);
+    let Some(file) = &config.queries else {
+        let asked = items.par_iter().map(|item| around(&benchmark.query(item)));
+        return Ok(asked.collect());
+    };
+    let path = data.join(file);
+    let wrong = |detail: String| Error::Data {
+        path: path.clone(),
+        detail,
+    };
+    let bytes = std::fs::read(&path).map_err(|e| SampleError::io(&path, e))?;
+    let queries: HashMap<String, String> = serde_json::from_slice(&bytes)
+        .map_err(|e| wrong(format!("is not an object of query by question id: {e}")))?;
+    let asked = items.iter().map(|item| {
+        let query = queries.get(&item.id);
+        let query = query.ok_or_else(|| wrong(format!("has no query for question {:?}", item.id)));
+        query.map(|query| around(query))
+    });
+    asked.collect()
 }
 
 /// All items, or `limit` of them drawn by seed, in their own order.
