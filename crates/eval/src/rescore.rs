@@ -111,16 +111,18 @@ fn own(path: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(ours.then(|| path.to_owned()))
 }
 
-/// Reads `{id, response, truncated, failed}`, one a line; what is not such a line is a remark.
 fn replies(path: &Path) -> Result<Outputs, Error> {
-    let io = |e| SampleError::io(path, e);
-    let mut reader = BufReader::new(File::open(path).map_err(io)?);
-    let mut outputs = Outputs {
-        model: model_of(path),
-        ..Outputs::default()
-    };
-    let (mut number, mut wrong): (u64, Vec<String>) = (0, Vec::new());
-    let mut faults = 0_u64;
+    let file = File::open(path).map_err(|e| SampleError::io(path, e))?;
+    let mut outputs = rows(BufReader::new(file), path)?;
+    outputs.model = model_of(path);
+    Ok(outputs)
+}
+
+/// Reads `{id, response, truncated, failed}`, one a line; what is not such a line is a remark.
+fn rows(mut reader: impl BufRead, path: &Path) -> Result<Outputs, Error> {
+    let mut outputs = Outputs::default();
+    let (mut number, mut faults): (u64, u64) = (0, 0);
+    let mut first = None;
     loop {
         if number.is_multiple_of(1024) {
             interrupt::check()?;
@@ -130,7 +132,7 @@ fn replies(path: &Path) -> Result<Outputs, Error> {
             .by_ref()
             .take(LONGEST_LINE)
             .read_until(b'\n', &mut line)
-            .map_err(io)?;
+            .map_err(|e| SampleError::io(path, e))?;
         if length == 0 {
             break;
         }
@@ -148,13 +150,11 @@ fn replies(path: &Path) -> Result<Outputs, Error> {
             Ok(answer) => outputs.answers.push(answer),
             Err(detail) => {
                 faults += 1;
-                if wrong.is_empty() {
-                    wrong.push(format!("line {number}: {detail}"));
-                }
+                first.get_or_insert_with(|| format!("line {number}: {detail}"));
             }
         }
     }
-    if let Some(first) = wrong.first() {
+    if let Some(first) = first {
         outputs
             .remarks
             .push(format!("{faults} lines are no replies (first: {first})"));
@@ -167,7 +167,7 @@ fn answer(line: &[u8]) -> Result<Answer, String> {
     let text = |name: &str| match row.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(other) => Err(format!("{name} is {other}, not text")),
+        Some(_) => Err(format!("{name} is not text")),
     };
     Ok(Answer {
         id: text("id")?.ok_or("it has no id")?,
@@ -194,4 +194,72 @@ fn outputs_digest(path: &Path) -> Result<String, Error> {
         return Ok(file_sha256(path)?);
     }
     digest::folder(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &[u8]) -> Outputs {
+        rows(text, Path::new("responses.jsonl")).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_a_reply_or_is_counted_as_none() {
+        let text = concat!(
+            "{\"id\":\"1\",\"response\":\"4\",\"truncated\":true,\"failed\":null}\n",
+            "\r\n",
+            "{\"id\":\"2\",\"response\":null,\"failed\":\"too long\"}\n",
+            "{\"id\":2,\"response\":\"x\"}\n",
+            "{\"id\":\"3\",\"response\":[\"x\"]}\n",
+            "[]\n",
+            "{\"id\":\"3\",\"resp",
+        );
+        let outputs = read(text.as_bytes());
+        let rows: Vec<_> = outputs
+            .answers
+            .iter()
+            .map(|a| (a.id.as_str(), a.response.as_deref(), a.truncated))
+            .collect();
+        assert_eq!(rows, [("1", Some("4"), true), ("2", None, false)]);
+        assert_eq!(outputs.answers[1].failed.as_deref(), Some("too long"));
+        assert_eq!(
+            outputs.remarks,
+            ["4 lines are no replies (first: line 4: id is not text)"]
+        );
+    }
+
+    #[test]
+    fn deep_nesting_and_a_megabyte_are_read_in_bounded_depth() {
+        let deep = format!("{{\"id\":\"1\",\"response\":{}1\n", "[".repeat(1 << 20));
+        let long = format!("{{\"id\":\"2\",\"response\":\"{}\"}}\n", "{".repeat(1 << 20));
+        let outputs = read(format!("{deep}{long}").as_bytes());
+        assert_eq!(outputs.answers.len(), 1);
+        assert!(outputs.remarks[0].starts_with("1 lines"), "{:?}", outputs.remarks);
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_of_any_file_is_a_reply_a_remark_or_blank(
+            lines in proptest::collection::vec(
+                prop_oneof![
+                    "\\PC{0,40}",
+                    ("[a-z0-9]{0,3}", "\\PC{0,20}").prop_map(|(id, said)| {
+                        serde_json::json!({"id": id, "response": said}).to_string()
+                    }),
+                ],
+                0..20,
+            ),
+        ) {
+            let outputs = read(lines.join("\n").as_bytes());
+            let blank = |line: &&String| !line.bytes().all(|b| b.is_ascii_whitespace());
+            let written = lines.iter().filter(blank).count();
+            let faults: usize = outputs.remarks.first().map_or(0, |remark| {
+                remark.split(' ').next().unwrap().parse().unwrap()
+            });
+            prop_assert_eq!(outputs.answers.len() + faults, written);
+        }
+    }
 }
