@@ -76,6 +76,7 @@ pub fn score(
     outputs: &Outputs,
     how: &Scoring,
 ) -> (BenchmarkScore, Vec<ItemScore>) {
+    let items = &*benchmark.questions(items.to_vec(), outputs);
     let joined = join(items, outputs);
     let scored = benchmark.score(items, &joined.answers, how);
     let mut total = total(benchmark, split, items, how, &scored);
