@@ -411,6 +411,11 @@ fn provenance(
         if sitting.asked > 0 {
             put("judge_prompts", sitting.prompts.clone());
         }
+        // Benchmarks whose prompt is not always at hand say whose it is.
+        let whose = plan.items.first().and_then(|i| i.extra.get("judge_prompt_name"));
+        if let Some(whose) = whose.and_then(serde_json::Value::as_str) {
+            put("judge_prompt", whose.to_owned());
+        }
     }
     if let Through::Batches(size) = candidate.through {
         put("batch", size.to_string());
