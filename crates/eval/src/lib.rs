@@ -7,18 +7,22 @@
 //! - [`python`]: the parts of Python that official scorers' verdicts depend on.
 //! - [`data`]: the layouts in which benchmarks are published.
 //! - [`statistics`]: intervals and differences.
+//! - [`compare`]: two runs on the same questions; [`published`], [`table`]: ours beside the papers'.
 //!
 //! **Invariant:** nothing falls back in silence. A reply without an answer counts as wrong and is
 //! counted as unparsed, empty, failed or truncated; a guess on wider ground is counted as such; a
 //! held-out image that training has seen stops the evaluation.
 
 pub mod benchmarks;
+pub mod compare;
 pub mod data;
 pub mod heldout;
 mod item;
+pub mod published;
 pub mod python;
 mod score;
 pub mod statistics;
+pub mod table;
 
 pub use benchmarks::{BENCHMARKS, Benchmark, find};
 pub use heldout::{Config, Inputs, Plan, plan, run};
