@@ -123,7 +123,8 @@ fn by_group(
     let mut groups: Vec<GroupFlips> = Vec::new();
     let mut places: HashMap<(&str, &str), usize> = HashMap::new();
     for question in questions {
-        let (Some(before), Some(after)) = (before.get(&question.id), after.get(&question.id)) else {
+        let (Some(before), Some(after)) = (before.get(&question.id), after.get(&question.id))
+        else {
             continue;
         };
         for (dimension, name) in &question.groups {

@@ -139,4 +139,7 @@ pub enum Error {
         /// What is wrong with it, and what was expected.
         detail: String,
     },
+    /// Scores that cannot stand in one table, or a table that cannot be written.
+    #[error("{0}")]
+    Table(String),
 }

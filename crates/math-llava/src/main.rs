@@ -59,6 +59,8 @@ fn main() -> ExitCode {
         Verb::Ledger(a) => commands::ledger::run(&a),
         Verb::Train(a) => commands::train::verb(&a),
         Verb::Eval(a) => commands::run::stage(&a, "eval"),
+        Verb::Table(a) => commands::table::run(&a),
+        Verb::Compare(a) => commands::compare::run(&a),
         Verb::Report(a) => commands::report::run(&a),
         Verb::Export(a) => commands::export::run(&a),
         Verb::Card(a) => commands::card::run(&a),

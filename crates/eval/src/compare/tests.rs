@@ -54,34 +54,60 @@ fn compared(first: &[ItemScore], second: &[ItemScore], questions: &[ItemRecord])
 
 #[test]
 fn flips_are_told_apart_and_joined_by_id_not_by_place() {
-    let first = verdicts(&[("a", true), ("b", false), ("c", true), ("d", false), ("only", true)]);
-    let second = verdicts(&[("d", false), ("c", false), ("b", true), ("a", true), ("other", true)]);
+    let first = verdicts(&[
+        ("a", true),
+        ("b", false),
+        ("c", true),
+        ("d", false),
+        ("only", true),
+    ]);
+    let second = verdicts(&[
+        ("d", false),
+        ("c", false),
+        ("b", true),
+        ("a", true),
+        ("other", true),
+    ]);
     let question = |id: &str, task: &str| ItemRecord {
         id: id.to_owned(),
         groups: vec![("task".to_owned(), task.to_owned())],
         ..ItemRecord::default()
     };
-    let questions = ["a", "b", "c", "only"].map(|id| question(id, if id == "c" { "y" } else { "x" }));
+    let questions =
+        ["a", "b", "c", "only"].map(|id| question(id, if id == "c" { "y" } else { "x" }));
     let paired = compared(&first, &second, &questions);
     assert_eq!(paired.flips.gained, ["b"]);
     assert_eq!(paired.flips.lost, ["c"]);
-    assert_eq!((paired.both_right, paired.both_wrong, paired.items), (1, 1, 4));
+    assert_eq!(
+        (paired.both_right, paired.both_wrong, paired.items),
+        (1, 1, 4)
+    );
     assert_eq!((paired.only_first, paired.only_second), (1, 1));
     assert_eq!((paired.difference, paired.p_exact), (0.0, 1.0));
-    let groups: Vec<_> = paired.groups.iter().map(|g| (&*g.name, g.items, g.gained, g.lost)).collect();
+    let groups: Vec<_> = paired
+        .groups
+        .iter()
+        .map(|g| (&*g.name, g.items, g.gained, g.lost))
+        .collect();
     assert_eq!(groups, [("x", 2, 1, 0), ("y", 1, 0, 1)]);
 }
 
 #[test]
 fn odd_runs_are_compared_too() {
     let none = compared(&[], &[], &[]);
-    assert_eq!((none.items, none.interval, none.p_exact, none.p_mid), (0, None, 1.0, 1.0));
+    assert_eq!(
+        (none.items, none.interval, none.p_exact, none.p_mid),
+        (0, None, 1.0, 1.0)
+    );
     // Of an id that occurs twice the last counts, once.
     let twice = verdicts(&[("a", true), ("a", false)]);
     let paired = compared(&twice, &verdicts(&[("a", true)]), &[]);
     assert_eq!((paired.items, paired.flips.gained.len()), (1, 1));
     let apart = compared(&twice, &verdicts(&[("b", true)]), &[]);
-    assert_eq!((apart.items, apart.only_first, apart.only_second), (0, 1, 1));
+    assert_eq!(
+        (apart.items, apart.only_first, apart.only_second),
+        (0, 1, 1)
+    );
 }
 
 #[test]

@@ -24,7 +24,9 @@ pub(super) fn lines(text: &str) -> Result<Vec<Line>, (usize, String)> {
         if line.len() > LONGEST_LINE || lines.len() == MOST_LINES {
             return Err((
                 i + 1,
-                format!("longer than a table may be ({LONGEST_LINE} bytes a line, {MOST_LINES} lines)"),
+                format!(
+                    "longer than a table may be ({LONGEST_LINE} bytes a line, {MOST_LINES} lines)"
+                ),
             ));
         }
         lines.push((i + 1, cells(line).map_err(|detail| (i + 1, detail))?));

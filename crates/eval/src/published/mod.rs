@@ -224,7 +224,11 @@ pub fn rows(
         if cells.len() != header.len() {
             return Err(fault(
                 line,
-                format!("{} cells, but {} columns are named", cells.len(), header.len()),
+                format!(
+                    "{} cells, but {} columns are named",
+                    cells.len(),
+                    header.len()
+                ),
             ));
         }
         let Some(standing) = Standing::parse(&cells[1]) else {
@@ -255,7 +259,9 @@ fn percent(cell: &str) -> Result<Option<f64>, String> {
     }
     match cell.parse::<f64>() {
         Ok(value) if (0.0..=100.0).contains(&value) => Ok(Some(value)),
-        _ => Err(format!("{cell:?} is not a percentage; write 0 to 100, or nothing")),
+        _ => Err(format!(
+            "{cell:?} is not a percentage; write 0 to 100, or nothing"
+        )),
     }
 }
 

@@ -38,18 +38,37 @@ fn every_table_reads_and_its_rows_have_names_and_sources() {
         let rows = table.rows().unwrap();
         assert!(rows.len() > 5, "{:?}", table.benchmark);
         let names: HashSet<&str> = rows.iter().map(|r| r.model.as_str()).collect();
-        assert_eq!(names.len(), rows.len(), "{:?}: a row twice", table.benchmark);
+        assert_eq!(
+            names.len(),
+            rows.len(),
+            "{:?}: a row twice",
+            table.benchmark
+        );
         for row in &rows {
             assert!(!row.model.is_empty() && row.source.len() > 8, "{row:?}");
             assert_eq!(row.values.len(), table.columns.len());
-            assert!(row.all.is_some() || row.values.iter().any(Option::is_some), "{row:?}");
+            assert!(
+                row.all.is_some() || row.values.iter().any(Option::is_some),
+                "{row:?}"
+            );
         }
         for standing in [Standing::Human, Standing::Chance] {
-            assert!(rows.iter().any(|r| r.standing == standing), "{:?}", table.benchmark);
+            assert!(
+                rows.iter().any(|r| r.standing == standing),
+                "{:?}",
+                table.benchmark
+            );
         }
-        let header = table.rows.lines().find(|l| l.starts_with("model,")).unwrap();
+        let header = table
+            .rows
+            .lines()
+            .find(|l| l.starts_with("model,"))
+            .unwrap();
         for code in table.columns.iter().map(|c| c.code).chain([table.all]) {
-            assert!(header.split(',').any(|name| name == code), "no column {code}");
+            assert!(
+                header.split(',').any(|name| name == code),
+                "no column {code}"
+            );
         }
     }
 }
@@ -70,7 +89,11 @@ fn the_parts_of_a_row_add_up_to_its_whole() {
                 .iter()
                 .find(|(t, model, _)| t == name && *model == row.model)
                 .map_or(0.1, |(_, _, by)| *by);
-            assert!((mean - all).abs() <= allowed, "{name}, {}: {mean:.2} against {all}", row.model);
+            assert!(
+                (mean - all).abs() <= allowed,
+                "{name}, {}: {mean:.2} against {all}",
+                row.model
+            );
             checked += 1;
         }
     }
@@ -92,7 +115,11 @@ fn names_are_found_however_they_are_written() {
         ("mathvision", "testmini", None),
         ("", "", None),
     ] {
-        assert_eq!(find(benchmark, split).map(|t| t.all), all, "{benchmark}, {split}");
+        assert_eq!(
+            find(benchmark, split).map(|t| t.all),
+            all,
+            "{benchmark}, {split}"
+        );
     }
 }
 
@@ -118,19 +145,37 @@ fn a_broken_file_is_named_with_its_line() {
     let read = |text: &str| rows(Path::new("mine.csv"), text, "ALL", columns);
     let good = "model,kind,source,ALL,FQA,other\n\"Ours, again\",open,\"a paper\",40,,7\n";
     let found = read(good).unwrap();
-    assert_eq!((found[0].model.as_str(), found[0].all), ("Ours, again", Some(40.0)));
+    assert_eq!(
+        (found[0].model.as_str(), found[0].all),
+        ("Ours, again", Some(40.0))
+    );
     assert_eq!(found[0].values, [None]);
     assert_eq!(read("model,kind,source\nx,open,y\n").unwrap()[0].all, None);
     for (text, says) in [
         ("", "line 1: no line"),
         ("name,ALL\n", "line 1: the first line must name"),
-        ("model,kind,source,ALL\nx,open,y\n", "line 2: 3 cells, but 4"),
-        ("model,kind,source,ALL\n\nx,friend,y,1\n", "line 3: kind \"friend\""),
-        ("model,kind,source,ALL\nx,open,y,101\n", "line 2: \"101\" is not a percentage"),
-        ("model,kind,source,ALL\nx,open,y,NaN\n", "line 2: \"NaN\" is not a percentage"),
+        (
+            "model,kind,source,ALL\nx,open,y\n",
+            "line 2: 3 cells, but 4",
+        ),
+        (
+            "model,kind,source,ALL\n\nx,friend,y,1\n",
+            "line 3: kind \"friend\"",
+        ),
+        (
+            "model,kind,source,ALL\nx,open,y,101\n",
+            "line 2: \"101\" is not a percentage",
+        ),
+        (
+            "model,kind,source,ALL\nx,open,y,NaN\n",
+            "line 2: \"NaN\" is not a percentage",
+        ),
         ("model,kind,source,ALL\n\"x\n", "line 2: a quote"),
     ] {
         let said = read(text).unwrap_err().to_string();
-        assert!(said.starts_with("mine.csv: ") && said.contains(says), "{text:?}: {said}");
+        assert!(
+            said.starts_with("mine.csv: ") && said.contains(says),
+            "{text:?}: {said}"
+        );
     }
 }

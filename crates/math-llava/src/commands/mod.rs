@@ -3,6 +3,7 @@
 
 pub mod card;
 pub mod chat;
+pub mod compare;
 pub mod convert;
 pub mod export;
 pub mod generate;
@@ -18,4 +19,5 @@ pub mod run;
 pub mod sources;
 pub mod sql;
 pub mod synth;
+pub mod table;
 pub mod train;
