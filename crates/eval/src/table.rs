@@ -6,6 +6,9 @@
 
 mod write;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use sample::benchmark::scoreboard::{BoardColumn, BoardRow, Breakdown, Cell, Scoreboard, Standing};
 use sample::benchmark::{BenchmarkScore, Share};
 
@@ -27,7 +30,7 @@ pub struct Options {
     /// With the published rows of ablations, which are left out else.
     pub ablations: bool,
     /// A user's own rows: the file's name and text, in the form of the published ones.
-    pub more: Option<(std::path::PathBuf, String)>,
+    pub more: Option<(PathBuf, String)>,
 }
 
 /// Puts scores of one split of one benchmark beside the published rows, under the published table's
@@ -106,7 +109,7 @@ fn published_columns(table: &PublishedTable, scores: &[BenchmarkScore]) -> Vec<B
 
 /// The dimension of a score that has the group: `wanted`, or another where `wanted` has none such.
 fn dimension<'a>(score: &'a BenchmarkScore, wanted: &str, name: &str) -> Option<&'a str> {
-    let has = |groups: &std::collections::BTreeMap<String, Share>| {
+    let has = |groups: &BTreeMap<String, Share>| {
         groups.keys().any(|group| plain(group) == plain(name))
     };
     let preferred = score.groups.get_key_value(wanted).filter(|(_, g)| has(g));
@@ -160,12 +163,13 @@ fn our_row(score: &BenchmarkScore, columns: &[BoardColumn]) -> BoardRow {
             })
             .collect(),
         counts: score.counts(),
+        measures: score.measures.clone(),
     }
 }
 
 /// All of a score's groups with their intervals.
 pub fn breakdown(score: &BenchmarkScore) -> Breakdown {
-    let groups = |groups: &std::collections::BTreeMap<String, Share>| {
+    let groups = |groups: &BTreeMap<String, Share>| {
         groups
             .iter()
             .map(|(name, s)| (name.clone(), statistics::accuracy(s.correct, s.total)))

@@ -111,6 +111,7 @@ fn names_are_found_however_they_are_written() {
         ("mmmu_pro", "standard (4 options)", Some("Standard4")),
         ("MMMU-Pro", "standard_10", Some("Standard10")),
         ("mmmu-pro", "vision", Some("Vision")),
+        ("mmmu_pro", "standard_4_cot", Some("Standard4")),
         ("mathvista", "test", None),
         ("mathvision", "testmini", None),
         ("", "", None),
@@ -137,6 +138,72 @@ fn rows_say_what_the_papers_say() {
     assert_eq!(row("mathvista", "testmini", "G-LLaVA-13B").all, None);
     assert_eq!(row("mmmu", "val", "LLaVA-1.5-13B").all, Some(36.4));
     assert_eq!(row("mmmu-pro", "vision", "GPT-4o (0513)").all, Some(49.7));
+}
+
+/// The official score files of published outputs say what the rows say.
+#[test]
+fn rows_equal_the_official_score_files() {
+    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
+    let root = std::env::var("MATH_LLAVA_SHARED").unwrap_or_else(|_| workspace.to_owned());
+    let results = Path::new(&root).join("data/benchmarks/mathvista/results");
+    let table = find("mathvista", "testmini").unwrap();
+    for (file, model) in [
+        ("random/scores_random_guess.json", "Random chance"),
+        ("llavar/scores_llavar.json", "LLaVAR-13B"),
+        ("bard/scores_bard.json", "Multimodal Bard"),
+    ] {
+        let path = results.join(file);
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            println!("skipped: {} is absent", path.display());
+            continue;
+        };
+        let scores: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let rows = table.rows().unwrap();
+        let row = rows.iter().find(|r| r.model == model).unwrap();
+        let official = |value: &serde_json::Value| -> f64 {
+            value["accuracy"].as_str().unwrap().parse().unwrap()
+        };
+        assert_eq!(row.all, Some(official(&scores["average"])), "{model}");
+        for (column, value) in table.columns.iter().zip(&row.values) {
+            // Printed with one decimal place there, with two here.
+            let exact = official(&scores[column.dimension][column.name]);
+            assert!((value.unwrap() - exact).abs() < 0.051, "{model}, {}", column.code);
+        }
+    }
+}
+
+/// MATH-V's result files print `338/3040=11.12%`.
+#[test]
+fn rows_equal_the_official_result_files() {
+    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
+    let root = std::env::var("MATH_LLAVA_SHARED").unwrap_or_else(|_| workspace.to_owned());
+    let outputs = Path::new(&root).join("data/benchmarks/mathvision/outputs");
+    let table = find("mathvision", "test").unwrap();
+    for (file, model) in [
+        ("Random-Chance_result.json", "Random chance"),
+        ("closed-source/Qwen/Qwen-VL-Max_result.json", "Qwen-VL-Max"),
+        ("open-source/LLavA/LLaVA-v1.5-13B_result.json", "LLaVA-1.5-13B"),
+        (
+            "open-source/Internlm/InternLM-XComposer2-VL_result.json",
+            "InternLM-XComposer2-VL-7B",
+        ),
+    ] {
+        let path = outputs.join(file);
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            println!("skipped: {} is absent", path.display());
+            continue;
+        };
+        let results: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let rows = table.rows().unwrap();
+        let row = rows.iter().find(|r| r.model == model).unwrap();
+        let keys = std::iter::once("-all").chain(table.columns.iter().map(|c| c.name));
+        for (key, value) in keys.zip(std::iter::once(&row.all).chain(&row.values)) {
+            let (counts, _) = results[key].as_str().unwrap().split_once('=').unwrap();
+            let (right, all) = counts.split_once('/').unwrap();
+            let exact = 100.0 * right.parse::<f64>().unwrap() / all.parse::<f64>().unwrap();
+            assert!((value.unwrap() - exact).abs() < 0.051, "{model}, {key}: {exact}");
+        }
+    }
 }
 
 #[test]

@@ -97,6 +97,14 @@ fn markdown(board: &Scoreboard) -> String {
         });
         let _ = writeln!(text, " {} |", number + 1);
     }
+    for row in board.rows.iter().filter(|r| !r.measures.is_empty()) {
+        let measures: Vec<String> = row
+            .measures
+            .iter()
+            .map(|(name, value)| format!("{} {value:.4}", inert(name)))
+            .collect();
+        let _ = writeln!(text, "\n{}: {}.", inert(&row.model), measures.join(", "));
+    }
     text.push_str("\nSources:\n\n");
     for (i, source) in sources.iter().enumerate() {
         let _ = writeln!(text, "{}. {}", i + 1, inert(source));
@@ -155,7 +163,7 @@ fn csv(board: &Scoreboard) -> String {
             format!("{code} total"),
         ]);
     }
-    header.push("counts".to_owned());
+    header.extend(["counts".to_owned(), "measures".to_owned()]);
     let mut text = line(&header);
     for row in &board.rows {
         let mut fields = vec![
@@ -176,6 +184,9 @@ fn csv(board: &Scoreboard) -> String {
             ]);
         }
         fields.push(row.counts.clone());
+        let measures = row.measures.iter();
+        let measures: Vec<String> = measures.map(|(name, value)| format!("{name}={value}")).collect();
+        fields.push(measures.join("; "));
         text.push_str(&line(&fields));
     }
     text

@@ -130,6 +130,7 @@ fn board() -> Scoreboard {
         all: Some(Cell::published(percent)),
         cells: vec![Some(Cell::published(percent + 1.0))],
         counts: String::new(),
+        measures: Default::default(),
     };
     Scoreboard {
         benchmark: "mathvista".to_owned(),

@@ -3,6 +3,8 @@
 //! Numbers are in per cent, as papers print them; ours have their counts and a 95% interval, published
 //! ones have neither.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::scores::Accuracy;
@@ -147,6 +149,9 @@ pub struct BoardRow {
     /// What went wrong, in words; of our rows alone.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub counts: String,
+    /// What the benchmark reports beside accuracy, as shares; of our rows alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measures: BTreeMap<String, f64>,
 }
 
 /// A benchmark's table.
