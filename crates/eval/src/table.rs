@@ -109,9 +109,8 @@ fn published_columns(table: &PublishedTable, scores: &[BenchmarkScore]) -> Vec<B
 
 /// The dimension of a score that has the group: `wanted`, or another where `wanted` has none such.
 fn dimension<'a>(score: &'a BenchmarkScore, wanted: &str, name: &str) -> Option<&'a str> {
-    let has = |groups: &BTreeMap<String, Share>| {
-        groups.keys().any(|group| plain(group) == plain(name))
-    };
+    let has =
+        |groups: &BTreeMap<String, Share>| groups.keys().any(|group| plain(group) == plain(name));
     let preferred = score.groups.get_key_value(wanted).filter(|(_, g)| has(g));
     preferred
         .or_else(|| score.groups.iter().find(|(_, g)| has(g)))

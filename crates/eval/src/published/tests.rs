@@ -167,7 +167,11 @@ fn rows_equal_the_official_score_files() {
         for (column, value) in table.columns.iter().zip(&row.values) {
             // Printed with one decimal place there, with two here.
             let exact = official(&scores[column.dimension][column.name]);
-            assert!((value.unwrap() - exact).abs() < 0.051, "{model}, {}", column.code);
+            assert!(
+                (value.unwrap() - exact).abs() < 0.051,
+                "{model}, {}",
+                column.code
+            );
         }
     }
 }
@@ -182,7 +186,10 @@ fn rows_equal_the_official_result_files() {
     for (file, model) in [
         ("Random-Chance_result.json", "Random chance"),
         ("closed-source/Qwen/Qwen-VL-Max_result.json", "Qwen-VL-Max"),
-        ("open-source/LLavA/LLaVA-v1.5-13B_result.json", "LLaVA-1.5-13B"),
+        (
+            "open-source/LLavA/LLaVA-v1.5-13B_result.json",
+            "LLaVA-1.5-13B",
+        ),
         (
             "open-source/Internlm/InternLM-XComposer2-VL_result.json",
             "InternLM-XComposer2-VL-7B",
@@ -201,7 +208,10 @@ fn rows_equal_the_official_result_files() {
             let (counts, _) = results[key].as_str().unwrap().split_once('=').unwrap();
             let (right, all) = counts.split_once('/').unwrap();
             let exact = 100.0 * right.parse::<f64>().unwrap() / all.parse::<f64>().unwrap();
-            assert!((value.unwrap() - exact).abs() < 0.051, "{model}, {key}: {exact}");
+            assert!(
+                (value.unwrap() - exact).abs() < 0.051,
+                "{model}, {key}: {exact}"
+            );
         }
     }
 }

@@ -182,7 +182,10 @@ fn csv_is_a_rectangle_that_runs_no_formula() {
         text.lines().skip(2).all(|l| cells(l) == 3 + 13 * 5),
         "{text}"
     );
-    assert!(text.contains(",46.60,43.5") && second.ends_with(",worst_case=0.125"), "{text}");
+    assert!(
+        text.contains(",46.60,43.5") && second.ends_with(",worst_case=0.125"),
+        "{text}"
+    );
     assert!(Format::Csv.write(&[board.clone(), board]).is_err());
 }
 

@@ -185,7 +185,9 @@ fn csv(board: &Scoreboard) -> String {
         }
         fields.push(row.counts.clone());
         let measures = row.measures.iter();
-        let measures: Vec<String> = measures.map(|(name, value)| format!("{name}={value}")).collect();
+        let measures: Vec<String> = measures
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         fields.push(measures.join("; "));
         text.push_str(&line(&fields));
     }

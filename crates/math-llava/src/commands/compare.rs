@@ -52,7 +52,11 @@ pub fn paired(
     questions: &[folder::ItemRecord],
 ) -> Paired {
     let run = |score, items| Run { score, items };
-    compare(run(first, first_items), run(second, second_items), questions)
+    compare(
+        run(first, first_items),
+        run(second, second_items),
+        questions,
+    )
 }
 
 fn print(paired: &Paired) {

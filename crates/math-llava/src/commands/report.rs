@@ -50,9 +50,8 @@ fn benchmarks(arguments: &Report) -> Result<bool> {
             });
         }
     }
-    let same = |a: &BenchmarkScore, b: &BenchmarkScore| {
-        a.benchmark == b.benchmark && a.split == b.split
-    };
+    let same =
+        |a: &BenchmarkScore, b: &BenchmarkScore| a.benchmark == b.benchmark && a.split == b.split;
     let mut compared = Vec::new();
     for (second, run) in runs.iter().enumerate() {
         let first = runs.iter().position(|r| same(&r.score, &run.score));
@@ -76,10 +75,18 @@ fn benchmarks(arguments: &Report) -> Result<bool> {
     let boards = table::boards(&scores, &eval::table::Options::default())?;
     let beside = || {
         let first = runs.first().map(|r| r.folder.as_path());
-        first.unwrap_or(std::path::Path::new(".")).join(BENCHMARK_PAGE)
+        first
+            .unwrap_or(std::path::Path::new("."))
+            .join(BENCHMARK_PAGE)
     };
     let out = arguments.out.clone().unwrap_or_else(beside);
-    benchmark_page(&runs, &boards, &compared, &BenchmarkOptions::default(), &out)?;
+    benchmark_page(
+        &runs,
+        &boards,
+        &compared,
+        &BenchmarkOptions::default(),
+        &out,
+    )?;
     println!("page: {}", out.display());
     Ok(true)
 }

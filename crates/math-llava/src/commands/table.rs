@@ -70,9 +70,14 @@ pub fn boards(scores: &[BenchmarkScore], options: &Options) -> Result<Vec<Scoreb
 }
 
 fn rows(path: &Path) -> Result<(PathBuf, String)> {
-    let length = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
+    let length = std::fs::metadata(path)
+        .with_context(|| path.display().to_string())?
+        .len();
     if length > LONGEST_ROWS {
-        bail!("{}: {length} bytes; a table of scores has at most {LONGEST_ROWS}", path.display());
+        bail!(
+            "{}: {length} bytes; a table of scores has at most {LONGEST_ROWS}",
+            path.display()
+        );
     }
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     Ok((path.to_owned(), text))

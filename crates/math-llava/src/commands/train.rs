@@ -211,7 +211,8 @@ mod trained {
     /// Whether a reply gives the sample's answer, by the rules that score it in the end. Conversations of
     /// other makers have no answer apart from their words, of which what follows "The answer is" counts.
     fn judge(samples: &HashMap<&str, &Sample>, id: &str, reference: &str, reply: &str) -> bool {
-        let extract = |text: &str| eval::heldout::extract::extract(eval::heldout::extract::Mode::Rule, text);
+        let extract =
+            |text: &str| eval::heldout::extract::extract(eval::heldout::extract::Mode::Rule, text);
         let Some(answer) = extract(reply) else {
             return false;
         };

@@ -65,7 +65,11 @@ pub(super) fn article(
         }
         html.push_str("</ol>");
     }
-    let expected = question.said.iter().flatten().find_map(|s| s.expected.as_ref());
+    let expected = question
+        .said
+        .iter()
+        .flatten()
+        .find_map(|s| s.expected.as_ref());
     let expected = expected.or(record.answer.as_ref());
     let expected = expected.map_or("<em>not published</em>".to_owned(), |e| shortened(e, SHORT));
     let _ = write!(html, "<dl><dt>expected</dt><dd>{expected}</dd></dl>");
@@ -102,7 +106,12 @@ fn reply(name: &str, score: &ItemScore) -> String {
         html.push_str(" · cut at the token limit");
     }
     html.push_str("</dd>");
-    for (what, text) in [("found", &score.extraction), ("compared", &score.prediction)] {
+    // What is compared is most often what was found.
+    let compared = score
+        .prediction
+        .as_ref()
+        .filter(|p| score.extraction.as_ref() != Some(*p));
+    for (what, text) in [("found", score.extraction.as_ref()), ("compared", compared)] {
         if let Some(text) = text {
             let _ = write!(html, "<dt>{what}</dt><dd>{}</dd>", shortened(text, SHORT));
         }
@@ -116,11 +125,17 @@ fn reply(name: &str, score: &ItemScore) -> String {
         Some(text) => {
             let rest = text.chars().count().saturating_sub(LONGEST);
             let rest = if rest > 0 {
-                format!(" <em>({} characters more)</em>", crate::html::count(rest as u64))
+                format!(
+                    " <em>({} characters more)</em>",
+                    crate::html::count(rest as u64)
+                )
             } else {
                 String::new()
             };
-            let shown = text.char_indices().nth(LONGEST).map_or(text, |(end, _)| &text[..end]);
+            let shown = text
+                .char_indices()
+                .nth(LONGEST)
+                .map_or(text, |(end, _)| &text[..end]);
             let _ = write!(html, "<p class=\"reply\">{}{rest}</p>", escape(shown));
         }
     }

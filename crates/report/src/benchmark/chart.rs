@@ -29,7 +29,9 @@ pub(super) fn shares<'a>(breakdowns: &[&'a Breakdown], dimension: &str) -> Share
     for (number, breakdown) in breakdowns.iter().enumerate() {
         for (name, groups) in &breakdown.dimensions {
             for (group, share) in groups.iter().filter(|_| name == dimension) {
-                let entry = found.entry(group).or_insert_with(|| vec![None; breakdowns.len()]);
+                let entry = found
+                    .entry(group)
+                    .or_insert_with(|| vec![None; breakdowns.len()]);
                 entry[number] = Some(*share);
             }
         }
@@ -46,7 +48,11 @@ pub(super) fn charts(
     let marked = marked_rows(board);
     let mut html = String::from("<ul class=\"legend\">");
     for (i, name) in names.iter().enumerate() {
-        let _ = write!(html, "<li><i class=\"bg-run{i}\"></i>{}</li>", shortened(name, 60));
+        let _ = write!(
+            html,
+            "<li><i class=\"bg-run{i}\"></i>{}</li>",
+            shortened(name, 60)
+        );
     }
     html.push_str("<li>lines: 95% intervals</li>");
     for (i, row) in marked.iter().enumerate() {
@@ -137,7 +143,12 @@ fn draw(groups: &Shares<'_>, marks: &[Vec<Option<f64>>], label: &str, width: f64
     let span = width - left - right;
     let x = |share: f64| left + span * share.clamp(0.0, 1.0);
     let runs = groups.first().map_or(1, |g| g.1.len()).max(1) as f64;
-    let step = head + runs * (BAR + 3.0) + 14.0;
+    let marks_line = if marks.iter().flatten().any(Option::is_some) {
+        8.0
+    } else {
+        0.0
+    };
+    let step = head + runs * (BAR + 3.0) + 14.0 + marks_line;
     let bottom = 6.0 + step * groups.len() as f64;
     let mut svg = open(width, bottom + 22.0, label);
     for tick in (0..=100).step_by(if narrow { 25 } else { 20 }) {
@@ -188,7 +199,7 @@ fn draw(groups: &Shares<'_>, marks: &[Vec<Option<f64>>], label: &str, width: f64
                 100.0 * a.value
             );
         }
-        let line = top + head + runs * (BAR + 3.0) + 3.0;
+        let line = top + head + runs * (BAR + 3.0) + 4.0;
         for (kind, percent) in marks.get(i).into_iter().flatten().enumerate() {
             if let Some(percent) = percent {
                 svg.push_str(&mark(kind, x(percent / 100.0), line));
@@ -202,13 +213,19 @@ fn draw(groups: &Shares<'_>, marks: &[Vec<Option<f64>>], label: &str, width: f64
 /// A shape for a published row, told apart without colour.
 fn mark(kind: usize, x: f64, y: f64) -> String {
     match kind {
-        0 => format!("<path class=\"mark\" d=\"M{x:.1} {:.1}l5 8h-10z\"/>", y - 4.0),
+        0 => format!(
+            "<path class=\"mark\" d=\"M{x:.1} {:.1}l5 8h-10z\"/>",
+            y - 4.0
+        ),
         1 => format!(
             "<rect class=\"mark\" x=\"{:.1}\" y=\"{:.1}\" width=\"7\" height=\"7\"/>",
             x - 3.5,
             y - 3.5
         ),
-        2 => format!("<path class=\"mark\" d=\"M{x:.1} {:.1}l5 5l-5 5l-5 -5z\"/>", y - 5.0),
+        2 => format!(
+            "<path class=\"mark\" d=\"M{x:.1} {:.1}l5 5l-5 5l-5 -5z\"/>",
+            y - 5.0
+        ),
         _ => format!("<circle class=\"mark\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>"),
     }
 }

@@ -32,12 +32,20 @@ pub(super) fn card(paired: &Paired, questions: &[Question], shown: &Shown<'_>) -
         ("Wrong before, right now", &paired.flips.gained),
         ("Right before, wrong now", &paired.flips.lost),
     ] {
-        let _ = write!(html, "<h4>{title} ({})</h4><p class=\"ids\">", count(ids.len() as u64));
+        let _ = write!(
+            html,
+            "<h4>{title} ({})</h4><p class=\"ids\">",
+            count(ids.len() as u64)
+        );
         for id in ids.iter().take(MOST) {
             let text = shortened(id, 40);
             let _ = match places.get(id.as_str()).filter(|p| shown.on_page[**p]) {
                 Some(place) => {
-                    write!(html, "<a href=\"#{}\">{text}</a> ", anchor(&shown.prefix, *place))
+                    write!(
+                        html,
+                        "<a href=\"#{}\">{text}</a> ",
+                        anchor(&shown.prefix, *place)
+                    )
                 }
                 None => write!(html, "<span>{text}</span> "),
             };
@@ -54,7 +62,10 @@ pub(super) fn card(paired: &Paired, questions: &[Question], shown: &Shown<'_>) -
 
 /// What the test says, in words.
 fn sentence(paired: &Paired) -> String {
-    let (gained, lost) = (paired.flips.gained.len() as u64, paired.flips.lost.len() as u64);
+    let (gained, lost) = (
+        paired.flips.gained.len() as u64,
+        paired.flips.lost.len() as u64,
+    );
     if paired.items == 0 {
         return "The runs share no question.".to_owned();
     }

@@ -101,8 +101,10 @@ pub(super) fn all(
     pictures: &mut Pictures<'_>,
 ) -> Result<String, sample::Error> {
     let mut articles = String::new();
+    let bar = sample::progress::bar("page", questions.len() as u64, "questions");
     for (place, question) in questions.iter().enumerate() {
         sample::interrupt::check()?;
+        bar.inc(1);
         if let Some(article) = shown.add(place, question, pictures) {
             let fates: Vec<&str> = question.fates().map(Fate::word).collect();
             let _ = write!(
@@ -114,6 +116,7 @@ pub(super) fn all(
             );
         }
     }
+    bar.finish();
     let left_out = shown.on_page.iter().filter(|on| !**on).count();
     let mut html = String::from(
         "<p class=\"lead\">Each mark is a question: ✓ right in all runs, ✗ in none, ± in some.</p>\
@@ -134,7 +137,10 @@ pub(super) fn all(
         }
         let _ = if shown.on_page[place] {
             let anchor = anchor(&shown.prefix, place);
-            write!(html, "<a class=\"{class}\" href=\"#{anchor}\" title=\"{id}\">{mark}</a>")
+            write!(
+                html,
+                "<a class=\"{class}\" href=\"#{anchor}\" title=\"{id}\">{mark}</a>"
+            )
         } else {
             write!(html, "<span class=\"{class}\" title=\"{id}\">{mark}</span>")
         };

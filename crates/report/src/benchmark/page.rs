@@ -29,7 +29,10 @@ pub(super) fn page(
     let mut groups: Vec<Group> = Vec::new();
     for (place, run) in runs.iter().enumerate() {
         let (benchmark, split) = (&run.score.benchmark, &run.score.split);
-        match groups.iter_mut().find(|g| g.benchmark == *benchmark && g.split == *split) {
+        match groups
+            .iter_mut()
+            .find(|g| g.benchmark == *benchmark && g.split == *split)
+        {
             Some(group) => group.places.push(place),
             None => groups.push(Group {
                 benchmark: benchmark.clone(),
@@ -80,7 +83,11 @@ pub(super) fn page(
         }
         add("gallery", "By kind of error", by_kind);
         add("all", "All questions", all);
-        add("provenance", "What the scores rest on", provenance(&of, &names));
+        add(
+            "provenance",
+            "What the scores rest on",
+            provenance(&of, &names),
+        );
     }
     let sections: Vec<(&str, &str, String)> = sections
         .iter_mut()
@@ -137,7 +144,10 @@ fn tiles(runs: &[BenchmarkRun]) -> String {
 /// Models' names; of two runs of one model, with what else differs.
 fn names(runs: &[&BenchmarkRun]) -> Vec<String> {
     let full = |run: &BenchmarkRun| {
-        format!("{} ({}, {})", run.score.model, run.score.extraction, run.score.dialect)
+        format!(
+            "{} ({}, {})",
+            run.score.model, run.score.extraction, run.score.dialect
+        )
     };
     let same = |a: &str, name: &dyn Fn(&BenchmarkRun) -> String| {
         runs.iter().filter(|r| name(r) == a).count() > 1
@@ -207,7 +217,13 @@ fn provenance(runs: &[&BenchmarkRun], names: &[String]) -> String {
             ("extraction", &score.extraction),
             ("dialect", &score.dialect),
         ];
-        rows.extend(score.provenance.iter().take(100).map(|(k, v)| (k.as_str(), v.as_str())));
+        rows.extend(
+            score
+                .provenance
+                .iter()
+                .take(100)
+                .map(|(k, v)| (k.as_str(), v.as_str())),
+        );
         let _ = write!(
             html,
             "<div class=\"card\"><div class=\"scroll\"><table><caption>{}</caption><tbody>",

@@ -32,7 +32,11 @@ pub(super) fn board(board: &Scoreboard) -> String {
     html.push_str("<th scope=\"col\">source</th></tr></thead>");
     let mut sources: Vec<&str> = Vec::new();
     for standing in Standing::ALL {
-        let mut rows = board.rows.iter().filter(|r| r.standing == standing).peekable();
+        let mut rows = board
+            .rows
+            .iter()
+            .filter(|r| r.standing == standing)
+            .peekable();
         if rows.peek().is_none() {
             continue;
         }
@@ -48,7 +52,11 @@ pub(super) fn board(board: &Scoreboard) -> String {
             } else {
                 ""
             };
-            let _ = write!(html, "<tr{class}><th scope=\"row\">{}</th>", shortened(&row.model, 60));
+            let _ = write!(
+                html,
+                "<tr{class}><th scope=\"row\">{}</th>",
+                shortened(&row.model, 60)
+            );
             for cell in std::iter::once(&row.all).chain(&row.cells) {
                 let _ = write!(html, "<td>{}</td>", cell.map_or("–".to_owned(), number));
             }

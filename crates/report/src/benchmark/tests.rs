@@ -31,7 +31,10 @@ fn verdict(id: &str, reading: Reading, correct: bool) -> ItemScore {
 fn of_each_fate() -> Vec<ItemScore> {
     let wrong = |id: &str, reading| verdict(id, reading, false);
     vec![
-        verdict("right", Reading::Parsed, true),
+        ItemScore {
+            prediction: Some("found right".to_owned()),
+            ..verdict("right", Reading::Parsed, true)
+        },
         wrong("wrong", Reading::Parsed),
         wrong("unparsed", Reading::Unparsed),
         ItemScore {
@@ -76,7 +79,9 @@ fn run(folder: &Path, model: &str, verdicts: &[ItemScore]) -> BenchmarkRun {
     fs::write(folder.join(SCORES), lines(scores.collect())).unwrap();
     let items = verdicts.iter().enumerate().map(|(i, v)| {
         let picture = RgbImage::from_pixel(20, 10, Rgb([i as u8, 7, 7]));
-        picture.save(folder.join(format!("images/{i}.png"))).unwrap();
+        picture
+            .save(folder.join(format!("images/{i}.png")))
+            .unwrap();
         serde_json::json!({
             "id": v.id, "question": format!("What is {}?<script>alert(1)</script>", v.id),
             "choices": ["one & two", "three"], "answer": "A & B", "query": format!("Hint {}", v.id),
@@ -105,10 +110,16 @@ fn run(folder: &Path, model: &str, verdicts: &[ItemScore]) -> BenchmarkRun {
         remarks: vec!["<b>2 rows twice</b>".to_owned()],
         ..BenchmarkScore::default()
     };
-    score.provenance.insert("data".to_owned(), "abc123".to_owned());
+    score
+        .provenance
+        .insert("data".to_owned(), "abc123".to_owned());
     score.measures.insert("worst case".to_owned(), 0.125);
     let share = Share::new(correct, total);
-    score.groups.entry("task".to_owned()).or_default().insert("<geometry>".to_owned(), share);
+    score
+        .groups
+        .entry("task".to_owned())
+        .or_default()
+        .insert("<geometry>".to_owned(), share);
     BenchmarkRun {
         folder: folder.to_owned(),
         score,
@@ -145,7 +156,12 @@ fn board() -> Scoreboard {
                 all: Some(Cell::from(accuracy(2, 8))),
                 ..row("<ours>", Standing::Ours, "this run", 25.0)
             },
-            row("Math-LLaVA-13B", Standing::MathLlava, "a paper, Table 1", 46.6),
+            row(
+                "Math-LLaVA-13B",
+                Standing::MathLlava,
+                "a paper, Table 1",
+                46.6,
+            ),
             row("GPT-4V", Standing::Closed, "a paper, Table 1", 49.9),
         ],
     }
@@ -188,9 +204,18 @@ fn a_page_says_what_went_wrong_first_and_shows_every_kind_of_error() {
     for fate in Fate::ERRORS {
         at(&format!("<h3>{} (1)</h3>", fate.title()));
     }
-    for text in ["found wrong", "an empty reply", "no reply", "Hint wrong", "abc123", "worst case"] {
+    for text in [
+        "found wrong",
+        "an empty reply",
+        "no reply",
+        "Hint wrong",
+        "abc123",
+        "worst case",
+    ] {
         at(text);
     }
+    // What is compared is shown where it is not what was found.
+    assert_eq!(html.matches("<dt>compared</dt>").count(), 7);
     // Every question is there once, with its image, its own address, and a mark that leads to it.
     assert_eq!(html.matches("<article").count(), 8);
     for place in 0..8 {
@@ -218,10 +243,15 @@ fn text_of_data_stays_text() {
 #[test]
 fn a_page_is_bounded_and_counts_what_it_leaves_out() {
     let dir = tempfile::tempdir().unwrap();
-    let many: Vec<ItemScore> =
-        (0..60).map(|i| verdict(&i.to_string(), Reading::Parsed, false)).collect();
+    let many: Vec<ItemScore> = (0..60)
+        .map(|i| verdict(&i.to_string(), Reading::Parsed, false))
+        .collect();
     let run = run(dir.path(), "ours", &many);
-    let all = page(std::slice::from_ref(&run), &[], &BenchmarkOptions::default());
+    let all = page(
+        std::slice::from_ref(&run),
+        &[],
+        &BenchmarkOptions::default(),
+    );
     assert_eq!(all.matches("<article").count(), 60);
     let few = BenchmarkOptions {
         per_kind: 3,
@@ -234,7 +264,10 @@ fn a_page_is_bounded_and_counts_what_it_leaves_out() {
     assert!(short.contains(&format!("{} questions are left out", 60 - shown)));
     assert!(short.contains("57 more are under another heading"));
     // A mark without an article leads nowhere.
-    assert_eq!(short.matches("<span class=\"wrong\" title=").count(), 60 - shown);
+    assert_eq!(
+        short.matches("<span class=\"wrong\" title=").count(),
+        60 - shown
+    );
     // A reply of a megabyte is cut, and the rest counted.
     let long = ItemScore {
         response: Some("x".repeat(1 << 20)),
@@ -242,7 +275,11 @@ fn a_page_is_bounded_and_counts_what_it_leaves_out() {
     };
     let run = self::run(&dir.path().join("long"), "ours", &[long]);
     let html = page(&[run], &[], &BenchmarkOptions::default());
-    assert!(html.len() < 100_000 && html.contains("1,045,576 characters more"), "{}", html.len());
+    assert!(
+        html.len() < 100_000 && html.contains("1,045,576 characters more"),
+        "{}",
+        html.len()
+    );
 }
 
 #[test]
@@ -291,7 +328,11 @@ fn two_runs_stand_side_by_side_with_their_flips() {
         paired,
     }];
     let html = page(&runs, &compared, &BenchmarkOptions::default());
-    assert_eq!(html.matches("<article").count(), 3, "questions are joined by id");
+    assert_eq!(
+        html.matches("<article").count(),
+        3,
+        "questions are joined by id"
+    );
     assert_eq!(html.matches("<dl class=\"said\">").count(), 4);
     for text in [
         "after against before",
@@ -331,7 +372,9 @@ fn runs_that_cannot_be_shown_are_named() {
     let out = dir.path().join("page.html");
     let said = |runs: &[BenchmarkRun]| {
         let options = BenchmarkOptions::default();
-        benchmark_page(runs, &[], &[], &options, &out).unwrap_err().to_string()
+        benchmark_page(runs, &[], &[], &options, &out)
+            .unwrap_err()
+            .to_string()
     };
     assert!(said(&[]).contains("0 benchmark runs"));
     assert!(said(&vec![good.clone(); 7]).contains("7 benchmark runs"));

@@ -118,7 +118,11 @@ pub fn runs(path: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     let mut found = Vec::new();
     // A run's folder, its `benchmarks`, or one benchmark of it.
-    for (root, depth) in [(path.join(BENCHMARKS), 2), (path.to_owned(), 2), (path.to_owned(), 1)] {
+    for (root, depth) in [
+        (path.join(BENCHMARKS), 2),
+        (path.to_owned(), 2),
+        (path.to_owned(), 1),
+    ] {
         below(&root, depth, &mut found)?;
         if !found.is_empty() {
             found.sort();
@@ -158,9 +162,14 @@ fn below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Er
 /// Where there is no score.
 pub fn score(path: &Path) -> Result<BenchmarkScore, Error> {
     let value = if path.is_file() {
-        let length = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
+        let length = std::fs::metadata(path)
+            .map_err(|e| Error::io(path, e))?
+            .len();
         if length > LONGEST_LINE {
-            return Err(Error::format(path, format!("{length} bytes; no score is so long")));
+            return Err(Error::format(
+                path,
+                format!("{length} bytes; no score is so long"),
+            ));
         }
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
         serde_json::from_str(&text)
@@ -169,7 +178,10 @@ pub fn score(path: &Path) -> Result<BenchmarkScore, Error> {
         Manifest::read(path)?.results
     };
     serde_json::from_value(value).map_err(|e| {
-        Error::format(path, format!("holds no score of a benchmark run ({e}); score it first"))
+        Error::format(
+            path,
+            format!("holds no score of a benchmark run ({e}); score it first"),
+        )
     })
 }
 
@@ -234,16 +246,22 @@ mod tests {
     fn groups_are_read_in_every_form_they_are_written_in() {
         let pair = |d: &str, n: &str| (d.to_owned(), n.to_owned());
         for (json, wanted) in [
-            (r#"[["task","fqa"],["skills","a"],["skills","b"]]"#, vec![
-                pair("task", "fqa"),
-                pair("skills", "a"),
-                pair("skills", "b"),
-            ]),
-            (r#"{"skills":["a","b"],"task":"fqa"}"#, vec![
-                pair("skills", "a"),
-                pair("skills", "b"),
-                pair("task", "fqa"),
-            ]),
+            (
+                r#"[["task","fqa"],["skills","a"],["skills","b"]]"#,
+                vec![
+                    pair("task", "fqa"),
+                    pair("skills", "a"),
+                    pair("skills", "b"),
+                ],
+            ),
+            (
+                r#"{"skills":["a","b"],"task":"fqa"}"#,
+                vec![
+                    pair("skills", "a"),
+                    pair("skills", "b"),
+                    pair("task", "fqa"),
+                ],
+            ),
             (r#"[["task"],7,["level",3],null]"#, vec![]),
             ("null", vec![]),
         ] {
@@ -281,7 +299,12 @@ mod tests {
     fn runs_are_found_at_every_level() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path();
-        assert!(runs(out).unwrap_err().to_string().contains("holds no benchmark run"));
+        assert!(
+            runs(out)
+                .unwrap_err()
+                .to_string()
+                .contains("holds no benchmark run")
+        );
         let names = ["mathvista.testmini/a", "mathvista.testmini/b", "mmmu.val/a"];
         for name in names {
             let run = out.join(BENCHMARKS).join(name);
@@ -292,7 +315,10 @@ mod tests {
         let all: Vec<PathBuf> = names.iter().map(|n| benchmarks.join(n)).collect();
         assert_eq!(runs(out).unwrap(), all);
         assert_eq!(runs(&benchmarks).unwrap(), all);
-        assert_eq!(runs(&benchmarks.join("mathvista.testmini")).unwrap(), all[..2]);
+        assert_eq!(
+            runs(&benchmarks.join("mathvista.testmini")).unwrap(),
+            all[..2]
+        );
         assert_eq!(runs(&all[2]).unwrap(), all[2..]);
         assert!(runs(&all[2].join(SCORES)).is_err());
     }
