@@ -21,23 +21,12 @@ pub fn card(
     (steps, best): (u64, Option<Best>),
     adapter: bool,
 ) -> ModelCard {
-    let parts = config.base.iter().flat_map(|base| {
-        [
-            ("base model", &base.model),
-            ("base decoder", &base.decoder),
-            ("vision tower", &base.tower),
-            ("projector", &base.projector),
-        ]
-    });
-    let parts: Vec<(&str, String)> = parts
-        .filter_map(|(part, path)| Some((part, path.as_ref()?.display().to_string())))
-        .collect();
-    let mut lineage: Vec<CardAncestor> = parts
-        .iter()
-        .map(|(part, name)| CardAncestor {
-            part: (*part).to_owned(),
-            name: name.clone(),
-            digest: base.map(|base| base.digest.clone()).unwrap_or_default(),
+    let parts = || base.iter().flat_map(|base| &base.parts);
+    let mut lineage: Vec<CardAncestor> = parts()
+        .map(|part| CardAncestor {
+            part: part.part.to_owned(),
+            name: part.path.display().to_string(),
+            digest: part.digest.clone(),
         })
         .collect();
     lineage.push(CardAncestor {
@@ -75,7 +64,9 @@ pub fn card(
             data.examples.len(),
             data.images.len(),
         ),
-        base_models: parts.into_iter().map(|(_, name)| name).collect(),
+        base_models: parts()
+            .map(|part| part.path.display().to_string())
+            .collect(),
         adapter,
         data: sources(data),
         recipe: recipe(config, key.seed, steps),

@@ -22,6 +22,18 @@ pub struct Base {
     pub checkpoint: Checkpoint,
     /// A digest of its files; see [`identity`].
     pub digest: String,
+    /// What it was put together from.
+    pub parts: Vec<BasePart>,
+}
+
+/// A model, or a part of one, that training begins with.
+pub struct BasePart {
+    /// Which part: `vision tower`.
+    pub part: &'static str,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// A digest of its files.
+    pub digest: String,
 }
 
 impl Base {
@@ -49,11 +61,27 @@ impl Base {
                 ));
             }
         };
-        let parts = [&base.model, &base.decoder, &base.tower, &base.projector];
-        let paths: Vec<&PathBuf> = parts.into_iter().flatten().collect();
+        let parts = [
+            ("base model", &base.model),
+            ("base decoder", &base.decoder),
+            ("vision tower", &base.tower),
+            ("projector", &base.projector),
+        ];
+        let parts = parts
+            .into_iter()
+            .filter_map(|(part, path)| Some((part, path.as_ref()?)));
+        let paths: Vec<&PathBuf> = parts.clone().map(|(_, path)| path).collect();
+        let parts = parts.map(|(part, path)| {
+            Ok(BasePart {
+                part,
+                path: path.clone(),
+                digest: identity(&[path])?,
+            })
+        });
         Ok(Base {
             digest: identity(&paths)?,
             checkpoint,
+            parts: parts.collect::<Result<_, Error>>()?,
         })
     }
 
@@ -78,25 +106,14 @@ impl Base {
         run_seed: u64,
         placement: &Placement,
     ) -> Result<Llava, Error> {
-        let kind = match config.optimiser.weights {
-            Weights::Float32 => Kind::Float,
-            Weights::Bfloat16 => Kind::BFloat16,
-        };
-        // Only a projector may begin with random values, and only where parts are put together.
-        let composed = config
-            .base
-            .as_ref()
-            .is_some_and(|base| base.model.is_none());
         let how = LoadOptions {
             device: placement.device,
-            kind,
             trainable: true,
             quantisation: match &config.lora {
                 Some(lora) if lora.quantise_base => Quantisation::Nf4,
                 _ => Quantisation::None,
             },
-            seed: composed.then(|| seed::derive(run_seed, &["train", "projector"])),
-            ..LoadOptions::default()
+            ..as_configured(config, run_seed)
         };
         let (model, _) = self.checkpoint.load(&how)?;
         let mut model = match &config.lora {
@@ -136,21 +153,26 @@ impl Base {
         run_seed: u64,
         adapter: &Path,
     ) -> Result<Llava, Error> {
-        let kind = match config.optimiser.weights {
-            Weights::Float32 => Kind::Float,
-            Weights::Bfloat16 => Kind::BFloat16,
-        };
-        let composed = config
-            .base
-            .as_ref()
-            .is_some_and(|base| base.model.is_none());
-        let how = LoadOptions {
-            kind,
-            seed: composed.then(|| seed::derive(run_seed, &["train", "projector"])),
-            ..LoadOptions::default()
-        };
+        let how = as_configured(config, run_seed);
         let (model, _) = self.checkpoint.load(&how)?;
         Ok(model.merged(&Adapter::read(adapter, tch::Device::Cpu, Kind::Float)?)?)
+    }
+}
+
+/// How the base is read: the type of its weights, and random values for a projector that is not there.
+fn as_configured(config: &TrainConfig, run_seed: u64) -> LoadOptions {
+    // Only a projector may begin with random values, and only where parts are put together.
+    let composed = config
+        .base
+        .as_ref()
+        .is_some_and(|base| base.model.is_none());
+    LoadOptions {
+        kind: match config.optimiser.weights {
+            Weights::Float32 => Kind::Float,
+            Weights::Bfloat16 => Kind::BFloat16,
+        },
+        seed: composed.then(|| seed::derive(run_seed, &["train", "projector"])),
+        ..LoadOptions::default()
     }
 }
 

@@ -5,45 +5,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod small;
+
 use fit::Guard;
 use fit::optim::{AdamW, Hyper, Param, States, clip_factor};
-use model::{Adapter, Llava, LlavaConfig, ModelPart, TextConfig, VisionConfig};
+use model::{Adapter, Llava, LlavaConfig, ModelPart};
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use train::engine::{Engine, How, Visual};
-use train::{ClipBy, Update};
-use train::{MicroBatch, StepBatch};
+use train::{ClipBy, MicroBatch, StepBatch, Update};
 
-const IMAGE: i64 = 4;
-const PATCHES: i64 = 4;
+use small::{IMAGE, PATCHES};
+
 const TOLERANCE: f64 = 1e-5;
 
 fn config(tied: bool) -> LlavaConfig {
-    LlavaConfig {
-        text_config: TextConfig {
-            hidden_size: 32,
-            intermediate_size: 48,
-            num_hidden_layers: 3,
-            num_attention_heads: 4,
-            num_key_value_heads: Some(2),
-            vocab_size: 40,
-            tie_word_embeddings: tied,
-            initializer_range: 0.3,
-            ..Default::default()
-        },
-        vision_config: Some(VisionConfig {
-            hidden_size: 32,
-            intermediate_size: 64,
-            num_hidden_layers: 2,
-            num_attention_heads: 4,
-            image_size: 16,
-            patch_size: 8,
-            ..Default::default()
-        }),
-        image_token_index: IMAGE,
-        vision_feature_layer: -1,
-        ..Default::default()
-    }
+    let mut config = small::config();
+    config.text_config.tie_word_embeddings = tied;
+    config
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,14 +86,14 @@ fn batch(rows: i64, per_micro: i64, seed: u64) -> (StepBatch, Tensor) {
         for row in 0..count {
             let own = &random[(start + row) as usize];
             ids.extend(own.iter().enumerate().map(|(i, id)| {
-                if (2..2 + PATCHES as usize).contains(&i) {
+                if (2..2 + PATCHES).contains(&i) {
                     IMAGE
                 } else {
                     *id
                 }
             }));
-            at.extend((0..PATCHES).map(|p| row * tokens + 2 + p));
-            from.extend((0..PATCHES).map(|p| (start + row) * PATCHES + p));
+            at.extend((0..PATCHES as i64).map(|p| row * tokens + 2 + p));
+            from.extend((0..PATCHES as i64).map(|p| (start + row) * PATCHES as i64 + p));
             for i in 0..5 {
                 edge_at.push(row * tokens + 8 + i);
                 target.push(own[(9 + i) as usize]);

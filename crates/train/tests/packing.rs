@@ -5,48 +5,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use model::{Llava, LlavaConfig, TextConfig, VisionConfig};
+mod small;
+
+use model::Llava;
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use train::packing::{Layout, Placed, micro_batches};
 use train::tree::{Sequence, Weighting};
 use train::{MicroBatch, Packing};
 
-const IMAGE: i64 = 4;
-const PATCHES: usize = 4;
-const VOCABULARY: i64 = 40;
-const LAYERS: usize = 3;
+use small::{IMAGE, LAYERS, PATCHES};
+
 const TOLERANCE: f64 = 1e-5;
 
 fn model() -> Llava {
-    let config = LlavaConfig {
-        text_config: TextConfig {
-            hidden_size: 32,
-            intermediate_size: 48,
-            num_hidden_layers: LAYERS as i64,
-            num_attention_heads: 4,
-            num_key_value_heads: Some(2),
-            vocab_size: VOCABULARY,
-            // Large weights, so that attention is far from uniform and a wrong mask shows.
-            initializer_range: 0.3,
-            ..Default::default()
-        },
-        vision_config: Some(VisionConfig {
-            hidden_size: 32,
-            intermediate_size: 64,
-            num_hidden_layers: 2,
-            num_attention_heads: 4,
-            image_size: 16,
-            patch_size: 8,
-            ..Default::default()
-        }),
-        image_token_index: IMAGE,
-        vision_feature_layer: -1,
-        ..Default::default()
-    };
     // The matrices are far too small to be split.
     tch::set_num_threads(1);
-    Llava::new(&config, 7, Device::Cpu).unwrap()
+    Llava::new(&small::config(), 7, Device::Cpu).unwrap()
 }
 
 /// Conversations of one to three rounds that share random prefixes; some end early by truncation,

@@ -67,6 +67,18 @@ mod trained {
         /// Names the data in the stage's key.
         digest: String,
         locate: Box<train::data::Locate<'static>>,
+        /// Images that show the same, by digest: held out together or not at all.
+        near: HashMap<String, String>,
+    }
+
+    /// What an inspection found, where there was one.
+    fn near(inspect: &Path) -> Result<HashMap<String, String>> {
+        use select::inspect::{NEAR, NearPair, near_families};
+        if !inspect.join(NEAR).is_file() {
+            return Ok(HashMap::new());
+        }
+        let pairs: Vec<NearPair> = read_table(&inspect.join(NEAR))?;
+        Ok(near_families(&pairs))
     }
 
     impl Material {
@@ -91,6 +103,7 @@ mod trained {
                         rejects,
                         facts: train::Facts::new(),
                         locate: Box::new(move |path: &str| safe_join(&images, path)),
+                        near: HashMap::new(),
                     })
                 }
                 None => {
@@ -113,6 +126,7 @@ mod trained {
                         locate: Box::new(move |path: &str| {
                             resolve_image(&from, &manifest.image_roots, path)
                         }),
+                        near: near(&pipeline.layout.stage("inspect"))?,
                     })
                 }
             }
@@ -136,11 +150,15 @@ mod trained {
             let parts: Vec<&PathBuf> = parts.into_iter().flatten().collect();
             key = key.input("base", &train::identity(&parts)?);
         }
+        if config.holdout > 0.0 && !material.near.is_empty() {
+            let inspect = pipeline.layout.stage("inspect");
+            key = key.input("inspect", &Manifest::digest(&inspect)?);
+        }
         let out = pipeline.layout.stage("train");
         let samples = std::mem::take(&mut material.samples);
         let of_id: HashMap<&str, &Sample> = samples.iter().map(|s| (s.id.as_str(), s)).collect();
         let judge = |id: &str, reference: &str, reply: &str| judge(&of_id, id, reference, reply);
-        let near = HashMap::new();
+        let near = std::mem::take(&mut material.near);
         let page = LivePage::start(&out);
         let manifest = pipeline.replacing(|force| {
             let data = train::TrainingData {
@@ -225,7 +243,7 @@ mod trained {
     /// What training will cost, measured on its first steps.
     pub fn measure(pipeline: &Pipeline, tries: u64) -> Result<train::Forecast> {
         let material = Material::read(pipeline)?;
-        let near = HashMap::new();
+        let near = material.near;
         let data = train::TrainingData {
             examples: material.examples,
             samples: &material.samples,

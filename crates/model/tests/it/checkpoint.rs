@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use safetensors::tensor::TensorView;
 use tch::{Device, Kind, Tensor};
 
-use super::{error, golden, golden_tokenizer, load, small_config, tensors};
+use super::{error, golden, golden_tokenizer, load, python_agrees, small_config, tensors};
 
 fn same_weights(a: &Llava, b: &Llava) {
     assert_eq!(a.parameters().len(), b.parameters().len());
@@ -442,10 +442,6 @@ fn written_logits_are_those_of_the_model() {
 /// Runs `scripts/check_checkpoint.py` with the Python that `MATH_LLAVA_PYTHON` names.
 #[test]
 fn transformers_loads_what_was_saved_and_gives_its_logits() {
-    let Some(python) = std::env::var_os("MATH_LLAVA_PYTHON") else {
-        eprintln!("skipped: MATH_LLAVA_PYTHON names no Python with torch and transformers");
-        return;
-    };
     for (template, tied) in [(Template::V1, false), (Template::Tiny, true)] {
         let texts = [
             "Hint: Please answer the question.",
@@ -468,24 +464,17 @@ fn transformers_loads_what_was_saved_and_gives_its_logits() {
         );
         let prompt = "Hint: Please answer the question.\nQuestion: are 12 red?\nChoices:\n(A) no";
         write_logits(dir.path(), Some(&image), prompt, &out).unwrap();
-        let script =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/check_checkpoint.py");
-        let done = std::process::Command::new(&python)
-            .arg(script)
-            .arg(dir.path())
-            .args(["--prompt", prompt])
-            .arg("--image")
-            .arg(image)
-            .arg("--logits")
-            .arg(out)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        println!("{said}");
-        assert!(
-            done.status.success(),
-            "{said}{}",
-            String::from_utf8_lossy(&done.stderr)
+        python_agrees(
+            "check_checkpoint.py",
+            &[
+                dir.path().as_os_str(),
+                "--prompt".as_ref(),
+                prompt.as_ref(),
+                "--image".as_ref(),
+                image.as_ref(),
+                "--logits".as_ref(),
+                out.as_ref(),
+            ],
         );
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use super::checkpoint::write;
-use super::{error, golden, load, tensors};
+use super::{error, golden, load, python_agrees, tensors};
 
 fn refused<T>(result: Result<T, model::Error>) -> String {
     match result {
@@ -468,33 +468,23 @@ fn what_is_trained_on_composed_parts_loads_in_transformers() {
     let (again, _) = Llava::load(&out, Device::Cpu).unwrap();
     assert!(error(&logits(&again, image), &logits(&model, image)) < 1e-6);
 
-    let Some(python) = std::env::var_os("MATH_LLAVA_PYTHON") else {
-        eprintln!("skipped: MATH_LLAVA_PYTHON names no Python with torch and transformers");
-        return;
-    };
     let (picture, file) = (
         golden("picture_1.png"),
         root.path().join("logits.safetensors"),
     );
     let prompt = "Hint: Please answer the question.\nQuestion: are 12 red?";
     write_logits(&out, Some(&picture), prompt, &file).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/check_checkpoint.py");
-    let done = std::process::Command::new(&python)
-        .arg(script)
-        .arg(&out)
-        .args(["--prompt", prompt])
-        .arg("--image")
-        .arg(picture)
-        .arg("--logits")
-        .arg(file)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    println!("{said}");
-    assert!(
-        done.status.success(),
-        "{said}{}",
-        String::from_utf8_lossy(&done.stderr)
+    python_agrees(
+        "check_checkpoint.py",
+        &[
+            out.as_os_str(),
+            "--prompt".as_ref(),
+            prompt.as_ref(),
+            "--image".as_ref(),
+            picture.as_ref(),
+            "--logits".as_ref(),
+            file.as_ref(),
+        ],
     );
 }
 

@@ -108,3 +108,27 @@ fn small_config() -> LlavaConfig {
         ..LlavaConfig::default()
     }
 }
+
+/// Runs a script of `scripts/` with the Python that `MATH_LLAVA_PYTHON` names, which has torch,
+/// transformers and peft, and asserts that it agrees; says so where there is none.
+pub fn python_agrees(script: &str, arguments: &[&std::ffi::OsStr]) {
+    let Some(python) = std::env::var_os("MATH_LLAVA_PYTHON") else {
+        eprintln!("skipped: MATH_LLAVA_PYTHON names no Python with torch, transformers and peft");
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../scripts")
+        .join(script);
+    let done = std::process::Command::new(python)
+        .arg(script)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    println!("{said}");
+    assert!(
+        done.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}

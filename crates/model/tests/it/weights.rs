@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use super::checkpoint::write;
-use super::{error, golden, load, tensors};
+use super::{error, golden, load, python_agrees, tensors};
 
 fn same_weights(a: &Llava, b: &Llava) {
     assert_eq!(a.parameters().len(), b.parameters().len());
@@ -443,29 +443,19 @@ fn peft_loads_an_adapter_with_the_projector_trained_whole() {
     assert!(error(&found, &before) > 1e-2);
     assert!(found.equal(&logits(&model.frozen(Kind::Float).unwrap())));
 
-    let Some(python) = std::env::var_os("MATH_LLAVA_PYTHON") else {
-        eprintln!("skipped: MATH_LLAVA_PYTHON names no Python with torch, transformers and peft");
-        return;
-    };
     let mut batch = tensors(&golden("grouped/golden.safetensors"));
     batch.retain(|name, _| ["input_ids", "pixel_values"].contains(&name.as_str()));
     batch.insert("logits".into(), found);
     let file = out.path().join("logits.safetensors");
     write(&file, &batch);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/check_adapter.py");
-    let done = std::process::Command::new(&python)
-        .arg(script)
-        .args([&golden("grouped"), &folder])
-        .arg("--logits")
-        .arg(file)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    println!("{said}");
-    assert!(
-        done.status.success(),
-        "{said}{}",
-        String::from_utf8_lossy(&done.stderr)
+    python_agrees(
+        "check_adapter.py",
+        &[
+            golden("grouped").as_os_str(),
+            folder.as_ref(),
+            "--logits".as_ref(),
+            file.as_ref(),
+        ],
     );
 }
 

@@ -36,7 +36,7 @@ pub use fingerprint::{Fingerprint, PerceptualHasher, look};
 pub use grid::picture_distance;
 pub use tables::{
     CONTAMINATED_IMAGES, CONTAMINATED_QUESTIONS, ContaminatedImage, ContaminatedQuestion,
-    FINGERPRINTS, NEAR, NearPair,
+    FINGERPRINTS, NEAR, NearPair, near_families,
 };
 
 use crate::Error;

@@ -1,5 +1,6 @@
 //! The tables of an inspection, with flat columns that the selection's plans read.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use sample::Row;
 
 use super::fingerprint::Fingerprint;
+use crate::groups::Groups;
 
 /// File name of the table with one row for each image.
 pub const FINGERPRINTS: &str = "fingerprints.parquet";
@@ -44,6 +46,27 @@ pub struct NearPair {
     pub hamming: u8,
     /// How different they look, 0 to 255 ([`super::grid::picture_distance`]).
     pub distance: f64,
+}
+
+/// For the digest of each image that shows the same as others, the digest that names them all: the least of
+/// those that pairs connect.
+pub fn near_families(pairs: &[NearPair]) -> HashMap<String, String> {
+    let digests: BTreeSet<&str> = pairs
+        .iter()
+        .flat_map(|pair| [pair.image_sha256.as_str(), pair.other_sha256.as_str()])
+        .collect();
+    let digests: Vec<&str> = digests.into_iter().collect();
+    let at = |digest: &str| digests.partition_point(|other| *other < digest) as u32;
+    let mut groups = Groups::new(digests.len() as u32);
+    for pair in pairs {
+        groups.join(at(&pair.image_sha256), at(&pair.other_sha256));
+    }
+    (0..digests.len() as u32)
+        .map(|one| {
+            let first = groups.first(one) as usize;
+            (digests[one as usize].to_owned(), digests[first].to_owned())
+        })
+        .collect()
 }
 
 /// An image that a benchmark has too.
@@ -374,4 +397,27 @@ pub fn batches(path: &Path, columns: &[&str]) -> Result<ParquetRecordBatchReader
         .with_batch_size(ROWS_PER_BATCH)
         .build()
         .map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_that_pairs_connect_are_one_family() {
+        let pair = |a: &str, b: &str| NearPair {
+            image: format!("{a}.png"),
+            image_sha256: a.to_owned(),
+            other: format!("{b}.png"),
+            other_sha256: b.to_owned(),
+            hamming: 1,
+            distance: 0.5,
+        };
+        let families = near_families(&[pair("d", "c"), pair("x", "y"), pair("c", "b")]);
+        let of = |digest: &str| families.get(digest).map(String::as_str);
+        assert_eq!(["b", "c", "d"].map(of), [Some("b"); 3]);
+        assert_eq!(["x", "y"].map(of), [Some("x"); 2]);
+        assert_eq!(of("z"), None);
+        assert!(near_families(&[]).is_empty());
+    }
 }
