@@ -81,6 +81,7 @@ pub fn scoreboard(scores: &[BenchmarkScore], options: &Options) -> Result<Scoreb
             source: row.source,
             all: row.all.map(Cell::published),
             counts: String::new(),
+            measures: BTreeMap::new(),
         }
     }));
     Ok(Scoreboard {

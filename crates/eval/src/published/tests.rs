@@ -207,9 +207,10 @@ fn rows_equal_the_official_result_files() {
         for (key, value) in keys.zip(std::iter::once(&row.all).chain(&row.values)) {
             let (counts, _) = results[key].as_str().unwrap().split_once('=').unwrap();
             let (right, all) = counts.split_once('/').unwrap();
+            // The paper rounds what these files have rounded: 17/104 is 16.35 there, 16.4 in the paper.
             let exact = 100.0 * right.parse::<f64>().unwrap() / all.parse::<f64>().unwrap();
             assert!(
-                (value.unwrap() - exact).abs() < 0.051,
+                (value.unwrap() - exact).abs() < 0.056,
                 "{model}, {key}: {exact}"
             );
         }

@@ -177,9 +177,9 @@ fn csv_is_a_rectangle_that_runs_no_formula() {
             .count()
     };
     let header = text.lines().next().unwrap();
-    assert_eq!(header.matches(',').count(), 3 + 13 * 5);
+    assert_eq!(header.matches(',').count(), 4 + 13 * 5);
     assert!(
-        text.lines().skip(2).all(|l| cells(l) == 3 + 13 * 5),
+        text.lines().skip(2).all(|l| cells(l) == 4 + 13 * 5),
         "{text}"
     );
     assert!(

@@ -7,6 +7,7 @@ use eval::compare::{Run, compare};
 use sample::benchmark::paired::Paired;
 use sample::benchmark::{BenchmarkScore, ItemScore, folder};
 
+use super::table;
 use crate::args::Compare;
 
 /// Flips printed either way; --json has them all.
@@ -16,7 +17,7 @@ const SHOWN: usize = 40;
 pub fn run(arguments: &Compare) -> Result<bool> {
     let paired = of(&arguments.first, &arguments.second)?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&paired)?);
+        table::to_stdout(&(serde_json::to_string_pretty(&paired)? + "\n"))?;
     } else {
         print(&paired);
     }

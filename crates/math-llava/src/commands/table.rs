@@ -1,5 +1,6 @@
 //! `math-llava table`: our scores beside published ones.
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -35,9 +36,17 @@ pub fn run(arguments: &Table) -> Result<bool> {
             sample::write_atomic(out, text.as_bytes())?;
             println!("table: {}", out.display());
         }
-        None => print!("{text}"),
+        None => to_stdout(&text)?,
     }
     Ok(true)
+}
+
+/// Prints; a reader that has seen enough, such as `head`, is no error.
+pub fn to_stdout(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e).context("standard output"),
+        _ => Ok(()),
+    }
 }
 
 /// Files as they are, folders as the runs in them.

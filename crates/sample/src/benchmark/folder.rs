@@ -23,6 +23,8 @@ pub const BENCHMARKS: &str = "benchmarks";
 
 /// No line may be longer, in bytes: a reply of a megabyte fits with all its escapes.
 const LONGEST_LINE: u64 = 32 << 20;
+/// No file may be longer, in bytes, since all of it is held: a thousand replies of a megabyte fit.
+const LONGEST_FILE: u64 = 2 << 30;
 /// No file may have more lines than any benchmark has questions.
 const MOST_LINES: usize = 2_000_000;
 /// No more runs are looked for below a folder.
@@ -206,7 +208,15 @@ pub fn items(folder: &Path) -> Result<Vec<ItemRecord>, Error> {
 }
 
 fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Error> {
-    let mut reader = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let size = file.metadata().map_err(|e| Error::io(path, e))?.len();
+    if size > LONGEST_FILE {
+        return Err(Error::format(
+            path,
+            format!("{size} bytes; over the limit of {LONGEST_FILE}"),
+        ));
+    }
+    let mut reader = BufReader::new(file);
     let mut read = Vec::new();
     let mut line = Vec::new();
     for number in 1.. {
@@ -293,6 +303,11 @@ mod tests {
         }
         assert!(items(dir.path()).unwrap().is_empty());
         assert!(item_scores(&dir.path().join("absent")).is_err());
+        // A file with a hole of three gigabytes takes no room, and none is asked for.
+        let holed = File::create(dir.path().join(SCORES)).unwrap();
+        holed.set_len(3 << 30).unwrap();
+        let said = item_scores(dir.path()).unwrap_err().to_string();
+        assert!(said.contains("over the limit"), "{said}");
     }
 
     #[test]
