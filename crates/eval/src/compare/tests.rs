@@ -1,3 +1,5 @@
+//! The comparison held against scipy, and on runs that hardly are any.
+
 use proptest::prelude::*;
 use sample::scores::Reading;
 

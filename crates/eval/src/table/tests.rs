@@ -1,3 +1,5 @@
+//! What stands in a table, and how it is written.
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
