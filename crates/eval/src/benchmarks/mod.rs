@@ -4,6 +4,14 @@
 //! outputs, how an answer is found in a reply, and when it is right. Asking, resuming, counting,
 //! statistics and tables are the same for all.
 
+pub mod dynamath;
+pub mod mathverse;
+pub mod mathvision;
+mod reply;
+mod rows;
+pub mod samples;
+pub mod wemath;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -12,7 +20,13 @@ use sample::benchmark::ItemScore;
 use crate::{Error, Item, Outputs, Scoring};
 
 /// Every benchmark there is.
-pub static BENCHMARKS: &[&dyn Benchmark] = &[];
+pub static BENCHMARKS: &[&dyn Benchmark] = &[
+    &mathvision::MathVision,
+    &mathverse::MathVerse,
+    &wemath::WeMath,
+    &dynamath::DynaMath,
+    &samples::Samples,
+];
 
 /// A published set of questions with its own way to ask, read and score.
 pub trait Benchmark: Sync {
