@@ -379,7 +379,7 @@ fn runs_that_cannot_be_shown_are_named() {
     assert!(said(&[]).contains("0 benchmark runs"));
     assert!(said(&vec![good.clone(); 7]).contains("7 benchmark runs"));
     fs::write(good.folder.join(SCORES), "{").unwrap();
-    assert!(said(&[good.clone()]).contains("scores.jsonl: line 1"));
+    assert!(said(std::slice::from_ref(&good)).contains("scores.jsonl: line 1"));
     assert!(!out.exists(), "no half page is left");
     // Without questions and images there is still a page.
     let bare = run(&dir.path().join("bare"), "ours", &of_each_fate());
