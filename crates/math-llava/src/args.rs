@@ -1,6 +1,9 @@
 //! What the user typed. `commands` turn it into what will run.
 
+mod equal;
+mod eval;
 mod models;
+mod score;
 mod table;
 mod train;
 
@@ -8,7 +11,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use equal::Equal;
+pub use eval::{Eval, EvalFrom};
 pub use models::*;
+pub use score::{Score, ScoreDialect, ScoreExtraction};
 pub use table::{Compare, Table};
 pub use train::Train;
 
@@ -56,8 +62,10 @@ pub enum Verb {
     Ledger(Ledger),
     /// Train a model on the pairs
     Train(Train),
-    /// Score a model on held-out questions, beside its blind baselines
-    Eval(StageArguments),
+    /// Score models on benchmarks, or a run's model on held-out questions beside its blind baselines
+    Eval(Eval),
+    /// Score outputs that exist already as a benchmark's official code does
+    Score(Score),
     /// Print scores beside the published ones, with intervals: Markdown, CSV, JSON
     Table(Table),
     /// Compare two benchmark runs question by question: flips, McNemar's test
@@ -80,6 +88,8 @@ pub enum Verb {
     Pull(Pull),
     /// Write a checkpoint's logits for an image and a prompt, to compare with other programs
     Logits(Logits),
+    /// Say whether two answers are the same as mathematics, and why
+    Equal(Equal),
     /// List the data sets that can be imported
     Sources(Sources),
     /// Ask the tables of a run in SQL

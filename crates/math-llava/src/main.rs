@@ -58,7 +58,8 @@ fn main() -> ExitCode {
         Verb::Synth(a) => commands::synth::run(&a),
         Verb::Ledger(a) => commands::ledger::run(&a),
         Verb::Train(a) => commands::train::verb(&a),
-        Verb::Eval(a) => commands::run::stage(&a, "eval"),
+        Verb::Eval(a) => commands::eval::run(&a),
+        Verb::Score(a) => commands::score::run(&a),
         Verb::Table(a) => commands::table::run(&a),
         Verb::Compare(a) => commands::compare::run(&a),
         Verb::Report(a) => commands::report::run(&a),
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Chat(a) => commands::chat::run(&a),
         Verb::Pull(a) => commands::pull::run(&a),
         Verb::Logits(a) => commands::logits::run(&a),
+        Verb::Equal(a) => commands::equal::run(&a),
         Verb::Sources(a) => commands::sources::run(&a),
         Verb::Sql(a) => commands::sql::run(&a),
     };

@@ -7,6 +7,9 @@
 pub mod dynamath;
 pub mod mathverse;
 pub mod mathvision;
+pub mod mathvista;
+pub mod mmmu;
+pub mod mmmu_pro;
 mod reply;
 mod rows;
 pub mod samples;
@@ -21,6 +24,9 @@ use crate::{Error, Item, Outputs, Scoring};
 
 /// Every benchmark there is.
 pub static BENCHMARKS: &[&dyn Benchmark] = &[
+    &mathvista::MathVista,
+    &mmmu::Mmmu,
+    &mmmu_pro::MmmuPro,
     &mathvision::MathVision,
     &mathverse::MathVerse,
     &wemath::WeMath,
@@ -58,6 +64,13 @@ pub trait Benchmark: Sync {
     /// # Errors
     /// Where the file is in none of these forms; rows that cannot be used are remarks.
     fn outputs(&self, path: &Path, items: &[Item]) -> Result<Outputs, Error>;
+
+    /// The questions as they are scored, where the official code goes by what the outputs' own rows
+    /// say of them and by the rows' order.
+    fn questions(&self, items: Vec<Item>, outputs: &Outputs) -> Vec<Item> {
+        let _ = outputs;
+        items
+    }
 
     /// Decides on all questions of a split, in the items' order; `answers` are in the same order.
     /// Over all of them at once because official code may carry a generator from one to the next.
@@ -99,7 +112,7 @@ pub fn find(name: &str) -> Result<&'static dyn Benchmark, Error> {
     BENCHMARKS
         .iter()
         .copied()
-        .find(|b| b.name().eq_ignore_ascii_case(name))
+        .find(|b| b.name().eq_ignore_ascii_case(&name.replace('-', "_")))
         .ok_or_else(|| Error::UnknownBenchmark {
             name: name.to_owned(),
             known: BENCHMARKS
