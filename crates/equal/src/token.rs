@@ -148,7 +148,16 @@ impl<'a> Lexer<'a> {
     fn separator(&self, at: usize) -> Option<usize> {
         let rest = &self.bytes[at..];
         let comma: &[&[u8]] = if self.brackets <= 0 { &[b","] } else { &[] };
-        let forms: [&[u8]; 7] = [b"{,}", b",\\!", b"\\,", b"\\ ", b"\\;", b" ", b"~"];
+        let forms: [&[u8]; 8] = [
+            b"\\text{ }",
+            b"{,}",
+            b",\\!",
+            b"\\,",
+            b"\\ ",
+            b"\\;",
+            b" ",
+            b"~",
+        ];
         let length = forms
             .iter()
             .chain(comma)
@@ -416,6 +425,40 @@ impl<'a> Lexer<'a> {
         Some(())
     }
 
+    /// Whether the upright `word` just read is the unit of an entry that others follow: it is passed over with
+    /// its power. At the end of a text `units` takes it off.
+    fn unit_of_an_entry(&mut self, word: &str) -> bool {
+        let number = matches!(
+            self.out.last().map(|lexed| &lexed.token),
+            Some(Token::Number(..) | Token::Sign(b'}'))
+        );
+        if !number || !crate::units::is_word(word) {
+            return false;
+        }
+        let rest = &self.text[self.at..];
+        let after = ["^{2}", "^{3}", "^2", "^3"]
+            .iter()
+            .find_map(|power| rest.strip_prefix(power))
+            .unwrap_or(rest);
+        let next = after.trim_start();
+        let more = [
+            ",",
+            ";",
+            "and ",
+            "or ",
+            "\\text{ and",
+            "\\text{ or",
+            "\\text{and",
+            "\\text{or",
+        ]
+        .iter()
+        .any(|separator| next.starts_with(separator));
+        if more {
+            self.at += rest.len() - after.len();
+        }
+        more
+    }
+
     /// The command `name`, which stands at the current position.
     fn named(&mut self, name: &'a str) {
         self.at += name.len();
@@ -465,6 +508,9 @@ impl<'a> Lexer<'a> {
                     return;
                 };
                 self.at = end;
+                if self.unit_of_an_entry(inner) {
+                    return;
+                }
                 let word = inner.trim();
                 match word {
                     "and" | "or" | ", and" | ", or" | "," | "and," => Token::Sign(b','),
