@@ -62,6 +62,7 @@ pub fn score(
     outputs: &Outputs,
     how: &Scoring,
 ) -> (BenchmarkScore, Vec<ItemScore>) {
+    let items = &*benchmark.questions(items.to_vec(), outputs);
     let mut remarks = outputs.remarks.clone();
     let mut rows: HashMap<&str, &Answer> = HashMap::new();
     let (mut twice, mut unknown) = (Vec::new(), Vec::new());

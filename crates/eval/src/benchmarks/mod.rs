@@ -4,6 +4,17 @@
 //! outputs, how an answer is found in a reply, and when it is right. Asking, resuming, counting,
 //! statistics and tables are the same for all.
 
+pub mod dynamath;
+pub mod mathverse;
+pub mod mathvision;
+pub mod mathvista;
+pub mod mmmu;
+pub mod mmmu_pro;
+mod reply;
+mod rows;
+pub mod samples;
+pub mod wemath;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -12,7 +23,16 @@ use sample::benchmark::ItemScore;
 use crate::{Error, Item, Outputs, Scoring};
 
 /// Every benchmark there is.
-pub static BENCHMARKS: &[&dyn Benchmark] = &[];
+pub static BENCHMARKS: &[&dyn Benchmark] = &[
+    &mathvista::MathVista,
+    &mmmu::Mmmu,
+    &mmmu_pro::MmmuPro,
+    &mathvision::MathVision,
+    &mathverse::MathVerse,
+    &wemath::WeMath,
+    &dynamath::DynaMath,
+    &samples::Samples,
+];
 
 /// A published set of questions with its own way to ask, read and score.
 pub trait Benchmark: Sync {
@@ -44,6 +64,13 @@ pub trait Benchmark: Sync {
     /// # Errors
     /// Where the file is in none of these forms; rows that cannot be used are remarks.
     fn outputs(&self, path: &Path, items: &[Item]) -> Result<Outputs, Error>;
+
+    /// The questions as they are scored, where the official code goes by what the outputs' own rows
+    /// say of them and by the rows' order.
+    fn questions(&self, items: Vec<Item>, outputs: &Outputs) -> Vec<Item> {
+        let _ = outputs;
+        items
+    }
 
     /// Decides on all questions of a split, in the items' order; `answers` are in the same order.
     /// Over all of them at once because official code may carry a generator from one to the next.
@@ -85,7 +112,7 @@ pub fn find(name: &str) -> Result<&'static dyn Benchmark, Error> {
     BENCHMARKS
         .iter()
         .copied()
-        .find(|b| b.name().eq_ignore_ascii_case(name))
+        .find(|b| b.name().eq_ignore_ascii_case(&name.replace('-', "_")))
         .ok_or_else(|| Error::UnknownBenchmark {
             name: name.to_owned(),
             known: BENCHMARKS
