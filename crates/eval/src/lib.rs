@@ -4,6 +4,8 @@
 //!   answered right comes from looking at the image.
 //! - [`benchmarks`]: one file or folder per published benchmark, with its official way to ask, to
 //!   find the answer and to decide; [`Item`], [`Answer`] and [`Scoring`] are what they share.
+//! - [`campaign`]: models asked all questions of benchmarks, in three stages that lie on disk; and
+//!   [`rescore`], for outputs that exist already.
 //! - [`python`]: the parts of Python that official scorers' verdicts depend on.
 //! - [`data`]: the layouts in which benchmarks are published.
 //! - [`statistics`]: intervals and differences.
@@ -12,11 +14,16 @@
 //! counted as unparsed, empty, failed or truncated; a guess on wider ground is counted as such; a
 //! held-out image that training has seen stops the evaluation.
 
+mod asking;
 pub mod benchmarks;
+pub mod campaign;
 pub mod data;
+pub mod digest;
+pub mod headline;
 pub mod heldout;
 mod item;
 pub mod python;
+pub mod rescore;
 mod score;
 pub mod statistics;
 
@@ -126,6 +133,22 @@ pub enum Error {
         split: String,
         /// Those there are.
         known: String,
+    },
+    /// A `[[benchmark]]` that cannot be run as it is written.
+    #[error("[[benchmark]] {benchmark}: {detail}")]
+    Benchmark {
+        /// Its name.
+        benchmark: String,
+        /// What is wrong with it, and what to write instead.
+        detail: String,
+    },
+    /// A `[[candidate]]` that cannot be asked as it is written.
+    #[error("[[candidate]] {name:?}: {detail}")]
+    Candidate {
+        /// Its name.
+        name: String,
+        /// What is wrong with it, and what to write instead.
+        detail: String,
     },
     /// A folder or file that is not what the benchmark publishes.
     #[error("{path}: {detail}")]

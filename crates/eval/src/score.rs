@@ -1,14 +1,16 @@
 //! From what a model said to a score, whatever the benchmark.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sample::benchmark::{BenchmarkScore, ItemScore, Share};
 use sample::scores::Reading;
+use serde::{Deserialize, Serialize};
 
 use crate::{Answer, Benchmark, Item};
 
 /// Of official rules that changed over time, which ones.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// Today's official code.
     #[default]
@@ -18,7 +20,8 @@ pub enum Dialect {
 }
 
 /// How answers are found in replies.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Extraction {
     /// The official rules alone, without the official code's language model.
     #[default]
@@ -27,6 +30,17 @@ pub enum Extraction {
     Extended,
     /// A model was asked with the official prompt; its findings are in [`Answer::extraction`].
     Judge,
+}
+
+impl Extraction {
+    /// The name in files and tables, `official`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Extraction::Official => "official",
+            Extraction::Extended => "extended",
+            Extraction::Judge => "judge",
+        }
+    }
 }
 
 /// How a benchmark decides.
@@ -63,16 +77,33 @@ pub fn score(
     how: &Scoring,
 ) -> (BenchmarkScore, Vec<ItemScore>) {
     let items = &*benchmark.questions(items.to_vec(), outputs);
+    let joined = join(items, outputs);
+    let scored = benchmark.score(items, &joined.answers, how);
+    let mut total = total(benchmark, split, items, how, &scored);
+    total.model = outputs.model.clone().unwrap_or_default();
+    total.missing = joined.missing;
+    total.remarks = joined.remarks;
+    (total, scored)
+}
+
+/// Rows of outputs, laid beside the questions.
+pub(crate) struct Joined {
+    /// One for each question, in the questions' order; without a response where there is no row.
+    pub(crate) answers: Vec<Answer>,
+    /// Questions without a row.
+    pub(crate) missing: u64,
+    /// The outputs' own remarks, and rows that found no question.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// Finds each question's row by its id.
+pub(crate) fn join(items: &[Item], outputs: &Outputs) -> Joined {
     let mut remarks = outputs.remarks.clone();
     let mut rows: HashMap<&str, &Answer> = HashMap::new();
     let (mut twice, mut unknown) = (Vec::new(), Vec::new());
-    let known: HashMap<&str, usize> = items
-        .iter()
-        .enumerate()
-        .map(|(at, item)| (item.id.as_str(), at))
-        .collect();
+    let known: HashSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
     for answer in &outputs.answers {
-        if !known.contains_key(answer.id.as_str()) {
+        if !known.contains(answer.id.as_str()) {
             unknown.push(answer.id.as_str());
         } else if rows.insert(&answer.id, answer).is_some() {
             // The last one counts, as in a dictionary that is read from JSON.
@@ -94,7 +125,7 @@ pub fn score(
         }
     }
     let mut missing = 0;
-    let answers: Vec<Answer> = items
+    let answers = items
         .iter()
         .map(|item| match rows.get(item.id.as_str()) {
             Some(answer) => (*answer).clone(),
@@ -107,18 +138,26 @@ pub fn score(
             }
         })
         .collect();
-    let scored = benchmark.score(items, &answers, how);
+    Joined {
+        answers,
+        missing,
+        remarks,
+    }
+}
+
+/// Counts what was scored.
+pub(crate) fn total(
+    benchmark: &dyn Benchmark,
+    split: &str,
+    items: &[Item],
+    how: &Scoring,
+    scored: &[ItemScore],
+) -> BenchmarkScore {
     let mut total = BenchmarkScore {
         benchmark: benchmark.name().to_owned(),
         split: split.to_owned(),
         version: benchmark.version().to_owned(),
-        model: outputs.model.clone().unwrap_or_default(),
-        extraction: match how.extraction {
-            Extraction::Official => "official",
-            Extraction::Extended => "extended",
-            Extraction::Judge => "judge",
-        }
-        .to_owned(),
+        extraction: how.extraction.name().to_owned(),
         dialect: match (how.dialect, how.strict) {
             (Dialect::Head, false) => "head",
             (Dialect::Head, true) => "head, strict",
@@ -126,13 +165,11 @@ pub fn score(
             (Dialect::Paper, true) => "paper, strict",
         }
         .to_owned(),
-        missing,
-        remarks,
-        measures: benchmark.measures(items, &scored),
+        measures: benchmark.measures(items, scored),
         ..BenchmarkScore::default()
     };
-    count(&mut total, items, &scored);
-    (total, scored)
+    count(&mut total, items, scored);
+    total
 }
 
 fn count(total: &mut BenchmarkScore, items: &[Item], scored: &[ItemScore]) {

@@ -683,7 +683,6 @@ fn settings_and_data_that_cannot_be_meant_are_refused() {
             },
             "eval.limit: must be at least 1",
         ),
-        (Config { ..config() }, "there is samples"),
     ] {
         assert!(refused(config, &world).contains(wanted));
     }

@@ -1,7 +1,9 @@
 //! What the user typed. `commands` turn it into what will run.
 
 mod equal;
+mod eval;
 mod models;
+mod score;
 mod train;
 
 use std::path::PathBuf;
@@ -9,7 +11,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use equal::Equal;
+pub use eval::{Eval, EvalFrom};
 pub use models::*;
+pub use score::{Score, ScoreDialect, ScoreExtraction};
 pub use train::Train;
 
 /// Builds a vision-language model that reasons about maths: data, training, scoring.
@@ -56,8 +60,10 @@ pub enum Verb {
     Ledger(Ledger),
     /// Train a model on the pairs
     Train(Train),
-    /// Score a model on held-out questions, beside its blind baselines
-    Eval(StageArguments),
+    /// Score models on benchmarks, or a run's model on held-out questions beside its blind baselines
+    Eval(Eval),
+    /// Score outputs that exist already as a benchmark's official code does
+    Score(Score),
     /// Write the HTML report of a run
     Report(Report),
     /// Write the pairs for other trainers: LLaVA JSON, ShareGPT, Hugging Face Parquet, WebDataset

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use eval::campaign::{BenchmarkConfig, CandidateConfig, JudgeConfig, check_candidates};
 use serde::{Deserialize, Serialize};
 use sources::figures::FiguresConfig;
 
@@ -67,9 +68,18 @@ pub struct RunConfig {
     #[cfg(not(feature = "torch"))]
     #[serde(default)]
     pub train: serde_json::Value,
-    /// How to score it.
+    /// How to score it on what is held out.
     #[serde(default)]
     pub eval: eval::Config,
+    /// Published benchmarks that candidates are scored on.
+    #[serde(default, rename = "benchmark")]
+    pub scored: Vec<BenchmarkConfig>,
+    /// The models that are asked; by default the run's own.
+    #[serde(default, rename = "candidate")]
+    pub candidates: Vec<CandidateConfig>,
+    /// Who reads replies where a benchmark has `extraction = "judge"`.
+    #[serde(default)]
+    pub judge: Option<JudgeConfig>,
 }
 
 /// One published data set of a run.
@@ -120,8 +130,25 @@ impl RunConfig {
         let conversations = self.train.data.is_some();
         #[cfg(not(feature = "torch"))]
         let conversations = !self.train["data"].is_null();
-        if self.figures.is_none() && self.sources.is_empty() && !conversations {
+        // A file may be about benchmarks alone.
+        if self.figures.is_none()
+            && self.sources.is_empty()
+            && !conversations
+            && self.scored.is_empty()
+        {
             bail!("there is nothing to train on: give [figures], or one [[source]] or more");
+        }
+        check_candidates(&self.candidates)?;
+        for (i, benchmark) in self.scored.iter().enumerate() {
+            benchmark.check()?;
+            let folder = |b: &BenchmarkConfig| b.folder(b.split.as_deref().unwrap_or_default());
+            if self.scored[..i].iter().any(|b| folder(b) == folder(benchmark)) {
+                bail!(
+                    "[[benchmark]] {:?} is given twice with the same split and limit; their results \
+                     would lie in one folder",
+                    benchmark.name
+                );
+            }
         }
         if let (Some(train), Some(heldout)) = (&self.figures, &self.heldout)
             && train.split == heldout.split

@@ -90,11 +90,16 @@ mod student {
                 checkpoint.preprocessor()?,
                 checkpoint.prompt_form()?,
             )?;
-            Ok(Student {
+            Ok(Student::new(generator, name, batch_size))
+        }
+
+        /// A loaded model that answers `batch_size` requests at the same time.
+        pub fn new(generator: Generator, name: &str, batch_size: usize) -> Student {
+            Student {
                 name: name.to_owned(),
                 generator,
                 batch_size: batch_size.max(1),
-            })
+            }
         }
 
         /// Replies, or why there is none for a request; the outer error is the engine's own.

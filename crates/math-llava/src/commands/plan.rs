@@ -20,7 +20,7 @@ const ROWS: usize = 2_000;
 
 /// Prints the plan.
 pub fn print(pipeline: &Pipeline) -> Result<bool> {
-    let folder = Temporary::new()?;
+    let folder = Temporary::new("plan")?;
     let (rehearsal, scale) = shrink(pipeline, &folder.0);
     progress::note("rehearsing on a small share of the data ...");
 
@@ -263,14 +263,20 @@ pub fn duration(seconds: f64) -> String {
 }
 
 /// A folder that goes away with the value.
-struct Temporary(PathBuf);
+pub struct Temporary(PathBuf);
 
 impl Temporary {
-    fn new() -> Result<Temporary> {
-        let path = std::env::temp_dir().join(format!("math-llava-plan-{}", std::process::id()));
+    /// Makes one for `what`.
+    pub fn new(what: &str) -> Result<Temporary> {
+        let path = std::env::temp_dir().join(format!("math-llava-{what}-{}", std::process::id()));
         std::fs::create_dir_all(&path)
             .with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Temporary(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -1,7 +1,7 @@
 //! `math-llava run`: all stages of a configuration, each skipped where it is already done; and the
 //! verbs that do one stage of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -79,9 +79,6 @@ pub fn stage(arguments: &StageArguments, verb: &str) -> Result<bool> {
         return plan::print(&pipeline);
     }
     pipeline.stage(verb)?;
-    if verb == "eval" {
-        println!("\n{}", report::table(&pipeline.results()?));
-    }
     Ok(true)
 }
 
@@ -145,7 +142,7 @@ impl Pipeline {
             "select" => self.select(),
             "synth" => super::synth::stage(self),
             "train" => self.train(),
-            "eval" => self.eval(),
+            "eval" => self.eval_all(),
             "report" => self.report(),
             other => bail!("there is no stage {other:?}"),
         }
@@ -228,6 +225,15 @@ impl Pipeline {
         Ok(says.join("; "))
     }
 
+    /// Where a benchmark's data lie that candidates are scored on: below the data's root where there
+    /// is one, else below the working folder.
+    pub fn benchmark_data(&self, folder: &Path) -> PathBuf {
+        match &self.root {
+            Some(root) => root.join(folder),
+            None => folder.to_owned(),
+        }
+    }
+
     /// Where the benchmarks lie whose problems must stay out.
     pub fn benchmarks(&self) -> Result<Vec<PathBuf>> {
         let below = |folder: &PathBuf| match (&self.root, folder.is_absolute()) {
@@ -259,6 +265,18 @@ impl Pipeline {
             inspect: self.layout.stage("inspect"),
             grade: graded.then(|| self.layout.stage("grade")),
         }
+    }
+
+    /// What is held out, and the benchmarks where there are some.
+    fn eval_all(&self) -> Result<String> {
+        let mut says = self.eval()?;
+        if !self.config.scored.is_empty() {
+            let scores = super::eval::campaign(self, &super::eval::Choice::default())?;
+            for score in scores {
+                says.push_str(&format!("; {}", eval::headline::headline(&score)));
+            }
+        }
+        Ok(says)
     }
 
     fn report(&self) -> Result<String> {
