@@ -198,7 +198,8 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// `\sin 2x`: factors up to the next function, and what divides them.
+    /// `\sin 2x`: factors up to the next function, and a number that divides them: `\sin x/2`, but not
+    /// `\sin x/x`.
     pub fn bare_argument(&mut self) -> Option<Expr> {
         if self.depth >= DEEPEST {
             return None;
@@ -209,7 +210,7 @@ impl<'a> Parser<'a> {
         let mut argument = self.run();
         while argument.is_some()
             && self.peek() == Some(&Token::Sign(b'/'))
-            && matches!(self.ahead(1), Some(Token::Number(..) | Token::Letter(_)))
+            && matches!(self.ahead(1), Some(Token::Number(..)))
         {
             self.at += 1;
             argument = argument.and_then(|top| Some(top.over(self.run()?)));

@@ -22,6 +22,7 @@ pub(crate) fn same(gold: &Expr, prediction: &Expr, work: &Work) -> Option<Rule> 
     }
     let (gold, prediction) = (settled(gold), settled(prediction));
     let (mut gold, mut prediction) = (gold.as_ref(), prediction.as_ref());
+    let written = gold;
     let (gold_equation, prediction_equation) = (is_equation(gold), is_equation(prediction));
     if prediction_equation && !gold_equation {
         prediction = last(prediction);
@@ -37,11 +38,11 @@ pub(crate) fn same(gold: &Expr, prediction: &Expr, work: &Work) -> Option<Rule> 
             sets::same_members(gold, other, work).then_some(Rule::Solution)
         }
         (Expr::Chain(..), _) => None,
-        (other, Expr::Chain(..)) => {
-            // x < 1 or x > 2: the list is on one side only when the other was written as one chain.
-            let _ = other;
-            None
+        // x in [0, 1] as gold is a statement about x, as 0 <= x <= 1 is; [0, 1] alone is not.
+        (set, Expr::Chain(..)) if sets::is_set(set) && matches!(written, Expr::Chain(..)) => {
+            sets::same_members(written, prediction, work).then_some(Rule::Solution)
         }
+        (_, Expr::Chain(..)) => None,
         _ => {
             if let Some(found) = matrix::same(gold, prediction, work) {
                 return found.then_some(Rule::Matrix);

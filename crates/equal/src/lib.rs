@@ -19,6 +19,7 @@ mod characters;
 mod commands;
 mod compare;
 mod complex;
+mod digits;
 mod elements;
 mod environments;
 mod exact;

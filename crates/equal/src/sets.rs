@@ -63,7 +63,8 @@ pub(crate) fn same(gold: &Expr, prediction: &Expr, work: &Work) -> Option<Rule> 
         let rule = if *left_ordered {
             ordered(left, right, work).then_some(Rule::Order)
         } else {
-            unordered(left, right, work).then_some(Rule::Set)
+            let (left, right) = (once(&gold, left), once(&prediction, right));
+            unordered(&left, &right, work).then_some(Rule::Set)
         };
         // A list of intervals may still be the union that the other side wrote.
         if rule.is_some() || !(any_set(left) || any_set(right)) {
@@ -71,6 +72,13 @@ pub(crate) fn same(gold: &Expr, prediction: &Expr, work: &Work) -> Option<Rule> 
         }
     }
     if same_members(&gold, &prediction, work) {
+        return Some(Rule::Membership);
+    }
+    // Conditions side by side may be joined by "and" as well as by "or".
+    if let (Expr::Set(conditions), other) | (other, Expr::Set(conditions)) = (&gold, &prediction)
+        && conditions.iter().all(|c| matches!(c, Expr::Chain(..)))
+        && same_members(&Expr::Intersection(conditions.clone()), other, work)
+    {
         return Some(Rule::Membership);
     }
     same_parts(&gold, &prediction, work).then_some(Rule::Set)
@@ -146,7 +154,6 @@ fn ordered(gold: &[&Expr], prediction: &[&Expr], work: &Work) -> bool {
 
 /// Whether the entries can be paired off, repetitions apart.
 fn unordered(gold: &[&Expr], prediction: &[&Expr], work: &Work) -> bool {
-    let (gold, prediction) = (distinct(gold), distinct(prediction));
     if gold.len() != prediction.len() || gold.len() > MOST_ENTRIES {
         return false;
     }
@@ -156,13 +163,7 @@ fn unordered(gold: &[&Expr], prediction: &[&Expr], work: &Work) -> bool {
     for start in 0..gold.len() {
         let mut seen = vec![false; prediction.len()];
         if !placed(
-            start,
-            &gold,
-            &prediction,
-            &mut taken,
-            &mut known,
-            &mut seen,
-            work,
+            start, gold, prediction, &mut taken, &mut known, &mut seen, work,
         ) {
             return false;
         }
@@ -202,6 +203,15 @@ fn placed(
         }
     }
     false
+}
+
+/// The entries that count: of a set each once, of a point all.
+fn once<'a>(of: &Expr, entries: &[&'a Expr]) -> Vec<&'a Expr> {
+    if matches!(of, Expr::Set(_)) {
+        distinct(entries)
+    } else {
+        entries.to_vec()
+    }
 }
 
 /// Without entries that are written twice.

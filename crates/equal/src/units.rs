@@ -140,6 +140,16 @@ const WORDS: &[&str] = &[
     "mol",
 ];
 
+/// Whether `word` is a unit or counts things.
+pub(crate) fn is_word(word: &str) -> bool {
+    let word = word.trim_matches(['~', ' ']);
+    let singular = |ending: &str| {
+        word.strip_suffix(ending)
+            .is_some_and(|w| WORDS.contains(&w))
+    };
+    WORDS.contains(&word) || LETTERS.contains(&word) || singular("s") || singular("es")
+}
+
 /// Single letters that are units only straight behind a number with no other letter around.
 const LETTERS: &[&str] = &["m", "g", "h", "s", "l", "L"];
 
