@@ -1,10 +1,10 @@
 //! Any reply to any question: what is found in it, and what that is compared as.
 #![no_main]
 
-use eval::benchmarks::mathvista::{MathVista, extract, normalise};
+use eval::benchmarks::mathvista::{extract, normalise};
 use eval::data::json;
 use eval::python::{Literal, literal_eval};
-use eval::{Answer, Benchmark, Dialect, Extraction, Item, Kind, Scoring};
+use eval::{Answer, BENCHMARKS, Dialect, Extraction, Item, Kind, Scoring};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (&str, Vec<&str>, f64)| {
@@ -46,6 +46,11 @@ fuzz_target!(|input: (&str, Vec<&str>, f64)| {
             extraction: Extraction::Extended,
             ..Scoring::default()
         };
-        assert_eq!(MathVista.score(&[item], &[answer], &how).len(), 1);
+        let (items, answers) = ([item], [answer]);
+        for benchmark in BENCHMARKS {
+            for how in [how, Scoring::default()] {
+                assert_eq!(benchmark.score(&items, &answers, &how).len(), 1);
+            }
+        }
     }
 });

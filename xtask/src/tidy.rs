@@ -15,6 +15,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("select", &["sample"]),
     ("synth", &["sample", "chat"]),
     ("fit", &["sample"]),
+    ("equal", &[]),
     ("model", &["sample"]),
     ("train", &["sample", "fit", "model"]),
     ("eval", &["sample", "chat"]),
@@ -26,7 +27,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "math-llava",
         &[
             "sample", "chat", "sources", "select", "synth", "model", "train", "eval", "report",
-            "grade", "export", "hub",
+            "grade", "export", "hub", "equal",
         ],
     ),
     ("xtask", &[]),

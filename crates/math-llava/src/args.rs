@@ -1,5 +1,6 @@
 //! What the user typed. `commands` turn it into what will run.
 
+mod equal;
 mod eval;
 mod models;
 mod score;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use equal::Equal;
 pub use eval::{Eval, EvalFrom};
 pub use models::*;
 pub use score::{Score, ScoreDialect, ScoreExtraction};
@@ -80,6 +82,8 @@ pub enum Verb {
     Pull(Pull),
     /// Write a checkpoint's logits for an image and a prompt, to compare with other programs
     Logits(Logits),
+    /// Say whether two answers are the same as mathematics, and why
+    Equal(Equal),
     /// List the data sets that can be imported
     Sources(Sources),
     /// Ask the tables of a run in SQL

@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Chat(a) => commands::chat::run(&a),
         Verb::Pull(a) => commands::pull::run(&a),
         Verb::Logits(a) => commands::logits::run(&a),
+        Verb::Equal(a) => commands::equal::run(&a),
         Verb::Sources(a) => commands::sources::run(&a),
         Verb::Sql(a) => commands::sql::run(&a),
     };

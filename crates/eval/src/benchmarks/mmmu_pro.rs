@@ -30,9 +30,9 @@ use serde_json::Value;
 
 use super::Benchmark;
 use super::mmmu::choice::{Rules, letters};
-use super::mmmu::outputs::{as_scored, file};
+use super::mmmu::outputs::{file, repeated, row as row_of};
 use super::mmmu::questions::{options_of, parquet_files, table};
-use super::mmmu::{SEED, score_choice, subjects};
+use super::mmmu::{SEED, in_order, score_choice, subjects};
 use crate::data::json::Json;
 use crate::data::row::Row;
 use crate::python::Random;
@@ -155,15 +155,14 @@ impl Benchmark for MmmuPro {
     }
 
     fn questions(&self, items: Vec<Item>, outputs: &Outputs) -> Vec<Item> {
-        as_scored(items, &outputs.items)
+        repeated(items, &outputs.items)
     }
 
     fn score(&self, items: &[Item], answers: &[Answer], how: &Scoring) -> Vec<ItemScore> {
         let mut random = Random::new(SEED);
-        let pairs = items.iter().zip(answers);
-        pairs
-            .map(|(item, answer)| score_choice(item, answer, Rules::Pro, how, &mut random))
-            .collect()
+        in_order(items, answers, row_of, |item, answer| {
+            score_choice(item, answer, Rules::Pro, how, &mut random)
+        })
     }
 }
 

@@ -4,9 +4,16 @@
 //! outputs, how an answer is found in a reply, and when it is right. Asking, resuming, counting,
 //! statistics and tables are the same for all.
 
+pub mod dynamath;
+pub mod mathverse;
+pub mod mathvision;
 pub mod mathvista;
 pub mod mmmu;
 pub mod mmmu_pro;
+mod reply;
+mod rows;
+pub mod samples;
+pub mod wemath;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,8 +23,16 @@ use sample::benchmark::ItemScore;
 use crate::{Error, Item, Outputs, Scoring};
 
 /// Every benchmark there is.
-pub static BENCHMARKS: &[&dyn Benchmark] =
-    &[&mathvista::MathVista, &mmmu::Mmmu, &mmmu_pro::MmmuPro];
+pub static BENCHMARKS: &[&dyn Benchmark] = &[
+    &mathvista::MathVista,
+    &mmmu::Mmmu,
+    &mmmu_pro::MmmuPro,
+    &mathvision::MathVision,
+    &mathverse::MathVerse,
+    &wemath::WeMath,
+    &dynamath::DynaMath,
+    &samples::Samples,
+];
 
 /// A published set of questions with its own way to ask, read and score.
 pub trait Benchmark: Sync {
@@ -97,7 +112,7 @@ pub fn find(name: &str) -> Result<&'static dyn Benchmark, Error> {
     BENCHMARKS
         .iter()
         .copied()
-        .find(|b| b.name().eq_ignore_ascii_case(name))
+        .find(|b| b.name().eq_ignore_ascii_case(&name.replace('-', "_")))
         .ok_or_else(|| Error::UnknownBenchmark {
             name: name.to_owned(),
             known: BENCHMARKS

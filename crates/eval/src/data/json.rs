@@ -239,9 +239,7 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
     };
     let file = File::open(path).map_err(io)?;
     let mut bytes = Vec::new();
-    file.take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io)?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > LARGEST {
         return Err(wrong(format!("is larger than {LARGEST} bytes; split it")));
     }
@@ -527,8 +525,14 @@ mod tests {
         for (text, python) in [
             (" [1, -2.50, 1e3] ", "[1, -2.5, 1000.0]"),
             ("[NaN, Infinity, -Infinity]", "[nan, inf, -inf]"),
-            ("123456789012345678901234567890", "123456789012345678901234567890"),
-            ("{\"a\": null, \"b\": [true, false]}", "{'a': None, 'b': [True, False]}"),
+            (
+                "123456789012345678901234567890",
+                "123456789012345678901234567890",
+            ),
+            (
+                "{\"a\": null, \"b\": [true, false]}",
+                "{'a': None, 'b': [True, False]}",
+            ),
             (r#""\ud83d\ude00\u00e9\n\/""#, "'😀é\\n/'"),
             (r#""\ud83d!\ude00""#, "'\u{fffd}!\u{fffd}'"),
             ("-0", "0"),
@@ -536,7 +540,11 @@ mod tests {
             ("[]", "[]"),
             ("{}", "{}"),
         ] {
-            assert_eq!(parse(text).unwrap().to_python().to_string(), python, "{text}");
+            assert_eq!(
+                parse(text).unwrap().to_python().to_string(),
+                python,
+                "{text}"
+            );
         }
     }
 
@@ -559,9 +567,14 @@ mod tests {
             ("nul", 1, 1, "starts"),
         ] {
             let fault = parse(text).unwrap_err();
-            assert_eq!((fault.line, fault.column), (line, column), "{text:?}: {fault}");
+            assert_eq!(
+                (fault.line, fault.column),
+                (line, column),
+                "{text:?}: {fault}"
+            );
             assert!(fault.detail.contains(detail), "{text:?}: {fault}");
         }
+        assert!(parse(&("[".repeat(128) + &"]".repeat(128))).is_ok());
         let deep = parse(&"[".repeat(1_000_000)).unwrap_err();
         assert!(deep.detail.contains("deep"), "{deep}");
     }

@@ -121,3 +121,52 @@ fn weight(value: &Value) -> u64 {
         _ => 16,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_image(bytes: usize) -> Row {
+        Row {
+            images: vec![("image".to_owned(), vec![0; bytes].into())],
+            ..Row::default()
+        }
+    }
+
+    #[test]
+    fn a_table_beyond_a_limit_is_an_error_with_its_row() {
+        let path = Path::new("a.tsv");
+        let full = |rows, bytes| Weighed { path, rows, bytes };
+        for (mut weighed, row, wanted) in [
+            (
+                full(0, 0),
+                with_image(LARGEST_IMAGE + 1),
+                "row 1: the image",
+            ),
+            (full(MOST_ROWS, 0), Row::default(), "row 1000001: a table"),
+            (
+                full(6, LARGEST_TABLE - 9),
+                with_image(10),
+                "row 7: the table",
+            ),
+        ] {
+            let error = weighed.add(&row).unwrap_err().to_string();
+            assert!(
+                error.starts_with("a.tsv: ") && error.contains(wanted),
+                "{error}"
+            );
+        }
+        assert!(full(6, LARGEST_TABLE - 10).add(&with_image(10)).is_ok());
+        assert!(full(MOST_ROWS - 1, 0).add(&Row::default()).is_ok());
+    }
+
+    #[test]
+    fn texts_count_toward_the_limit_however_deep_they_lie() {
+        let mut row = Row::default();
+        let value = serde_json::json!({"a": ["12345", {"b": "678"}]});
+        row.fields.insert("x".to_owned(), value);
+        let mut weighed = Weighed::new(Path::new("a"));
+        weighed.add(&row).unwrap();
+        assert!((8..100).contains(&weighed.bytes), "{}", weighed.bytes);
+    }
+}

@@ -135,7 +135,8 @@ fn images(cell: &str) -> impl Iterator<Item = Result<Vec<u8>, String>> {
         .map(decode)
 }
 
-/// As Python's `b64decode` reads it: line ends are passed over. Padding may be missing.
+/// As Python's `b64decode` reads it: line ends are passed over, and what follows padding. Padding may be
+/// missing.
 fn decode(text: &str) -> Result<Vec<u8>, String> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,
@@ -143,6 +144,7 @@ fn decode(text: &str) -> Result<Vec<u8>, String> {
             .with_decode_padding_mode(DecodePaddingMode::Indifferent)
             .with_decode_allow_trailing_bits(true),
     );
+    let text = text.split('=').next().unwrap_or_default();
     let text: String = text.split_ascii_whitespace().collect();
     LENIENT
         .decode(text)
@@ -209,6 +211,14 @@ mod tests {
             seen,
             [vec![one], both.clone(), both, vec![two.clone()], vec![two]]
         );
+    }
+
+    #[test]
+    fn base64_is_read_as_by_python() {
+        for text in ["QUI=", "QUI", "Q\nUI", "QUI=QUJD", "QUJ"] {
+            assert_eq!(decode(text).as_deref(), Ok(&b"AB"[..]), "{text:?}");
+        }
+        assert!(decode("Q*I").is_err());
     }
 
     #[test]

@@ -9,20 +9,44 @@ pub fn float_to_str(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
-    // Rust's scientific form has the same shortest digits: "-1.25e-7".
-    let scientific = format!("{value:e}");
+    let scientific = shortest(value);
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..16).contains(&exponent) {
-        let plain = value.to_string();
-        return if plain.contains('.') {
-            plain
-        } else {
-            plain + ".0"
+        let negative = if digits.starts_with('-') { "-" } else { "" };
+        let figures: String = digits.chars().filter(char::is_ascii_digit).collect();
+        return match usize::try_from(exponent) {
+            Ok(whole) => {
+                let figures = format!("{figures:0<width$}", width = whole + 2);
+                let (whole, fraction) = figures.split_at(whole + 1);
+                format!("{negative}{whole}.{fraction}")
+            }
+            Err(_) => {
+                let zeros = "0".repeat(exponent.unsigned_abs() as usize - 1);
+                format!("{negative}0.{zeros}{figures}")
+            }
         };
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
+}
+
+/// The fewest digits that read back as `value`, in Rust's scientific form: `-1.25e-7`. Of two such
+/// that are equally near Python takes the even one, where Rust takes the larger: 2^-2 above
+/// 724158431401100 ends in 2 and not in 3.
+fn shortest(value: f64) -> String {
+    let short = format!("{value:e}");
+    let digits = short
+        .bytes()
+        .take_while(|&b| b != b'e')
+        .filter(u8::is_ascii_digit);
+    // So many digits of the exact value, ties to even: nearest, where they read back.
+    let even = format!("{value:.*e}", digits.count() - 1);
+    if even.parse() == Ok(value) {
+        even
+    } else {
+        short
+    }
 }
 
 /// Beyond so many places no double has digits left.

@@ -2,7 +2,8 @@
 //!
 //! Benchmarks keep lists as Python prints them (`[([161, 39], 'k')]`), and their authors read them
 //! back with `eval`. Here they are read as data: numbers, texts, `True`, `False`, `None`, lists,
-//! tuples, sets and dictionaries of them; anything else is an error.
+//! tuples, sets and dictionaries of them; anything else is an error. Line ends and comments around the
+//! value are passed over more freely than Python's grammar would.
 
 use std::fmt;
 
@@ -241,6 +242,9 @@ impl Reader<'_> {
         let lower = text.to_ascii_lowercase();
         for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
             if let Some(digits) = lower.strip_prefix(prefix) {
+                if digits.ends_with('_') || digits.contains("__") {
+                    return Err(self.error("an underscore that is not between digits"));
+                }
                 return u128::from_str_radix(&digits.replace('_', ""), radix)
                     .map(|value| Literal::Int(value.to_string()))
                     .map_err(|_| self.error("no such number"));
@@ -315,7 +319,11 @@ impl Reader<'_> {
                 return Err(self.error("a text without its closing quote"));
             };
             if c == quote {
-                let closes = self.rest().bytes().take(close).filter(|&b| b == quote as u8);
+                let closes = self
+                    .rest()
+                    .bytes()
+                    .take(close)
+                    .filter(|&b| b == quote as u8);
                 if closes.count() == close {
                     self.at += close;
                     return Ok(());
@@ -324,7 +332,11 @@ impl Reader<'_> {
             match c {
                 '\n' | '\r' if !triple => return Err(self.error("a line end in a text")),
                 '\r' => {
-                    self.at += if self.rest().starts_with("\r\n") { 2 } else { 1 };
+                    self.at += if self.rest().starts_with("\r\n") {
+                        2
+                    } else {
+                        1
+                    };
                     out.push('\n');
                 }
                 '\\' if raw => {

@@ -138,6 +138,9 @@ fn next(state: &mut [u32; WORDS], i: usize) -> usize {
 mod tests {
     use super::*;
 
+    /// A seed, and what is drawn after it.
+    type Golden = (u64, [u32; 3], [f64; 2], [u64; 3]);
+
     // All numbers here were printed by CPython 3.11.7; those of the first test by
     //   r = random.Random(seed)
     //   [r.getrandbits(32) for _ in range(3)], [r.random() for _ in range(2)],
@@ -145,7 +148,7 @@ mod tests {
     #[test]
     fn numbers_are_those_of_cpython() {
         #[rustfmt::skip]
-        let golden: &[(u64, [u32; 3], [f64; 2], [u64; 3])] = &[
+        let golden: [Golden; 5] = [
             (0, [3626764237, 1654615998, 3255389356], [0.890243920837131, 0.04048437818077755], [1, 65, 7469716379221213669]),
             (1, [577090037, 2444712010, 3639700191], [0.8022650611681835, 0.06310682188770933], [0, 63, 8291646586825371460]),
             (42, [2746317213, 478163327, 107420369], [0.7415504997598329, 0.24489185380347622], [0, 94, 12482902213779070887]),
@@ -153,10 +156,10 @@ mod tests {
             ((1 << 40) + 7, [2635837658, 3209733218, 3500038837], [0.937932416386988, 0.6395236445247433], [1, 60, 17489972064436049798]),
         ];
         for (seed, words, fractions, bits) in golden {
-            let mut r = Random::new(*seed);
-            assert_eq!([(); 3].map(|()| r.getrandbits(32) as u32), *words, "{seed}");
-            assert_eq!([(); 2].map(|()| r.random()), *fractions, "{seed}");
-            assert_eq!([1, 7, 64].map(|n| r.getrandbits(n)), *bits, "{seed}");
+            let mut r = Random::new(seed);
+            assert_eq!([(); 3].map(|()| r.getrandbits(32) as u32), words, "{seed}");
+            assert_eq!([(); 2].map(|()| r.random()), fractions, "{seed}");
+            assert_eq!([1, 7, 64].map(|n| r.getrandbits(n)), bits, "{seed}");
         }
     }
 

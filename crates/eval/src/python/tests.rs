@@ -43,10 +43,7 @@ fn floats_print_round_and_truncate_as_in_python() {
     }
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         assert_eq!(int_of_float(value), None);
-        assert_eq!(
-            round(value, 2).map(float_to_str),
-            Some(float_to_str(value))
-        );
+        assert_eq!(round(value, 2).map(float_to_str), Some(float_to_str(value)));
     }
 }
 

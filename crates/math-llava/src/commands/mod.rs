@@ -4,6 +4,7 @@
 pub mod card;
 pub mod chat;
 pub mod convert;
+pub mod equal;
 pub mod eval;
 pub mod export;
 pub mod forecast;

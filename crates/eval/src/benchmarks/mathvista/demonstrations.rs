@@ -164,7 +164,9 @@ fn split(example: &str, form: &Form) -> Option<Demonstration> {
         head = before;
         Some(part.to_owned())
     };
-    let ocr = form.ocr.then(|| cut("\nImage detected text: ").unwrap_or_default());
+    let ocr = form
+        .ocr
+        .then(|| cut("\nImage detected text: ").unwrap_or_default());
     let caption = form
         .captions
         .then(|| cut("\nImage description: ").unwrap_or_default());

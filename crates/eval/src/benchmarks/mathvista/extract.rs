@@ -83,10 +83,17 @@ fn boxed(response: &str) -> Option<&str> {
 fn announced(response: &str) -> Option<&str> {
     // Lower-casing ASCII keeps byte positions.
     let lower = response.to_ascii_lowercase();
-    let after = ["answer is", "answer:", "answer =", "答案是", "答案为", "答案："]
-        .iter()
-        .filter_map(|phrase| lower.rfind(phrase).map(|at| at + phrase.len()))
-        .max()?;
+    let after = [
+        "answer is",
+        "answer:",
+        "answer =",
+        "答案是",
+        "答案为",
+        "答案：",
+    ]
+    .iter()
+    .filter_map(|phrase| lower.rfind(phrase).map(|at| at + phrase.len()))
+    .max()?;
     let rest = response[after..]
         .trim_start_matches([':', '：', '*', ' ', '\n', '\r'])
         .lines()
@@ -197,5 +204,9 @@ fn last_number(line: &str) -> Option<String> {
             .trim_end_matches(['-', '−'])
             .ends_with(|c: char| c.is_alphanumeric() || c == ')');
     let figures = line[start..end].replace(',', "");
-    Some(if minus { format!("-{figures}") } else { figures })
+    Some(if minus {
+        format!("-{figures}")
+    } else {
+        figures
+    })
 }

@@ -2,7 +2,7 @@
 //! examples, captions and detected text of the language models in the paper.
 //!
 //! The zero-shot form is what `data/query.json` holds: hint, question with its unit, choices. (Some
-//! published outputs were asked ten of the questions with their choices in another order.)
+//! published outputs were asked ten of the questions with other choices, or in another order.)
 //!
 //! The other forms put the question first, then choices, caption, detected text, hint, and the word
 //! that the solution or program is to follow; before it, worked examples

@@ -70,7 +70,10 @@ fn of_json(path: &Path) -> Result<Vec<Item>, Error> {
         let mut item = numbered(path, row, &mut ids)?;
         if let Some(image) = row.value.get("image").and_then(Json::as_str) {
             let image = PathBuf::from(image);
-            if !image.components().all(|c| matches!(c, Component::Normal(_))) {
+            if !image
+                .components()
+                .all(|c| matches!(c, Component::Normal(_)))
+            {
                 return Err(Error::Data {
                     path: path.to_owned(),
                     detail: format!(

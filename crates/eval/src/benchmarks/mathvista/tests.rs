@@ -50,10 +50,18 @@ fn the_official_rules_settle_only_replies_that_are_answers() {
         (&list, "[1, 2]", None),
         (&list, "", Some("")),
         (&integer, "So. The answer is \"12\".", Some("12")),
-        (&integer, "The answer is \"a\". Or \"b\". End", Some("a\". Or \"b")),
+        (
+            &integer,
+            "The answer is \"a\". Or \"b\". End",
+            Some("a\". Or \"b"),
+        ),
         (&integer, "The answer is \"\".", Some("")),
         (&integer, "The answer is \"12\"\n.", None),
-        (&integer, "The answer is \"1\nThe answer is \"2\".", Some("2")),
+        (
+            &integer,
+            "The answer is \"1\nThe answer is \"2\".",
+            Some("2"),
+        ),
         (&integer, "the answer is \"12\".", None),
         (&integer, "The answer is 12.", None),
     ] {
@@ -76,7 +84,11 @@ fn the_extended_rules_read_on() {
         (&choice, "It is round.\n**B.** the cone", Some("B")),
         (&choice, "The correct option is (C) 12.", Some("C")),
         (&choice, "I choose option D", Some("D")),
-        (&choice, "A cube has corners, so I take the cone.", Some("the cone")),
+        (
+            &choice,
+            "A cube has corners, so I take the cone.",
+            Some("the cone"),
+        ),
         (&choice, "Its side is 12 cm long.", Some("12 cm")),
         (&choice, "The cube or the cone", None),
         (&choice, "Answer: B", Some("B")),
@@ -121,7 +133,12 @@ fn the_dialects_differ_in_whole_numbers_alone() {
         (&integer, Literal::Bool(true), Some("1"), Some("1")),
         (&integer, Literal::Int("9".repeat(400)), None, Some("9")),
         (&integer, Literal::List(vec![]), None, None),
-        (&float, Literal::Str("-0.04".into()), Some("-0.0"), Some("-0.0")),
+        (
+            &float,
+            Literal::Str("-0.04".into()),
+            Some("-0.0"),
+            Some("-0.0"),
+        ),
         (&float, Literal::Str("inf".into()), Some("inf"), Some("inf")),
         (&float, Literal::Bool(false), Some("0.0"), Some("0.0")),
         (&float, Literal::Int("9".repeat(400)), None, None),
@@ -200,7 +217,10 @@ fn questions_are_read_with_their_groups_and_images() {
         [Picture::File(root.join("data/images/1.jpg"))]
     );
     let skills = items[0].groups.iter().filter(|(d, _)| d == "skills");
-    assert_eq!(skills.map(|(_, n)| n.as_str()).collect::<Vec<_>>(), ["x", "y"]);
+    assert_eq!(
+        skills.map(|(_, n)| n.as_str()).collect::<Vec<_>>(),
+        ["x", "y"]
+    );
     assert_eq!(
         MathVista.query(&items[1]),
         "Hint: Please answer the question requiring an integer answer and provide the final value, \
@@ -211,7 +231,7 @@ fn questions_are_read_with_their_groups_and_images() {
 #[test]
 fn tables_of_other_publishers_hold_the_same_questions() {
     let folder = tempfile::tempdir().unwrap();
-    let png = "iVBORw0KGgo=";
+    let png = "iVBORw0KGgoA";
     let table = format!(
         "index\timage\tquestion\tchoices\tunit\tprecision\tanswer\tquestion_type\tanswer_type\ttask\t\
          skills\n1\t{png}{padding}\t\"Hint: Please answer the question and provide the correct option \
@@ -283,7 +303,8 @@ fn a_folder_or_file_that_is_no_benchmark_is_a_named_error() {
 fn outputs_come_in_the_forms_of_all_stages_and_programs() {
     let official = r#"{"1": {"response": "I say red", "extraction": "(B)"},
         "2": {"response": "5 g", "extraction": "5"}, "3": {"response": "?", "extraction": "1.46"}}"#;
-    let replies = r#"{"1": {"response": "blue"}, "2": {"response": "5"}, "3": {"response": "1.5"}}"#;
+    let replies =
+        r#"{"1": {"response": "blue"}, "2": {"response": "5"}, "3": {"response": "1.5"}}"#;
     let list = r#"[{"pid": "1", "response": "blue"}, {"pid": 2, "response": 5},
         {"pid": "3", "response": 1.5}]"#;
     let lines = "{\"id\": \"1\", \"response\": \"blue\"}\n{\"id\": \"2\", \"response\": \"5\"}\n\
@@ -318,22 +339,38 @@ fn rows_are_believed_about_the_question_as_in_the_official_code() {
     assert_eq!(total.groups["task"]["others"].correct, 1);
     assert!(!total.groups["task"].contains_key("colours"));
     assert_eq!((total.total, total.missing), (3, 2));
-    assert!(total.remarks[0].contains("another answer"), "{:?}", total.remarks);
+    assert!(
+        total.remarks[0].contains("another answer"),
+        "{:?}",
+        total.remarks
+    );
 }
 
 #[test]
 fn bad_rows_are_wrong_or_left_out_and_always_remarked() {
     for (rows, correct, remark) in [
-        (r#"{"1": {"response": "blue"}, "9": {"response": "x"}}"#, 1, "not have"),
+        (
+            r#"{"1": {"response": "blue"}, "9": {"response": "x"}}"#,
+            1,
+            "not have",
+        ),
         (
             r#"{"1": {"response": "red"}, "1": {"response": "blue"}}"#,
             1,
             "the last counts",
         ),
         (r#"[{"pid": "1", "response": "blue"}, 7]"#, 1, "no objects"),
-        (r#"[{"pid": "1", "response": "blue"}, {"response": "5"}]"#, 1, "no pid"),
+        (
+            r#"[{"pid": "1", "response": "blue"}, {"response": "5"}]"#,
+            1,
+            "no pid",
+        ),
         (r#"{"1": {"response": "blue"}, "2": {}}"#, 1, "no reply"),
-        (r#"{"1": {"response": "blue"}, "2": {"response": null}}"#, 1, "no reply"),
+        (
+            r#"{"1": {"response": "blue"}, "2": {"response": null}}"#,
+            1,
+            "no reply",
+        ),
         (
             r#"{"1": {"response": "", "extraction": "B"}, "2": {"response": "5"}}"#,
             1,
@@ -350,7 +387,11 @@ fn bad_rows_are_wrong_or_left_out_and_always_remarked() {
             1,
             "form it does not have",
         ),
-        ("{\"id\": \"1\", \"response\": \"blue\"}\n{\"id\"\n", 1, "not JSON"),
+        (
+            "{\"id\": \"1\", \"response\": \"blue\"}\n{\"id\"\n",
+            1,
+            "not JSON",
+        ),
     ] {
         let (total, _) = scored(rows, "a.json", Scoring::default());
         assert_eq!(total.correct, correct, "{rows}");
@@ -368,7 +409,9 @@ fn a_file_without_rows_is_a_named_error() {
         fs::write(&path, text).unwrap();
         let items = MathVista.load(&root, "testmini").unwrap();
         let read = MathVista.outputs(&path, &items);
-        let known = read.as_ref().is_ok_and(|o| o.remarks.iter().any(|r| r.contains("no reply")));
+        let known = read
+            .as_ref()
+            .is_ok_and(|o| o.remarks.iter().any(|r| r.contains("no reply")));
         let named = read.is_err_and(|e| e.to_string().contains("outputs.json"));
         assert!(known || named, "{text}");
     }
@@ -431,7 +474,9 @@ fn the_judge_is_asked_only_what_the_rules_do_not_settle() {
     let items = MathVista.load(&root, "testmini").unwrap();
     assert_eq!(MathVista.judge_extraction(&items[0], "blue"), None);
     assert_eq!(MathVista.judge_extraction(&items[0], ""), None);
-    let asked = MathVista.judge_extraction(&items[0], "It is {blue}").unwrap();
+    let asked = MathVista
+        .judge_extraction(&items[0], "It is {blue}")
+        .unwrap();
     let query = MathVista.query(&items[0]);
     let end = format!("\n\n{query}\n\nIt is {{blue}}\n\nExtracted answer: ");
     assert!(asked.starts_with(judge::OURS) && asked.ends_with(&end));
@@ -455,7 +500,10 @@ fn prompts_and_examples_are_read_from_a_checkout_or_the_user() {
     let items = MathVista.load(&root, "testmini").unwrap();
     assert_eq!(judge_prompt_name(&items), "official");
     let asked = MathVista.judge_extraction(&items[1], "x").unwrap();
-    assert!(asked.starts_with("Read.\n\nIt's \"so\".\n\nHint: "), "{asked}");
+    assert!(
+        asked.starts_with("Read.\n\nIt's \"so\".\n\nHint: "),
+        "{asked}"
+    );
     let form = Form {
         shot: Shot::Solution,
         shots: 3,
@@ -463,8 +511,16 @@ fn prompts_and_examples_are_read_from_a_checkout_or_the_user() {
         ocr: true,
     };
     let texts = Texts {
-        captions: [("1".to_owned(), "Sure. A  red\tball. I hope this helps!".to_owned())].into(),
-        ocr: [("1".to_owned(), "[([[1, 2.7], [3, 2]], \"it's\", 0.9)]".to_owned())].into(),
+        captions: [(
+            "1".to_owned(),
+            "Sure. A  red\tball. I hope this helps!".to_owned(),
+        )]
+        .into(),
+        ocr: [(
+            "1".to_owned(),
+            "[([[1, 2.7], [3, 2]], \"it's\", 0.9)]".to_owned(),
+        )]
+        .into(),
     };
     assert_eq!(
         query::few_shot(&items[0], &form, &examples, &texts).unwrap(),

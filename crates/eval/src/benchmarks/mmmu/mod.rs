@@ -17,7 +17,7 @@
 //!
 //! **Scoring.** Replies to questions with options: [`choice`]; where no letter is found, the official
 //! code guesses, with CPython's generator seeded with 42 once and drawn from over all subjects in
-//! their official order. So guesses are the same each time, and depend on all replies before; they
+//! their official order, in each over the outputs' rows. So guesses are the same each time, and depend on all replies before; they
 //! are counted as fallbacks. `strict` and the extended rules do not guess. Open answers: [`open`].
 //! Questions without a row draw nothing.
 
@@ -98,28 +98,38 @@ impl Benchmark for Mmmu {
     }
 
     fn questions(&self, items: Vec<Item>, outputs: &Outputs) -> Vec<Item> {
-        outputs::as_scored(items, &outputs.items)
+        outputs::repeated(items, &outputs.items)
     }
 
     fn score(&self, items: &[Item], answers: &[Answer], how: &Scoring) -> Vec<ItemScore> {
-        let mut order: Vec<usize> = (0..items.len().min(answers.len())).collect();
-        order.sort_by_key(|at| subjects::rank(questions::subject(&items[*at])));
         let mut random = Random::new(SEED);
-        let mut scored: Vec<(usize, ItemScore)> = order
-            .into_iter()
-            .map(|at| {
-                let (item, answer) = (&items[at], &answers[at]);
-                let score = if item.kind == Kind::Open {
-                    score_open(item, answer)
-                } else {
-                    score_choice(item, answer, Rules::Mmmu, how, &mut random)
-                };
-                (at, score)
-            })
-            .collect();
-        scored.sort_by_key(|(at, _)| *at);
-        scored.into_iter().map(|(_, score)| score).collect()
+        let place = |item: &Item| (subjects::rank(questions::subject(item)), outputs::row(item));
+        in_order(items, answers, place, |item, answer| {
+            if item.kind == Kind::Open {
+                score_open(item, answer)
+            } else {
+                score_choice(item, answer, Rules::Mmmu, how, &mut random)
+            }
+        })
     }
+}
+
+/// Scores one question after the other in the order of their places, and gives the scores in the
+/// questions' own order.
+pub(in crate::benchmarks) fn in_order<K: Ord>(
+    items: &[Item],
+    answers: &[Answer],
+    place: impl Fn(&Item) -> K,
+    mut score: impl FnMut(&Item, &Answer) -> ItemScore,
+) -> Vec<ItemScore> {
+    let mut pairs: Vec<(usize, (&Item, &Answer))> = items.iter().zip(answers).enumerate().collect();
+    pairs.sort_by_key(|(_, (item, _))| place(item));
+    let mut scored: Vec<(usize, ItemScore)> = pairs
+        .into_iter()
+        .map(|(at, (item, answer))| (at, score(item, answer)))
+        .collect();
+    scored.sort_by_key(|(at, _)| *at);
+    scored.into_iter().map(|(_, score)| score).collect()
 }
 
 /// The letters a question's options have: A, B, ... unless its outputs say otherwise.

@@ -24,9 +24,13 @@ use crate::{Answer, Error, Item, Kind, Outputs};
 
 /// Reads a folder or file of MMMU's outputs.
 pub(super) fn read(path: &Path, items: &[Item]) -> Result<Outputs, Error> {
-    if !path.is_dir() {
-        return file(path, items, &own);
+    if path.is_dir() {
+        return folder(path, items);
     }
+    file(path, items, &own)
+}
+
+fn folder(path: &Path, items: &[Item]) -> Result<Outputs, Error> {
     let mut outputs = Outputs {
         model: name(path),
         ..Outputs::default()
@@ -36,14 +40,14 @@ pub(super) fn read(path: &Path, items: &[Item]) -> Result<Outputs, Error> {
         let part = path.join(subject).join("output.json");
         if part.is_file() {
             found = true;
-            let read = file(&part, items, &own)?;
+            let read = file(&part, &[], &own)?;
             outputs.answers.extend(read.answers);
             outputs.items.extend(read.items);
             outputs.remarks.extend(read.remarks);
         }
     }
     if found {
-        return Ok(outputs);
+        return Ok(laid_over(items, outputs));
     }
     for whole in ["total_val_output.json", "responses.jsonl"] {
         if path.join(whole).is_file() {
@@ -133,7 +137,7 @@ pub(in crate::benchmarks) fn file(
             ),
         });
     }
-    Ok(outputs)
+    Ok(laid_over(items, outputs))
 }
 
 /// The model, which gives its name to the file or its folder.
@@ -191,7 +195,7 @@ fn parsed(entries: &[(String, Json)], items: &[Item], outputs: &mut Outputs) {
         .iter()
         .map(|item| (item.id.as_str(), item.kind == Kind::Open))
         .collect();
-    let mut others = 0;
+    let (mut others, mut longer) = (0, 0);
     for (id, value) in entries {
         others += usize::from(value.as_str().is_none());
         let response = match value {
@@ -199,6 +203,7 @@ fn parsed(entries: &[(String, Json)], items: &[Item], outputs: &mut Outputs) {
             value => Some(value.to_python().to_str()),
         };
         let is_open = open.get(id.as_str()).copied().unwrap_or(false);
+        longer += usize::from(!is_open && value.as_str().is_some_and(|text| text.len() > 1));
         outputs.answers.push(Answer {
             id: id.clone(),
             extraction: response.clone().filter(|_| !is_open),
@@ -209,6 +214,12 @@ fn parsed(entries: &[(String, Json)], items: &[Item], outputs: &mut Outputs) {
     if others > 0 {
         outputs.remarks.push(format!(
             "{others} answers are not text, which the official code cannot compare"
+        ));
+    }
+    if longer > 0 {
+        outputs.remarks.push(format!(
+            "{longer} answers to questions with options are more than a letter, which is wrong in a \
+             file of parsed answers; to have replies parsed, give them as rows of id and response"
         ));
     }
 }
@@ -244,37 +255,44 @@ fn predictions(path: &Path, items: &[Item], outputs: &mut Outputs) -> Result<(),
     Ok(())
 }
 
-/// The questions as they are scored: the official code goes by the options and answers in the rows
-/// and by the rows' order, where rows have them.
-pub(in crate::benchmarks) fn as_scored(items: Vec<Item>, own: &[Item]) -> Vec<Item> {
-    if own.is_empty() {
-        return items;
-    }
-    if items.is_empty() {
-        return own.to_vec();
-    }
-    let mut data: HashMap<String, (usize, Item)> = items
-        .into_iter()
-        .enumerate()
-        .map(|(at, item)| (item.id.clone(), (at, item)))
-        .collect();
-    let mut scored = Vec::with_capacity(data.len());
-    for row in own {
-        if let Some((_, mut item)) = data.remove(&row.id) {
-            item.choices.clone_from(&row.choices);
-            item.kind = row.kind;
-            item.answer.clone_from(&row.answer);
-            for name in ["answers", "letters"] {
-                item.extra.remove(name);
-                if let Some(value) = row.extra.get(name) {
-                    item.extra.insert(name.to_owned(), value.clone());
+/// The outputs with what the data know of the questions they repeat, and each question's row, since
+/// the official code goes from row to row.
+fn laid_over(items: &[Item], mut outputs: Outputs) -> Outputs {
+    let data: HashMap<&str, &Item> = items.iter().map(|item| (item.id.as_str(), item)).collect();
+    for (at, own) in outputs.items.iter_mut().enumerate() {
+        if let Some(known) = data.get(own.id.as_str()) {
+            own.question.clone_from(&known.question);
+            own.pictures.clone_from(&known.pictures);
+            own.groups.clone_from(&known.groups);
+            for (name, value) in &known.extra {
+                if !["answers", "letters"].contains(&name.as_str()) {
+                    own.extra.insert(name.clone(), value.clone());
                 }
             }
-            scored.push(item);
         }
+        own.extra.insert(ROW.to_owned(), at.into());
     }
-    let mut rest: Vec<(usize, Item)> = data.into_values().collect();
-    rest.sort_by_key(|(at, _)| *at);
-    scored.extend(rest.into_iter().map(|(_, item)| item));
-    scored
+    outputs
+}
+
+/// The questions with those in their places that the outputs repeat, of several the last: the official
+/// code goes by the options and answers in the rows.
+pub(in crate::benchmarks) fn repeated(items: Vec<Item>, own: &[Item]) -> Vec<Item> {
+    let own: HashMap<&str, &Item> = own.iter().map(|item| (item.id.as_str(), item)).collect();
+    let in_place = |item: Item| match own.get(item.id.as_str()) {
+        Some(&repeated) => repeated.clone(),
+        None => item,
+    };
+    items.into_iter().map(in_place).collect()
+}
+
+/// Where in [`Item::extra`] a question's row is.
+const ROW: &str = "row";
+
+/// The row of a question that the outputs repeat; others come after all rows.
+pub(in crate::benchmarks) fn row(item: &Item) -> u64 {
+    item.extra
+        .get(ROW)
+        .and_then(Value::as_u64)
+        .unwrap_or(u64::MAX)
 }
