@@ -93,7 +93,10 @@ mod tests {
             "mathvista testmini: 12.5% (1 of 8); unparsed 2, truncated 3, empty 4, failed 5, \
              missing 6, fallbacks 7"
         );
-        assert!(text.contains("\ntask\n  Größe   33.33%      1 of 3\n"), "{text}");
+        assert!(
+            text.contains("\ntask\n  Größe   33.33%      1 of 3\n"),
+            "{text}"
+        );
         assert!(text.ends_with("note: mind the gap\n"), "{text}");
     }
 }

@@ -234,10 +234,17 @@ mod tests {
     #[test]
     fn deep_nesting_and_a_megabyte_are_read_in_bounded_depth() {
         let deep = format!("{{\"id\":\"1\",\"response\":{}1\n", "[".repeat(1 << 20));
-        let long = format!("{{\"id\":\"2\",\"response\":\"{}\"}}\n", "{".repeat(1 << 20));
+        let long = format!(
+            "{{\"id\":\"2\",\"response\":\"{}\"}}\n",
+            "{".repeat(1 << 20)
+        );
         let outputs = read(format!("{deep}{long}").as_bytes());
         assert_eq!(outputs.answers.len(), 1);
-        assert!(outputs.remarks[0].starts_with("1 lines"), "{:?}", outputs.remarks);
+        assert!(
+            outputs.remarks[0].starts_with("1 lines"),
+            "{:?}",
+            outputs.remarks
+        );
     }
 
     proptest! {

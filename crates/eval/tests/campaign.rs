@@ -29,7 +29,9 @@ fn png(shade: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     let pixels = image::RgbImage::from_pixel(8, 8, image::Rgb([shade, 7, 9]));
     let mut cursor = std::io::Cursor::new(&mut bytes);
-    pixels.write_to(&mut cursor, image::ImageFormat::Png).unwrap();
+    pixels
+        .write_to(&mut cursor, image::ImageFormat::Png)
+        .unwrap();
     bytes
 }
 
@@ -119,7 +121,9 @@ impl Benchmark for Sums {
             let last = said.split_whitespace().last().map(str::to_owned);
             let found = match (&answer.extraction, how.extraction) {
                 (Some(given), _) => Some(given.clone()).filter(|given| !given.is_empty()),
-                (None, Extraction::Extended) => by_rule.or(last.filter(|w| w.parse::<i64>().is_ok())),
+                (None, Extraction::Extended) => {
+                    by_rule.or(last.filter(|w| w.parse::<i64>().is_ok()))
+                }
                 (None, _) => by_rule,
             };
             ItemScore {
@@ -236,17 +240,23 @@ impl ChatModel for Adder {
                     .unwrap();
                 let number: i64 = number.parse().unwrap();
                 let text = match number {
-                    2 => return Err(ChatError::Unanswerable {
-                        id: request.id.clone(),
-                        detail: "no twos".into(),
-                    }),
+                    2 => {
+                        return Err(ChatError::Unanswerable {
+                            id: request.id.clone(),
+                            detail: "no twos".into(),
+                        });
+                    }
                     3 => "it is 7".to_owned(),
                     1 | 4 => format!("that makes {}", 2 * number),
                     n => format!("it is {}", 2 * n),
                 };
                 Ok(Reply {
                     text,
-                    finish: if number == 5 { Finish::Length } else { Finish::Stop },
+                    finish: if number == 5 {
+                        Finish::Length
+                    } else {
+                        Finish::Stop
+                    },
                     prompt_tokens: 10,
                     completion_tokens: 3,
                 })
@@ -326,7 +336,10 @@ fn run(
 fn a_run_leaves_three_stages_and_a_score_with_all_that_it_rests_on() {
     let (data, out) = (data(), tempfile::tempdir().unwrap());
     let plan = planned(&config(data.path()), out.path());
-    assert_eq!((plan.questions(), plan.images(), plan.unaskable()), (6, 4, 0));
+    assert_eq!(
+        (plan.questions(), plan.images(), plan.unaskable()),
+        (6, 4, 0)
+    );
     let folder = out.path().join(plan.folder()).join("adder");
     assert!(folder.ends_with("sums.test/adder"));
     let adder = Adder::new();
@@ -338,12 +351,23 @@ fn a_run_leaves_three_stages_and_a_score_with_all_that_it_rests_on() {
     assert_eq!(score.groups["parity"]["even"].correct, 1);
     assert_eq!(score.groups["parity"]["odd"].total, 3);
     assert_eq!(score.model, "adder");
-    for name in ["benchmark", "data", "images", "model", "prompt", "sampling", "code"] {
+    for name in [
+        "benchmark",
+        "data",
+        "images",
+        "model",
+        "prompt",
+        "sampling",
+        "code",
+    ] {
         assert!(!score.provenance[name].is_empty(), "{name}");
     }
     assert_eq!(score.provenance["model"], "sha-of-adder");
     let remarks = score.remarks.join("\n");
-    assert!(remarks.contains("1 questions have several images"), "{remarks}");
+    assert!(
+        remarks.contains("1 questions have several images"),
+        "{remarks}"
+    );
     assert!(
         remarks.contains(
             "official and extended rules: of 3 replies that both read, 3 the same; 0 read by the \
@@ -498,7 +522,10 @@ fn stages_are_done_again_alone_and_other_settings_are_refused_until_then() {
     let plan = planned(&settings, out.path());
     for from in [None, Some(Step::Extractions), Some(Step::Scores)] {
         let error = again(&plan, from, false).unwrap_err().to_string();
-        assert!(error.contains("input prompt") && error.contains("--force"), "{error}");
+        assert!(
+            error.contains("input prompt") && error.contains("--force"),
+            "{error}"
+        );
         assert_eq!(fs::read(folder.join(RESPONSES)).unwrap(), kept);
     }
     assert!(matches!(again(&plan, None, true), Err(Error::Model(_))));
@@ -541,7 +568,10 @@ fn a_judge_reads_what_rules_leave_open_once_and_its_agreement_is_told() {
     assert!(score.provenance["judge"].contains("temperature 0"));
     assert_eq!(score.extraction, "judge");
     let remarks = score.remarks.join("\n");
-    assert!(remarks.contains("2 replies were read by the judge"), "{remarks}");
+    assert!(
+        remarks.contains("2 replies were read by the judge"),
+        "{remarks}"
+    );
     assert!(
         remarks.contains("extended rules and judge: of 2 replies that both read, 1 the same"),
         "{remarks}"
@@ -550,7 +580,9 @@ fn a_judge_reads_what_rules_leave_open_once_and_its_agreement_is_told() {
     let modes: Vec<&str> = found.iter().map(|line| line.mode.as_str()).collect();
     assert_eq!(
         modes,
-        ["official", "judge", "official", "official", "judge", "official"]
+        [
+            "official", "judge", "official", "official", "judge", "official"
+        ]
     );
     // Asked for again, the ledger answers for it.
     assert_eq!(judged(Some(Step::Extractions)), score);
@@ -564,7 +596,13 @@ fn images_that_cannot_be_shown_are_counted_and_none_at_all_is_an_error() {
     let settings = config(data.path());
     let plan = planned(&settings, out.path());
     assert_eq!(plan.unaskable(), 3);
-    let score = run(&plan, &Adder::new(), Through::Batches(2), &out.path().join("x")).unwrap();
+    let score = run(
+        &plan,
+        &Adder::new(),
+        Through::Batches(2),
+        &out.path().join("x"),
+    )
+    .unwrap();
     assert_eq!((score.failed, score.total), (3, 6));
     let remarks = score.remarks.join("\n");
     assert!(
@@ -585,7 +623,10 @@ fn images_that_cannot_be_shown_are_counted_and_none_at_all_is_an_error() {
         campaign::plan(&Sums, settings, data.path(), 7, out.path()).map(|plan| plan.images())
     };
     let error = plan(&settings).unwrap_err().to_string();
-    assert!(error.contains("gone.png") && error.contains("Unpack"), "{error}");
+    assert!(
+        error.contains("gone.png") && error.contains("Unpack"),
+        "{error}"
+    );
     let blind = BenchmarkConfig {
         images: campaign::Shown::None,
         ..settings
@@ -640,7 +681,10 @@ fn queries_come_from_a_file_and_text_around_them_from_the_settings() {
     ] {
         fs::write(&path, text).unwrap();
         let error = plan().err().unwrap().to_string();
-        assert!(error.contains(word) && error.contains("query.json"), "{error}");
+        assert!(
+            error.contains(word) && error.contains("query.json"),
+            "{error}"
+        );
     }
     let queries: BTreeMap<String, String> = (0..6)
         .map(|n| (n.to_string(), format!("number {n}")))
@@ -650,7 +694,10 @@ fn queries_come_from_a_file_and_text_around_them_from_the_settings() {
     let request = plan.requests(0.5).next().unwrap();
     assert_eq!(request.turns[0].text, "Hello. number 0 Bye.");
     assert_eq!(request.system.as_deref(), Some("You add."));
-    assert_eq!((request.temperature, request.max_tokens, request.seed), (0.5, 512, 7));
+    assert_eq!(
+        (request.temperature, request.max_tokens, request.seed),
+        (0.5, 512, 7)
+    );
 }
 
 #[test]
@@ -659,11 +706,24 @@ fn a_limit_draws_the_same_questions_each_time_into_a_folder_of_their_own() {
     let mut settings = config(data.path());
     settings.limit = Some(3);
     let plan = planned(&settings, out.path());
-    assert_eq!((plan.questions(), plan.folder().as_str()), (3, "sums.test.3-questions"));
+    assert_eq!(
+        (plan.questions(), plan.folder().as_str()),
+        (3, "sums.test.3-questions")
+    );
     let ids = |plan: &Plan<'_>| -> Vec<String> { plan.requests(0.0).map(|r| r.id).collect() };
     assert_eq!(ids(&plan), ids(&planned(&settings, out.path())));
-    let score = run(&plan, &Adder::new(), Through::Batches(2), &out.path().join("x")).unwrap();
-    assert!(score.remarks[0].contains("3 of 6 questions"), "{:?}", score.remarks);
+    let score = run(
+        &plan,
+        &Adder::new(),
+        Through::Batches(2),
+        &out.path().join("x"),
+    )
+    .unwrap();
+    assert!(
+        score.remarks[0].contains("3 of 6 questions"),
+        "{:?}",
+        score.remarks
+    );
 }
 
 #[test]
@@ -698,5 +758,9 @@ fn a_campaigns_replies_and_other_programs_outputs_are_scored_alike() {
     fs::write(&path, text).unwrap();
     let bent = score(&path);
     assert_eq!(bent.correct, asked.correct);
-    assert!(bent.remarks[0].starts_with("3 lines are no replies"), "{:?}", bent.remarks);
+    assert!(
+        bent.remarks[0].starts_with("3 lines are no replies"),
+        "{:?}",
+        bent.remarks
+    );
 }

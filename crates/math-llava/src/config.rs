@@ -142,7 +142,10 @@ impl RunConfig {
         for (i, benchmark) in self.scored.iter().enumerate() {
             benchmark.check()?;
             let folder = |b: &BenchmarkConfig| b.folder(b.split.as_deref().unwrap_or_default());
-            if self.scored[..i].iter().any(|b| folder(b) == folder(benchmark)) {
+            if self.scored[..i]
+                .iter()
+                .any(|b| folder(b) == folder(benchmark))
+            {
                 bail!(
                     "[[benchmark]] {:?} is given twice with the same split and limit; their results \
                      would lie in one folder",

@@ -95,7 +95,9 @@ fn school(body: &Value) -> String {
     let text = text_of(body);
     if let Some(shown) = text.strip_suffix("\n\nExtracted answer: ") {
         let response = shown.rsplit("\n\n").next().unwrap();
-        let mut numbers = response.split(' ').filter(|word| word.parse::<u32>().is_ok());
+        let mut numbers = response
+            .split(' ')
+            .filter(|word| word.parse::<u32>().is_ok());
         return numbers.next().unwrap().to_owned();
     }
     let number = text.rsplit("What is ").next().unwrap();
@@ -236,7 +238,9 @@ fn a_plan_costs_nothing_and_says_what_it_would() {
     let said = world.good(&["--limit", "3"]);
     assert!(said.contains("3 of 24 questions"), "{said}");
     assert_eq!(world.server.counts().asked(), 3);
-    let trial = world.out().join("benchmarks/mathvista.testmini.3-questions/school");
+    let trial = world
+        .out()
+        .join("benchmarks/mathvista.testmini.3-questions/school");
     assert!(trial.join("manifest.json").is_file());
     // What the trial paid for is on the ledger.
     world.good(&[]);
@@ -251,7 +255,11 @@ fn a_judge_reads_the_rest_once_it_is_meant() {
     world.configure("judge");
     let refused = world.eval(&[]);
     assert_eq!(refused.status.code(), Some(2));
-    assert!(told(&refused).contains("--from extractions"), "{}", told(&refused));
+    assert!(
+        told(&refused).contains("--from extractions"),
+        "{}",
+        told(&refused)
+    );
     let said = world.good(&["--from", "extractions"]);
     assert!(said.contains("(19 of 24)"), "{said}");
     assert!(said.contains("9 replies were read by the judge"), "{said}");
@@ -269,16 +277,25 @@ fn outputs_are_scored_as_one_json_object_and_errors_are_one_line() {
     let done = world.score(&world.folder(), &["--json", "--items", items]);
     assert!(done.status.success(), "{}", told(&done));
     let score: Value = serde_json::from_slice(&done.stdout).unwrap();
-    assert_eq!((score["correct"].as_u64(), score["total"].as_u64()), (Some(15), Some(24)));
+    assert_eq!(
+        (score["correct"].as_u64(), score["total"].as_u64()),
+        (Some(15), Some(24))
+    );
     assert_eq!(score["fallbacks"].as_u64(), Some(0));
     assert_eq!(
         score["groups"]["skills"]["arithmetic reasoning"]["total"].as_u64(),
         Some(24)
     );
-    assert_eq!(fs::read_to_string(items).unwrap().lines().count(), QUESTIONS);
+    assert_eq!(
+        fs::read_to_string(items).unwrap().lines().count(),
+        QUESTIONS
+    );
     let table = world.score(&world.folder(), &[]);
     let table = told(&table);
-    assert!(table.starts_with("mathvista testmini, school: 62.5% (15 of 24); "), "{table}");
+    assert!(
+        table.starts_with("mathvista testmini, school: 62.5% (15 of 24); "),
+        "{table}"
+    );
 
     let nowhere = world.dir.path().join("nowhere.json");
     let split = ["--split", "val"];
@@ -290,7 +307,10 @@ fn outputs_are_scored_as_one_json_object_and_errors_are_one_line() {
         assert_eq!(failed.status.code(), Some(2));
         assert!(failed.stdout.is_empty());
         let said = String::from_utf8(failed.stderr).unwrap();
-        assert!(said.contains(word) && said.trim_end().lines().count() == 1, "{said}");
+        assert!(
+            said.contains(word) && said.trim_end().lines().count() == 1,
+            "{said}"
+        );
     }
 }
 

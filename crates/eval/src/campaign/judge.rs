@@ -65,7 +65,13 @@ impl Judge<'_> {
         };
         let mut requests = prompts.iter().map(request);
         let label = format!("{} judge", plan.name());
-        settle(self.model, &mut requests, prompts.len(), self.ledger, &label)?;
+        settle(
+            self.model,
+            &mut requests,
+            prompts.len(),
+            self.ledger,
+            &label,
+        )?;
         let mut said = Vec::with_capacity(prompts.len());
         let mut digests = sitting.prompts.clone();
         for prompt in prompts {

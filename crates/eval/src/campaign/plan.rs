@@ -176,9 +176,8 @@ impl Plan<'_> {
         while start < all {
             let mut end = (start + size).min(all);
             if end < all {
-                let same = |place: usize| {
-                    first(place).is_some() && first(place - 1) == first(place)
-                };
+                let same =
+                    |place: usize| first(place).is_some() && first(place - 1) == first(place);
                 let whole = (start + 1..=end).rev().find(|&place| !same(place));
                 end = whole.unwrap_or(end);
             }

@@ -148,7 +148,13 @@ fn over_ledger(
 ) -> Result<Vec<Response>, Error> {
     use asking::Question as _;
     let requests = || questions.iter().filter_map(|q| q.request().ok());
-    settle(candidate.model, &mut requests(), questions.len(), ledger, label)?;
+    settle(
+        candidate.model,
+        &mut requests(),
+        questions.len(),
+        ledger,
+        label,
+    )?;
     let mut text = Vec::new();
     let mut lines = Vec::with_capacity(questions.len());
     for question in questions {
@@ -185,7 +191,10 @@ pub(super) fn settle(
             let first = tally.first_missing.unwrap_or_default();
             Err(open(
                 model,
-                format!("{} requests without a reply (first: {first})", tally.missing),
+                format!(
+                    "{} requests without a reply (first: {first})",
+                    tally.missing
+                ),
             ))
         }
         None => Ok(()),
@@ -208,7 +217,9 @@ pub(super) fn settled(
     let found = ledger.settled(&model.digest(request));
     match found.map_err(|e| Error::Model(e.into()))? {
         Some(Settled::Replied(reply)) => Ok(reply.into()),
-        Some(Settled::Refused { reason, detail }) => Ok(Said::failed(format!("{reason}: {detail}"))),
+        Some(Settled::Refused { reason, detail }) => {
+            Ok(Said::failed(format!("{reason}: {detail}")))
+        }
         None => Err(open(
             model,
             format!("request {} is not settled on the ledger", request.id),

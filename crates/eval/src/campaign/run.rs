@@ -52,9 +52,10 @@ pub fn run(
         (Extraction::Judge, None) => {
             return Err(Error::Benchmark {
                 benchmark: plan.name().to_owned(),
-                detail: "extraction = \"judge\" wants a judge: give [judge] with server = \"NAME\" of \
+                detail:
+                    "extraction = \"judge\" wants a judge: give [judge] with server = \"NAME\" of \
                          a [teachers.NAME] section, or take \"official\" or \"extended\""
-                    .to_owned(),
+                        .to_owned(),
             });
         }
         (Extraction::Judge, judge) => judge,
@@ -245,7 +246,9 @@ fn extract(
     let pairs = || plan.items.iter().zip(answers).enumerate();
     let open: Vec<(usize, String)> = pairs()
         .filter_map(|(at, (item, answer))| {
-            let prompt = plan.benchmark.judge_extraction(item, answer.response.as_deref()?)?;
+            let prompt = plan
+                .benchmark
+                .judge_extraction(item, answer.response.as_deref()?)?;
             Some((at, prompt))
         })
         .collect();
@@ -336,13 +339,30 @@ fn remarks(
     };
     let (official, extended) = (read(Extraction::Official), read(Extraction::Extended));
     let everywhere = vec![true; scored.len()];
-    remarks.push(agreement("official and extended rules", &official, &extended, &everywhere));
+    remarks.push(agreement(
+        "official and extended rules",
+        &official,
+        &extended,
+        &everywhere,
+    ));
     if how.extraction == Extraction::Judge {
         let judged: Vec<bool> = extracted.iter().map(|l| l.mode == "judge").collect();
         let n = judged.iter().filter(|judged| **judged).count();
-        remarks.push(format!("{n} replies were read by the judge, the rest by the official rules"));
-        remarks.push(agreement("official rules and judge", &official, scored, &judged));
-        remarks.push(agreement("extended rules and judge", &extended, scored, &judged));
+        remarks.push(format!(
+            "{n} replies were read by the judge, the rest by the official rules"
+        ));
+        remarks.push(agreement(
+            "official rules and judge",
+            &official,
+            scored,
+            &judged,
+        ));
+        remarks.push(agreement(
+            "extended rules and judge",
+            &extended,
+            scored,
+            &judged,
+        ));
         if sitting.refused > 0 {
             remarks.push(format!(
                 "{} of {} prompts got no reply from the judge; there the rules decide",
@@ -412,7 +432,10 @@ fn provenance(
             put("judge_prompts", sitting.prompts.clone());
         }
         // Benchmarks whose prompt is not always at hand say whose it is.
-        let whose = plan.items.first().and_then(|i| i.extra.get("judge_prompt_name"));
+        let whose = plan
+            .items
+            .first()
+            .and_then(|i| i.extra.get("judge_prompt_name"));
         if let Some(whose) = whose.and_then(serde_json::Value::as_str) {
             put("judge_prompt", whose.to_owned());
         }

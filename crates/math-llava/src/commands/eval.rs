@@ -83,9 +83,8 @@ impl Choice {
     /// The benchmarks that are wanted.
     pub fn benchmarks(&self, pipeline: &Pipeline) -> Result<Vec<BenchmarkConfig>> {
         let all = &pipeline.config.scored;
-        let is = |benchmark: &BenchmarkConfig, name: &str| {
-            benchmark.name.eq_ignore_ascii_case(name)
-        };
+        let is =
+            |benchmark: &BenchmarkConfig, name: &str| benchmark.name.eq_ignore_ascii_case(name);
         for name in &self.benchmarks {
             if !all.iter().any(|benchmark| is(benchmark, name)) {
                 let known: Vec<&str> = all.iter().map(|b| b.name.as_str()).collect();
@@ -274,7 +273,9 @@ pub fn campaign(pipeline: &Pipeline, choice: &Choice) -> Result<Vec<BenchmarkSco
     // One candidate after the other, and each dropped when it is done: memory holds one model.
     for entrant in entrants {
         for plan in &plans {
-            let out = folder(pipeline).join(plan.folder()).join(&entrant.config.name);
+            let out = folder(pipeline)
+                .join(plan.folder())
+                .join(&entrant.config.name);
             let candidate = entrant.candidate(ledger.as_ref())?;
             let score = campaign::run(plan, &candidate, judge.as_ref(), &out, again)?;
             println!("{}", headline::headline(&score));

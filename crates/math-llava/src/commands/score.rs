@@ -20,13 +20,8 @@ pub fn run(arguments: &Score) -> Result<bool> {
         },
         strict: arguments.strict,
     };
-    let (score, items) = eval::rescore::rescore(
-        benchmark,
-        &arguments.data,
-        split,
-        &arguments.outputs,
-        &how,
-    )?;
+    let (score, items) =
+        eval::rescore::rescore(benchmark, &arguments.data, split, &arguments.outputs, &how)?;
     if let Some(path) = &arguments.items {
         let mut lines = Vec::new();
         for item in &items {
