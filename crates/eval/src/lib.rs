@@ -9,6 +9,7 @@
 //! - [`python`]: the parts of Python that official scorers' verdicts depend on.
 //! - [`data`]: the layouts in which benchmarks are published.
 //! - [`statistics`]: intervals and differences.
+//! - [`compare`]: two runs on the same questions; [`published`], [`table`]: ours beside the papers'.
 //!
 //! **Invariant:** nothing falls back in silence. A reply without an answer counts as wrong and is
 //! counted as unparsed, empty, failed or truncated; a guess on wider ground is counted as such; a
@@ -17,15 +18,18 @@
 mod asking;
 pub mod benchmarks;
 pub mod campaign;
+pub mod compare;
 pub mod data;
 pub mod digest;
 pub mod headline;
 pub mod heldout;
 mod item;
+pub mod published;
 pub mod python;
 pub mod rescore;
 mod score;
 pub mod statistics;
+pub mod table;
 
 pub use benchmarks::{BENCHMARKS, Benchmark, find};
 pub use heldout::{Config, Inputs, Plan, plan, run};
@@ -158,4 +162,7 @@ pub enum Error {
         /// What is wrong with it, and what was expected.
         detail: String,
     },
+    /// Scores that cannot stand in one table, or a table that cannot be written.
+    #[error("{0}")]
+    Table(String),
 }

@@ -4,7 +4,7 @@ use rand::Rng;
 use sample::scores::{Accuracy, Difference, Verdict};
 
 /// Two-sided 95% of the normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
+pub(crate) const Z: f64 = 1.959_963_984_540_054;
 /// With fewer images than this, a bootstrap interval is too narrow to be believed.
 pub const FEWEST_IMAGES: usize = 8;
 

@@ -4,6 +4,7 @@ mod equal;
 mod eval;
 mod models;
 mod score;
+mod table;
 mod train;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub use equal::Equal;
 pub use eval::{Eval, EvalFrom};
 pub use models::*;
 pub use score::{Score, ScoreDialect, ScoreExtraction};
+pub use table::{Compare, Table};
 pub use train::Train;
 
 /// Builds a vision-language model that reasons about maths: data, training, scoring.
@@ -64,7 +66,11 @@ pub enum Verb {
     Eval(Eval),
     /// Score outputs that exist already as a benchmark's official code does
     Score(Score),
-    /// Write the HTML report of a run
+    /// Print scores beside the published ones, with intervals: Markdown, CSV, JSON
+    Table(Table),
+    /// Compare two benchmark runs question by question: flips, McNemar's test
+    Compare(Compare),
+    /// Write the HTML report of a run, of trainings, or of benchmark runs
     Report(Report),
     /// Write the pairs for other trainers: LLaVA JSON, ShareGPT, Hugging Face Parquet, WebDataset
     Export(Export),
@@ -295,17 +301,22 @@ pub struct Ledger {
 Examples:
   math-llava report --run runs/tiny
   math-llava report --training runs/a/train --training runs/b/train --out compared.html
-  math-llava report --training runs/a/train --training runs/b/train --picture losses.svg")]
+  math-llava report --training runs/a/train --training runs/b/train --picture losses.svg
+  math-llava report --benchmark runs/a runs/b --out scores.html")]
 pub struct Report {
     /// The run's folder
-    #[arg(long, value_name = "DIR", required_unless_present = "training")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["training", "benchmark"])]
     pub run: Option<PathBuf>,
     /// A training's folder, `train` in a run's: its curves, those of several over each other; finished or
     /// not
     #[arg(long, value_name = "DIR", conflicts_with = "run")]
     pub training: Vec<PathBuf>,
-    /// With --training: the page (default: training.html in the first of the folders)
-    #[arg(long, value_name = "FILE", requires = "training")]
+    /// Benchmark runs, or folders with some: scores beside published ones, errors, flips, every question
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["run", "training"])]
+    pub benchmark: Vec<PathBuf>,
+    /// With --training or --benchmark: the page (default: training.html or benchmark.html in the first of
+    /// the folders)
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
     pub out: Option<PathBuf>,
     /// With --training: the loss curves alone, as a picture
     #[arg(long, value_name = "FILE.svg", requires = "training")]

@@ -60,6 +60,8 @@ fn main() -> ExitCode {
         Verb::Train(a) => commands::train::verb(&a),
         Verb::Eval(a) => commands::eval::run(&a),
         Verb::Score(a) => commands::score::run(&a),
+        Verb::Table(a) => commands::table::run(&a),
+        Verb::Compare(a) => commands::compare::run(&a),
         Verb::Report(a) => commands::report::run(&a),
         Verb::Export(a) => commands::export::run(&a),
         Verb::Card(a) => commands::card::run(&a),

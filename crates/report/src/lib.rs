@@ -2,12 +2,14 @@
 //!
 //! [`run`] reads the folders of a run's stages and writes `report.html`, which needs nothing beside
 //! itself (no script, no request, images inside), and `report.md`, the short form. [`table`] is the
-//! same result as plain text, for the end of a run. [`card`] describes the data alone.
+//! same result as plain text, for the end of a run. [`card`] describes the data alone, [`benchmark`]
+//! shows runs over published benchmarks.
 //!
 //! **Invariant:** text from data reaches the page through `html::escape` alone, and the page's own
 //! security policy forbids scripts and requests, so that a question with markup in it shows as
 //! that markup's text.
 
+pub mod benchmark;
 pub mod card;
 mod chart;
 mod examples;
@@ -82,6 +84,9 @@ pub enum Error {
     /// Too few trainings to show, or too many.
     #[error("{0} trainings; a page shows 1 to {1}")]
     Trainings(usize, usize),
+    /// Too few benchmark runs to show, or too many.
+    #[error("{0} benchmark runs; a page shows 1 to {1}")]
+    BenchmarkRuns(usize, usize),
     /// A setting that cannot be meant.
     #[error("report.{setting}: {detail}")]
     Config {

@@ -3,7 +3,12 @@
 //!
 //! A model's run over one benchmark is a folder with `responses.jsonl`, `extractions.jsonl` and
 //! `scores.jsonl`, one line a question ([`ItemScore`] is a line of the last), and a manifest whose
-//! `results` value is a [`BenchmarkScore`].
+//! `results` value is a [`BenchmarkScore`]. [`folder`] reads it, [`scoreboard`] and [`paired`] are what
+//! tables and comparisons of such runs hold.
+
+pub mod folder;
+pub mod paired;
+pub mod scoreboard;
 
 use std::collections::BTreeMap;
 
@@ -106,4 +111,14 @@ pub struct BenchmarkScore {
     /// What a reader must know before quoting the score: rows outside the benchmark, duplicates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+}
+
+impl BenchmarkScore {
+    /// What went wrong, in words: the first line of every report.
+    pub fn counts(&self) -> String {
+        format!(
+            "unparsed {}, truncated {}, empty {}, failed {}, missing {}, fallbacks {}",
+            self.unparsed, self.truncated, self.empty, self.failed, self.missing, self.fallbacks
+        )
+    }
 }

@@ -3,6 +3,7 @@
 
 pub mod card;
 pub mod chat;
+pub mod compare;
 pub mod convert;
 pub mod equal;
 pub mod eval;
@@ -23,4 +24,5 @@ pub mod score;
 pub mod sources;
 pub mod sql;
 pub mod synth;
+pub mod table;
 pub mod train;
