@@ -141,9 +141,7 @@ fn replies<Q: Question>(model: &dyn ChatModel, batch: &[Q]) -> Result<Vec<Said>,
         .map(|asked| match asked {
             Err(why) => Ok(Said::failed(why)),
             // As many replies as requests: checked above.
-            Ok(_) => replies
-                .next()
-                .map_or_else(|| Ok(Said::default()), |reply| said(reply)),
+            Ok(_) => replies.next().map_or_else(|| Ok(Said::default()), said),
         })
         .collect()
 }

@@ -46,12 +46,12 @@ const QUESTIONS: usize = 24;
 /// A folder in MathVista's layout: numbers about eight images.
 fn write_data(folder: &Path) {
     fs::create_dir_all(folder.join("data")).unwrap();
-    fs::create_dir_all(folder.join("images")).unwrap();
+    fs::create_dir_all(folder.join("data/images")).unwrap();
     let mut problems = serde_json::Map::new();
     for n in 0..QUESTIONS {
         let image = format!("images/{}.png", n % 8);
         image::RgbImage::from_pixel(16, 16, image::Rgb([n as u8 % 8, 9, 9]))
-            .save(folder.join(&image))
+            .save(folder.join("data").join(&image))
             .unwrap();
         let problem = json!({
             "pid": n.to_string(),

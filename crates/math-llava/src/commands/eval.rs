@@ -144,7 +144,7 @@ impl Choice {
 /// Who answers for a candidate.
 pub enum Player {
     /// An own model, loaded when it is first asked.
-    Own(Own),
+    Own(Box<Own>),
     /// A model behind servers.
     Server(Box<Teacher>),
 }
@@ -174,7 +174,7 @@ impl Entrant {
             (None, Some(model)) => {
                 let own = Own::find(config, model, config.batch_size.unwrap_or(BATCH))?;
                 let identity = own.identity().to_owned();
-                (Player::Own(own), identity)
+                (Player::Own(Box::new(own)), identity)
             }
             (None, None) => bail!("{place}: neither model nor server is given"),
         };
@@ -189,7 +189,7 @@ impl Entrant {
     fn candidate<'a>(&'a self, ledger: Option<&'a Ledger>) -> Result<Candidate<'a>> {
         let (model, place, through): (&dyn ChatModel, _, _) = match &self.player {
             Player::Own(own) => (
-                own,
+                &**own,
                 own.place().to_owned(),
                 Through::Batches(own.batch_size()),
             ),
