@@ -4,6 +4,7 @@
 //! A campaign's `responses.jsonl` is read here for every benchmark; all other forms are the benchmark's
 //! own ([`Benchmark::outputs`]).
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -37,18 +38,54 @@ pub fn split(benchmark: &dyn Benchmark, name: Option<&str>) -> Result<&'static s
     })
 }
 
+/// The split that the rows of `outputs` are about: the first that has all their questions, else the one
+/// that has most of them. A file for all of MATH-V is not scored on its testmini.
+fn split_of(benchmark: &dyn Benchmark, data: &Path, outputs: &Path) -> Option<&'static str> {
+    let mut best = None;
+    for &split in benchmark.splits() {
+        let Ok(items) = benchmark.load(data, split) else {
+            continue;
+        };
+        let Ok(read) = read(benchmark, outputs, &items) else {
+            continue;
+        };
+        let known: HashSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
+        let found = read
+            .answers
+            .iter()
+            .filter(|a| known.contains(&*a.id))
+            .count();
+        if found == read.answers.len() {
+            return Some(split);
+        }
+        if best.is_none_or(|(most, _)| found > most) {
+            best = Some((found, split));
+        }
+    }
+    best.map(|(_, split)| split)
+}
+
 /// Scores the outputs in the file (or folder) `outputs` on a split of the benchmark in the folder
-/// `data`. Where `data` does not have the questions, those that the outputs repeat are taken.
+/// `data`: the one of that name, or the one that the outputs are about. Where `data` does not have the
+/// questions, those that the outputs repeat are taken.
 ///
 /// # Errors
-/// Where neither has the questions, or the outputs are in no known form.
+/// Where neither has the questions, there is no such split, or the outputs are in no known form.
 pub fn rescore(
     benchmark: &dyn Benchmark,
     data: &Path,
-    split: &str,
+    name: Option<&str>,
     outputs: &Path,
     how: &Scoring,
 ) -> Result<(BenchmarkScore, Vec<ItemScore>), Error> {
+    let split = match name {
+        None if benchmark.splits().len() > 1 => split_of(benchmark, data, outputs),
+        _ => None,
+    };
+    let split = match split {
+        Some(split) => split,
+        None => self::split(benchmark, name)?,
+    };
     let (items, outputs_read) = match benchmark.load(data, split) {
         Ok(items) => {
             let read = read(benchmark, outputs, &items)?;
@@ -229,6 +266,44 @@ mod tests {
             outputs.remarks,
             ["4 lines are no replies (first: line 4: id is not text)"]
         );
+    }
+
+    #[test]
+    fn outputs_are_scored_on_the_split_that_they_are_about() {
+        let data = tempfile::tempdir().unwrap();
+        let row = |n: usize, field: &str| {
+            format!(
+                "{{\"id\":\"{n}\",\"question\":\"?\",\"options\":[],\"answer\":\"{n}\",\"image\":\"images/{n}.jpg\",\
+                 \"level\":1,\"subject\":\"counting\",\"{field}\":\"{n}\"}}\n"
+            )
+        };
+        let write = |name: &str, ids: &[usize], field: &str| {
+            let text: String = ids.iter().map(|&n| row(n, field)).collect();
+            std::fs::write(data.path().join(name), text).unwrap();
+        };
+        write("testmini.jsonl", &[2, 3], "solution");
+        write("test.jsonl", &[1, 2, 3, 4], "solution");
+        let benchmark = crate::find("MATH-V").unwrap();
+        let how = Scoring::default();
+        for (ids, name, wanted, total) in [
+            (&[2, 3][..], None, "testmini", 2),
+            (&[3], None, "testmini", 2),
+            (&[4, 1, 3, 2], None, "test", 4),
+            (&[4, 9], None, "test", 4),
+            (&[4, 1, 3, 2], Some("testmini"), "testmini", 2),
+        ] {
+            write("outputs.jsonl", ids, "response");
+            let outputs = data.path().join("outputs.jsonl");
+            let (score, _) = rescore(benchmark, data.path(), name, &outputs, &how).unwrap();
+            assert_eq!(
+                (score.split.as_str(), score.total),
+                (wanted, total),
+                "{ids:?}"
+            );
+        }
+        let outputs = data.path().join("outputs.jsonl");
+        let error = rescore(benchmark, data.path(), Some("val"), &outputs, &how).unwrap_err();
+        assert!(error.to_string().contains("testmini, test"), "{error}");
     }
 
     #[test]

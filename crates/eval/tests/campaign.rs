@@ -734,7 +734,7 @@ fn a_campaigns_replies_and_other_programs_outputs_are_scored_alike() {
     let asked = run(&plan, &Adder::new(), Through::Batches(2), &folder).unwrap();
     let how = Scoring::default();
     let score = |outputs: &Path| {
-        eval::rescore::rescore(&Sums, data.path(), "test", outputs, &how)
+        eval::rescore::rescore(&Sums, data.path(), Some("test"), outputs, &how)
             .unwrap()
             .0
     };

@@ -104,15 +104,20 @@ pub trait Benchmark: Sync {
     }
 }
 
-/// The benchmark of that name.
+/// The benchmark of that name or title, however it is spelled: `mathvision`, `MATH-V`, `mmmu-pro`.
 ///
 /// # Errors
 /// Where there is none; the message names those there are.
 pub fn find(name: &str) -> Result<&'static dyn Benchmark, Error> {
+    let letters = |name: &str| -> String {
+        let kept = name.chars().filter(char::is_ascii_alphanumeric);
+        kept.map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let wanted = letters(name);
     BENCHMARKS
         .iter()
         .copied()
-        .find(|b| b.name().eq_ignore_ascii_case(&name.replace('-', "_")))
+        .find(|b| [b.name(), b.title()].map(letters).contains(&wanted))
         .ok_or_else(|| Error::UnknownBenchmark {
             name: name.to_owned(),
             known: BENCHMARKS

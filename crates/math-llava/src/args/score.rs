@@ -23,7 +23,7 @@ pub struct Score {
     /// The outputs
     #[arg(long, value_name = "FILE")]
     pub outputs: PathBuf,
-    /// The part of the benchmark (default: its usual one)
+    /// The part of the benchmark (default: the one that the outputs are about)
     #[arg(long, value_name = "NAME")]
     pub split: Option<String>,
     /// Of official rules that changed over time, which

@@ -8,7 +8,6 @@ use crate::args::{Score, ScoreDialect, ScoreExtraction};
 /// Scores a file and prints what came out.
 pub fn run(arguments: &Score) -> Result<bool> {
     let benchmark = eval::find(&arguments.benchmark)?;
-    let split = eval::rescore::split(benchmark, arguments.split.as_deref())?;
     let how = Scoring {
         dialect: match arguments.dialect {
             ScoreDialect::Head => Dialect::Head,
@@ -20,8 +19,13 @@ pub fn run(arguments: &Score) -> Result<bool> {
         },
         strict: arguments.strict,
     };
-    let (score, items) =
-        eval::rescore::rescore(benchmark, &arguments.data, split, &arguments.outputs, &how)?;
+    let (score, items) = eval::rescore::rescore(
+        benchmark,
+        &arguments.data,
+        arguments.split.as_deref(),
+        &arguments.outputs,
+        &how,
+    )?;
     if let Some(path) = &arguments.items {
         let mut lines = Vec::new();
         for item in &items {
