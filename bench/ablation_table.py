@@ -1,7 +1,7 @@
 """The table of bench/ablation.sh: each arm's held-out accuracy over the seeds, and its difference from `selected`.
 
     python3 bench/ablation_table.py FOLDER
-    python3 bench/ablation_table.py --levels RUN     how many images of each complexity a run has imported
+    python3 bench/ablation_table.py --levels RUN     how many images of each complexity a run has
 
 Intervals are Student's t over the seeds (95%); the paired difference is taken within a seed, since its arms share
 base, figures and steps.
@@ -19,8 +19,11 @@ T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8:
 
 
 def levels(run):
-    plan = json.load(open(os.path.join(run, "select", "manifest.json")))
-    return [plan["results"]["available"][str(level)] for level in range(4)]
+    manifest = json.load(open(os.path.join(run, "select", "manifest.json")))
+    counts = [0] * 4
+    for row in manifest["results"]["plan"]["rows"]:
+        counts[row["level"]] += row["available"]
+    return counts
 
 
 def spread(values):
