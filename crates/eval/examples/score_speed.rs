@@ -1,9 +1,10 @@
-//! How fast outputs are scored: `cargo run --release -p eval --example score_speed -- BENCHMARK DATA
-//! OUTPUTS [TIMES]`.
+//! How fast outputs are scored: `cargo run --release -p eval --example score_speed -- BENCHMARK[:SPLIT]
+//! DATA OUTPUTS [TIMES]`.
 //!
 //! Reads questions and outputs once, then scores them TIMES times (20 unless told otherwise), with
 //! groups, and prints the time of reading and the least and median time of scoring. Beside it, the
-//! official rules in Python: `python bench/peers/mathvista_peer.py OUTPUTS`.
+//! official rules in Python: `python bench/peers/mathvista_peer.py OUTPUTS`, and MATH-V's own code by
+//! `python bench/peers/mathvision_peer.py CHECKOUT DATA OUTPUTS`.
 
 // A program for the terminal.
 #![allow(clippy::print_stdout)]
@@ -16,11 +17,15 @@ use eval::{Scoring, find, score};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, data, outputs, times @ ..] = &arguments[..] else {
-        return Err("BENCHMARK DATA OUTPUTS [TIMES] are wanted".into());
+        return Err("BENCHMARK[:SPLIT] DATA OUTPUTS [TIMES] are wanted".into());
+    };
+    let (name, split) = match name.split_once(':') {
+        Some((name, split)) => (name, Some(split)),
+        None => (name.as_str(), None),
     };
     let times: usize = times.first().map_or(Ok(20), |n| n.parse())?;
     let benchmark = find(name)?;
-    let split = benchmark.splits().first().copied().unwrap_or_default();
+    let split = eval::rescore::split(benchmark, split)?;
     let started = Instant::now();
     let items = benchmark.load(&PathBuf::from(data), split)?;
     let read = benchmark.outputs(&PathBuf::from(outputs), &items)?;
