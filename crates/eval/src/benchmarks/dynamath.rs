@@ -28,7 +28,7 @@ use serde_json::{Map, Value};
 
 use super::rows::{self, Row};
 use super::{Benchmark, mathvision, reply};
-use crate::{Answer, Error, Item, Kind, Outputs, Picture, Scoring};
+use crate::{Answer, Error, Item, Kind, Outputs, Scoring};
 
 /// The benchmark.
 pub struct DynaMath;
@@ -67,7 +67,7 @@ impl Benchmark for DynaMath {
         let mut items = Vec::new();
         for (variant, path) in variants(folder)? {
             let images = path.parent().unwrap_or(folder).to_owned();
-            items.extend(rows::items(&path, |row| item(row, &variant, &images))?);
+            items.extend(rows::items(&[path], |row| item(row, &variant, &images))?);
         }
         Ok(items)
     }
@@ -151,6 +151,9 @@ impl Benchmark for DynaMath {
     }
 }
 
+/// As many variants of each question are published.
+const VARIANTS: u64 = 10;
+
 /// The files of questions, with the names of their variants.
 fn variants(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     for name in ["dataset.json", "dataset/dataset.json", "DynaMath.jsonl"] {
@@ -173,13 +176,20 @@ fn variants(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
             path.is_file().then(|| (number, digits.to_owned(), path))
         })
         .collect();
+    // Hugging Face's files: sample_variant1-00000-of-00001.parquet.
+    found.extend((1..=VARIANTS).flat_map(|number| {
+        let tables = rows::tables(folder, &format!("sample_variant{number}"));
+        tables
+            .into_iter()
+            .map(move |path| (number, number.to_string(), path))
+    }));
     found.sort();
     if found.is_empty() {
         return Err(Error::Data {
             path: folder.to_owned(),
             detail:
-                "neither dataset.json is in it, nor folders (trial1, trial2, ...) that have one; \
-                     give the folder that the generator writes"
+                "neither dataset.json is in it, nor folders (trial1, trial2, ...) that have one, nor \
+                     sample_variant1-*.parquet; give the folder that the generator writes"
                     .to_owned(),
         });
     }
@@ -296,12 +306,7 @@ fn item(row: &Row, variant: &str, images: &Path) -> Result<Item, String> {
         },
         unit: None,
         precision: None,
-        pictures: row
-            .text("image")
-            .map(|name| rows::inside(images, &name).map(Picture::File))
-            .transpose()?
-            .into_iter()
-            .collect(),
+        pictures: row.pictures("image", |name| rows::inside(images, name))?,
         groups: reply::groups([
             ("subject", row.text("subject")),
             ("level", row.first(&["level", "knowledge_level"])),

@@ -1,16 +1,18 @@
-//! Rows of questions and outputs in the JSON files that benchmarks and their users write: a list of
-//! objects, an object of objects by id, or one object a line.
+//! Rows of questions and outputs in the files that benchmarks and their users write: JSON as a list of
+//! objects, an object of objects by id, or one object a line; questions also as Parquet with their images.
 //!
 //! Everything here is untrusted. Questions must be in order; a row of outputs that is not is left out
 //! with a remark, so that the others still count. serde_json bounds nesting, [`LARGEST`] bounds memory.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::Benchmark;
-use crate::{Answer, Error, Item, Outputs};
+use crate::data::{parquet, row};
+use crate::{Answer, Error, Item, Outputs, Picture};
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
@@ -18,9 +20,9 @@ const LARGEST: u64 = 1 << 30;
 /// Remarks on single rows, before only their number is given.
 const REMARKS: usize = 5;
 
-/// One row: names and values.
+/// One row: names and values, and the images that a table holds.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Row(pub(super) Map<String, Value>);
+pub(super) struct Row(pub(super) Map<String, Value>, pub(super) Vec<Arc<[u8]>>);
 
 impl Row {
     /// A value as text: numbers and truth values as JSON prints them; none where there is none.
@@ -37,6 +39,21 @@ impl Row {
     pub(super) fn required(&self, name: &str) -> Result<String, String> {
         self.text(name)
             .ok_or_else(|| format!("it has no {name:?}, which every question has"))
+    }
+
+    /// Its images: those that it holds, else the file that it names under `name`, which `file` finds.
+    pub(super) fn pictures(
+        &self,
+        name: &str,
+        file: impl FnOnce(&str) -> Result<PathBuf, String>,
+    ) -> Result<Vec<Picture>, String> {
+        if !self.1.is_empty() {
+            return Ok(self.1.iter().cloned().map(Picture::Bytes).collect());
+        }
+        match self.text(name).filter(|name| !name.is_empty()) {
+            Some(name) => Ok(vec![Picture::File(file(&name)?)]),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// A list of texts; empty where there is none.
@@ -76,19 +93,46 @@ pub(super) fn known_split(benchmark: &dyn Benchmark, split: &str) -> Result<(), 
     })
 }
 
-/// The first of `names` that is in `folder`.
-pub(super) fn find(folder: &Path, names: &[&str]) -> Result<PathBuf, Error> {
-    names
+/// The Parquet files of a part of a data set in `folder` or its `data`, as Hugging Face names them:
+/// `testmini.parquet`, `testmini-00000-of-00002.parquet`.
+pub(super) fn tables(folder: &Path, part: &str) -> Vec<PathBuf> {
+    let ours = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let stem = name.and_then(|name| name.strip_suffix(".parquet"));
+        // `test-` is not the start of `testmini-`.
+        stem.and_then(|stem| stem.strip_prefix(part))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let places = [folder.join("data"), folder.to_owned()];
+    let entries = places
         .iter()
-        .map(|name| folder.join(name))
-        .find(|path| path.is_file())
-        .ok_or_else(|| Error::Data {
+        .filter_map(|place| std::fs::read_dir(place).ok());
+    let mut found: Vec<PathBuf> = entries
+        .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
+        .filter(ours)
+        .collect();
+    found.sort();
+    found
+}
+
+/// The files of a part's questions in `folder`: the first of `names`, or Parquet files.
+pub(super) fn find(folder: &Path, names: &[&str], part: &str) -> Result<Vec<PathBuf>, Error> {
+    let json = names.iter().map(|name| folder.join(name));
+    if let Some(path) = json.into_iter().find(|path| path.is_file()) {
+        return Ok(vec![path]);
+    }
+    let found = tables(folder, part);
+    if found.is_empty() {
+        return Err(Error::Data {
             path: folder.to_owned(),
             detail: format!(
-                "none of {} is in it; give the folder that the benchmark publishes",
+                "none of {}, {part}.parquet and {part}-*.parquet is in it; give the folder that the \
+                 benchmark publishes",
                 names.join(", ")
             ),
-        })
+        });
+    }
+    Ok(found)
 }
 
 /// A file that a row names, which must lie inside `folder`.
@@ -122,6 +166,13 @@ fn contents(path: &Path) -> Result<String, Error> {
 
 /// All rows of a file, which must be in order.
 pub(super) fn read(path: &Path) -> Result<Vec<Row>, Error> {
+    if path.extension().is_some_and(|end| end == "parquet") {
+        let rows = parquet::read(path)?.into_iter();
+        let images = |row: row::Row| row.images.into_iter().map(|(_, bytes)| bytes).collect();
+        return Ok(rows
+            .map(|mut row| Row(std::mem::take(&mut row.fields), images(row)))
+            .collect());
+    }
     let (rows, mut remarks) = parse(&contents(path)?);
     if remarks.is_empty() {
         return Ok(rows);
@@ -132,21 +183,21 @@ pub(super) fn read(path: &Path) -> Result<Vec<Row>, Error> {
     })
 }
 
-/// All questions of a file.
+/// All questions of the files.
 pub(super) fn items(
-    path: &Path,
+    paths: &[PathBuf],
     item: impl Fn(&Row) -> Result<Item, String>,
 ) -> Result<Vec<Item>, Error> {
-    read(path)?
-        .iter()
-        .enumerate()
-        .map(|(at, row)| {
-            item(row).map_err(|detail| Error::Data {
-                path: path.to_owned(),
+    let mut items = Vec::new();
+    for path in paths {
+        for (at, row) in read(path)?.iter().enumerate() {
+            items.push(item(row).map_err(|detail| Error::Data {
+                path: path.clone(),
                 detail: format!("row {}: {detail}", at + 1),
-            })
-        })
-        .collect()
+            })?);
+        }
+    }
+    Ok(items)
 }
 
 /// Rows, and what is wrong with those that could not be read.
@@ -157,7 +208,7 @@ fn parse(text: &str) -> (Vec<Row>, Vec<String>) {
         let mut remarks = Vec::new();
         for (at, value) in values.into_iter().enumerate() {
             match value {
-                Value::Object(map) => rows.push(Row(map)),
+                Value::Object(map) => rows.push(Row(map, Vec::new())),
                 _ => remarks.push(format!("entry {} is not an object", at + 1)),
             }
         }
@@ -171,7 +222,7 @@ fn parse(text: &str) -> (Vec<Row>, Vec<String>) {
     }
     if let Ok(map) = serde_json::from_str::<Map<String, Value>>(text) {
         if map.is_empty() || map.values().any(|value| !value.is_object()) {
-            return (vec![Row(map)], Vec::new());
+            return (vec![Row(map, Vec::new())], Vec::new());
         }
         let values = map.into_iter().filter_map(|(id, value)| match value {
             Value::Object(mut row) => {
@@ -188,7 +239,7 @@ fn parse(text: &str) -> (Vec<Row>, Vec<String>) {
             continue;
         }
         match serde_json::from_str(line) {
-            Ok(map) => rows.push(Row(map)),
+            Ok(map) => rows.push(Row(map, Vec::new())),
             Err(error) => remarks.push(format!("line {} is not a JSON object: {error}", at + 1)),
         }
     }
@@ -283,6 +334,74 @@ pub(super) fn outputs_by(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn questions_and_their_images_are_read_from_parquet() {
+        let cell = |text: &'static str| vec![Some(text)];
+        for (name, split, file, columns, image, id) in [
+            (
+                "mathvision",
+                "test",
+                "data/test-00000-of-00001-abc.parquet",
+                vec![("id", cell("7")), ("image", cell("images/7.jpg"))],
+                "decoded_image",
+                "7",
+            ),
+            (
+                "mathverse",
+                "testmini",
+                "testmini.parquet",
+                vec![("sample_index", cell("7"))],
+                "image",
+                "7",
+            ),
+            (
+                "wemath",
+                "testmini",
+                "data/testmini-00000-of-00001.parquet",
+                vec![
+                    ("ID", cell("2steps_7")),
+                    ("key", cell("2steps_multi")),
+                    ("option", cell("A. 1; B. 2")),
+                ],
+                "image_path",
+                "2steps_7/2steps_multi",
+            ),
+            (
+                "dynamath",
+                "samples",
+                "data/sample_variant3-00000-of-00001.parquet",
+                vec![("id", cell("7")), ("answer_type", cell("float"))],
+                "decoded_image",
+                "3/7",
+            ),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir(dir.path().join("data")).unwrap();
+            let mut columns = columns;
+            columns.extend([("question", cell("?")), ("answer", cell("B"))]);
+            let picture: Vec<Option<&[u8]>> = vec![Some(b"PNG")];
+            parquet::write(&dir.path().join(file), &columns, &[(image, picture)]);
+            // Another split's file is not taken for this one's.
+            std::fs::write(dir.path().join("testmini_text_only.parquet"), "").unwrap();
+            let items = crate::find(name).unwrap().load(dir.path(), split).unwrap();
+            let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
+            assert_eq!(ids, [id], "{name}");
+            assert_eq!(items[0].answer.as_deref(), Some("B"), "{name}");
+            assert_eq!(
+                items[0].pictures,
+                [Picture::Bytes(b"PNG".as_slice().into())],
+                "{name}"
+            );
+        }
+        let empty = tempfile::tempdir().unwrap();
+        let benchmark = crate::find("mathvision").unwrap();
+        let error = benchmark
+            .load(empty.path(), "test")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("test-*.parquet"), "{error}");
+    }
 
     #[test]
     fn rows_come_as_a_list_by_id_or_by_line() {

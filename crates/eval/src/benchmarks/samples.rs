@@ -62,10 +62,8 @@ impl Benchmark for Samples {
         let path = if folder.is_file() {
             folder.to_owned()
         } else {
-            rows::find(
-                folder,
-                &["samples.jsonl", "samples.json", "data.jsonl", "data.json"],
-            )?
+            let names = ["samples.jsonl", "samples.json", "data.jsonl", "data.json"];
+            rows::find(folder, &names, "samples")?.swap_remove(0)
         };
         let images = path.parent().unwrap_or(folder).to_owned();
         let bad = |at: usize, detail: String| Error::Data {

@@ -31,7 +31,7 @@ use serde_json::{Map, Value};
 
 use super::rows::{self, Row};
 use super::{Benchmark, reply};
-use crate::{Answer, Error, Item, Kind, Outputs, Picture, Scoring};
+use crate::{Answer, Error, Item, Kind, Outputs, Scoring};
 
 /// The benchmark.
 pub struct WeMath;
@@ -55,9 +55,10 @@ impl Benchmark for WeMath {
 
     fn load(&self, folder: &Path, split: &str) -> Result<Vec<Item>, Error> {
         rows::known_split(self, split)?;
-        let path = rows::find(folder, &["testmini.json", "data/testmini.json"])?;
-        let images = path.parent().unwrap_or(folder).to_owned();
-        rows::items(&path, |row| item(row, &images))
+        let paths = rows::find(folder, &["testmini.json", "data/testmini.json"], split)?;
+        let first = paths.first().and_then(|path| path.parent());
+        let images = first.unwrap_or(folder).to_owned();
+        rows::items(&paths, |row| item(row, &images))
     }
 
     fn query(&self, item: &Item) -> String {
@@ -225,12 +226,7 @@ fn item(row: &Row, images: &Path) -> Result<Item, String> {
         kind: Kind::MultiChoice,
         unit: None,
         precision: None,
-        pictures: row
-            .text("image_path")
-            .map(|name| rows::inside(images, &name).map(Picture::File))
-            .transpose()?
-            .into_iter()
-            .collect(),
+        pictures: row.pictures("image_path", |name| rows::inside(images, name))?,
         groups: reply::groups([
             ("key", Some(key)),
             ("knowledge concept", row.text("knowledge concept")),

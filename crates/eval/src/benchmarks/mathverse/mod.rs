@@ -11,7 +11,7 @@
 //!   "Length"}, "query_wo": "...", "query_cot": "..."}`.
 //! - **Query.** The row's `query_wo`, which asks for the answer alone ("w/o" in the paper's tables).
 //! - **Outputs.** The rows with `model_answer`, and `extraction` once a judge has found it.
-//! - **Extraction.** Officially a language model does it, with [`prompts`]; without one, the reply
+//! - **Extraction.** Officially a language model does it, with `prompts.rs`; without one, the reply
 //!   itself is what was answered. Our own rules (`extended`) read the last phrase that announces an
 //!   answer, and an option's letter.
 //! - **Scoring.** Officially a language model again; without one, the official `--quick_match`: the
@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 
 use super::rows::{self, Row};
 use super::{Benchmark, mathvision, reply};
-use crate::{Answer, Error, Extraction, Item, Kind, Outputs, Picture, Scoring};
+use crate::{Answer, Error, Extraction, Item, Kind, Outputs, Scoring};
 
 /// The benchmark.
 pub struct MathVerse;
@@ -54,8 +54,8 @@ impl Benchmark for MathVerse {
     fn load(&self, folder: &Path, split: &str) -> Result<Vec<Item>, Error> {
         rows::known_split(self, split)?;
         let names = [format!("{split}.json"), format!("data/{split}.json")];
-        let path = rows::find(folder, &[&names[0], &names[1]])?;
-        rows::items(&path, |row| item(row, folder))
+        let paths = rows::find(folder, &[&names[0], &names[1]], split)?;
+        rows::items(&paths, |row| item(row, folder))
     }
 
     fn query(&self, item: &Item) -> String {
@@ -156,7 +156,7 @@ fn announced(item: &Item, response: &str) -> String {
 fn item(row: &Row, folder: &Path) -> Result<Item, String> {
     let question_type = row.text("question_type").unwrap_or_default();
     let metadata = match row.0.get("metadata").or_else(|| row.0.get("category")) {
-        Some(Value::Object(map)) => Row(map.clone()),
+        Some(Value::Object(map)) => Row(map.clone(), Vec::new()),
         _ => Row::default(),
     };
     let subject = metadata.text("subject");
@@ -171,17 +171,13 @@ fn item(row: &Row, folder: &Path) -> Result<Item, String> {
             extra.insert(name.to_owned(), Value::String(query));
         }
     }
-    let picture = match row.text("image").filter(|name| !name.is_empty()) {
-        Some(name) => {
-            let below = rows::inside(&folder.join("images"), &name)?;
-            Some(if below.exists() {
-                below
-            } else {
-                rows::inside(folder, &name)?
-            })
+    let pictures = row.pictures("image", |name| {
+        let below = rows::inside(&folder.join("images"), name)?;
+        match below.exists() {
+            true => Ok(below),
+            false => rows::inside(folder, name),
         }
-        None => None,
-    };
+    })?;
     Ok(Item {
         id: row.required("sample_index")?,
         // The judge is shown the question even where the model has to read it in the image.
@@ -196,7 +192,7 @@ fn item(row: &Row, folder: &Path) -> Result<Item, String> {
         },
         unit: None,
         precision: None,
-        pictures: picture.map(Picture::File).into_iter().collect(),
+        pictures,
         groups: reply::groups([
             ("problem_version", row.text("problem_version")),
             ("subject", subject),

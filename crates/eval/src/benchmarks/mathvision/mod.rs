@@ -7,12 +7,12 @@
 //!   the images that they name, relative to the folder. A row:
 //!   `{"id": "2", "question": "Which bike is most expensive?\n<image1>", "options": ["A", "B", "C",
 //!   "D", "E"], "answer": "A", "solution": null, "level": 2, "subject": "arithmetic", "image":
-//!   "images/2.jpg"}`.
+//!   "images/2.jpg"}`. Or Hugging Face's Parquet files of the same rows with their images.
 //! - **Query.** The official instruction that asks for a `\boxed{}`, the question, and the options
 //!   `(A) ...` unless they are the bare letters that the image shows.
 //! - **Outputs.** JSON lines `{"id", "response"}`; where a row has a `model_answer`, that is scored.
-//! - **Extraction.** [`answer`]: phrases and boxes, then a long cleaning.
-//! - **Scoring.** [`equality`]: a reply is right when it equals the answer's letter or the text of the
+//! - **Extraction.** `answer.rs`: phrases and boxes, then a long cleaning.
+//! - **Scoring.** `equality.rs`: a reply is right when it equals the answer's letter or the text of the
 //!   option with that letter. There is no judge.
 //! - **Groups.** `level` (`level3`), `subject`, and both (`subject_level`), spelled as in the
 //!   official result files.
@@ -36,7 +36,7 @@ use serde_json::Map;
 
 use super::rows::{self, Row};
 use super::{Benchmark, reply};
-use crate::{Answer, Error, Item, Kind, Outputs, Picture, Scoring};
+use crate::{Answer, Error, Item, Kind, Outputs, Scoring};
 
 pub(super) use answer::float;
 pub(super) use equality::equal;
@@ -67,11 +67,9 @@ impl Benchmark for MathVision {
 
     fn load(&self, folder: &Path, split: &str) -> Result<Vec<Item>, Error> {
         rows::known_split(self, split)?;
-        let path = rows::find(
-            folder,
-            &[&format!("data/{split}.jsonl"), &format!("{split}.jsonl")],
-        )?;
-        rows::items(&path, |row| item(row, folder))
+        let names = [format!("data/{split}.jsonl"), format!("{split}.jsonl")];
+        let paths = rows::find(folder, &[&names[0], &names[1]], split)?;
+        rows::items(&paths, |row| item(row, folder))
     }
 
     fn query(&self, item: &Item) -> String {
@@ -141,12 +139,7 @@ fn item(row: &Row, folder: &Path) -> Result<Item, String> {
         answer: row.text("answer"),
         unit: None,
         precision: None,
-        pictures: row
-            .text("image")
-            .map(|name| rows::inside(folder, &name).map(Picture::File))
-            .transpose()?
-            .into_iter()
-            .collect(),
+        pictures: row.pictures("image", |name| rows::inside(folder, name))?,
         groups: reply::groups([
             ("level", both(&level, "-", format!("level{level}"))),
             (

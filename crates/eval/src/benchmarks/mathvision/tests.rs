@@ -121,7 +121,7 @@ fn the_query_lists_options_unless_the_image_shows_them() {
             "level": 2, "subject": "arithmetic", "image": "images/1.jpg"}}"#
         );
         item(
-            &Row(serde_json::from_str(&text).unwrap()),
+            &Row(serde_json::from_str(&text).unwrap(), Vec::new()),
             Path::new("/data"),
         )
         .unwrap()

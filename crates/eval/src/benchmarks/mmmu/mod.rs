@@ -8,8 +8,8 @@
 //! ```
 //!
 //! `val` has 900 questions, 847 of them with options; the answers of `test` (10,500) are not
-//! published. Layouts: [`questions`]. Forms of outputs, and which of the two official programs each is
-//! scored as: [`outputs`].
+//! published. Layouts: `questions.rs`. Forms of outputs, and which of the two official programs each is
+//! scored as: `outputs.rs`.
 //!
 //! **Query.** The official LLaVA prompt (`llava1.5.yaml`), which keeps `<image 1>` in the text. The
 //! official program shows only the first image, and answers questions whose options are images by
