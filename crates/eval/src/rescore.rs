@@ -38,10 +38,13 @@ pub fn split(benchmark: &dyn Benchmark, name: Option<&str>) -> Result<&'static s
     })
 }
 
+/// A split with its questions and the outputs as they were read beside them.
+type Found = (&'static str, Vec<Item>, Outputs);
+
 /// The split that the rows of `outputs` are about: the first that has all their questions, else the one
 /// that has most of them. A file for all of MATH-V is not scored on its testmini.
-fn split_of(benchmark: &dyn Benchmark, data: &Path, outputs: &Path) -> Option<&'static str> {
-    let mut best = None;
+fn split_of(benchmark: &dyn Benchmark, data: &Path, outputs: &Path) -> Option<Found> {
+    let mut best: Option<(usize, Found)> = None;
     for &split in benchmark.splits() {
         let Ok(items) = benchmark.load(data, split) else {
             continue;
@@ -50,19 +53,16 @@ fn split_of(benchmark: &dyn Benchmark, data: &Path, outputs: &Path) -> Option<&'
             continue;
         };
         let known: HashSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
-        let found = read
-            .answers
-            .iter()
-            .filter(|a| known.contains(&*a.id))
-            .count();
-        if found == read.answers.len() {
-            return Some(split);
+        let rows = &read.answers;
+        let found = rows.iter().filter(|a| known.contains(&*a.id)).count();
+        if found == rows.len() {
+            return Some((split, items, read));
         }
-        if best.is_none_or(|(most, _)| found > most) {
-            best = Some((found, split));
+        if best.as_ref().is_none_or(|(most, _)| found > *most) {
+            best = Some((found, (split, items, read)));
         }
     }
-    best.map(|(_, split)| split)
+    best.map(|(_, found)| found)
 }
 
 /// Scores the outputs in the file (or folder) `outputs` on a split of the benchmark in the folder
@@ -78,18 +78,34 @@ pub fn rescore(
     outputs: &Path,
     how: &Scoring,
 ) -> Result<(BenchmarkScore, Vec<ItemScore>), Error> {
-    let split = match name {
-        None if benchmark.splits().len() > 1 => split_of(benchmark, data, outputs),
-        _ => None,
+    let found = match name {
+        None => split_of(benchmark, data, outputs),
+        Some(_) => None,
     };
-    let split = match split {
-        Some(split) => split,
-        None => self::split(benchmark, name)?,
+    let (split, items, outputs_read) = match found {
+        Some(found) => found,
+        None => of_split(benchmark, data, self::split(benchmark, name)?, outputs)?,
     };
-    let (items, outputs_read) = match benchmark.load(data, split) {
+    let (mut total, scored) = crate::score(benchmark, split, &items, &outputs_read, how);
+    let mut put = |name: &str, value: String| drop(total.provenance.insert(name.into(), value));
+    put("benchmark", benchmark.version().to_owned());
+    put("data", digest::items(&items));
+    put("outputs", outputs_digest(outputs)?);
+    put("code", digest::code());
+    Ok((total, scored))
+}
+
+/// The questions of a split, or those that the outputs repeat, with the outputs.
+fn of_split(
+    benchmark: &dyn Benchmark,
+    data: &Path,
+    split: &'static str,
+    outputs: &Path,
+) -> Result<Found, Error> {
+    match benchmark.load(data, split) {
         Ok(items) => {
             let read = read(benchmark, outputs, &items)?;
-            (items, read)
+            Ok((split, items, read))
         }
         Err(error) => {
             // Where the outputs cannot be read either, the data are what to mend first.
@@ -102,16 +118,9 @@ pub fn rescore(
             read.remarks.push(format!(
                 "the questions are those that the outputs repeat, since the data have none: {error}"
             ));
-            (std::mem::take(&mut read.items), read)
+            Ok((split, std::mem::take(&mut read.items), read))
         }
-    };
-    let (mut total, scored) = crate::score(benchmark, split, &items, &outputs_read, how);
-    let mut put = |name: &str, value: String| drop(total.provenance.insert(name.into(), value));
-    put("benchmark", benchmark.version().to_owned());
-    put("data", digest::items(&items));
-    put("outputs", outputs_digest(outputs)?);
-    put("code", digest::code());
-    Ok((total, scored))
+    }
 }
 
 /// Reads outputs in whatever form they are.
