@@ -58,7 +58,13 @@ pub(super) fn has_replies_to(folder: &Path, key: &StageKey) -> Result<bool, Erro
     let path = folder.join(ASKED);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        // Replies that nobody says the origin of are not ours to remove: judged as an unreadable file.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            if !folder.join(RESPONSES).exists() {
+                return Ok(false);
+            }
+            Vec::new()
+        }
         Err(e) => return Err(SampleError::io(path, e).into()),
     };
     match serde_json::from_slice::<StageKey>(&bytes) {
@@ -144,4 +150,21 @@ pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Err
         })?);
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_of_unknown_origin_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = StageKey::new("benchmark", 1, serde_json::json!({}));
+        assert!(!has_replies_to(folder.path(), &key).unwrap());
+        std::fs::write(folder.path().join(RESPONSES), "{}\n").unwrap();
+        let error = has_replies_to(folder.path(), &key).unwrap_err().to_string();
+        assert!(error.contains("--force"), "{error}");
+        std::fs::write(folder.path().join(ASKED), serde_json::to_vec(&key).unwrap()).unwrap();
+        assert!(has_replies_to(folder.path(), &key).unwrap());
+    }
 }
