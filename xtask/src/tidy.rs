@@ -23,11 +23,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("grade", &["sample", "chat", "fit", "model"]),
     ("export", &["sample"]),
     ("hub", &["sample"]),
+    ("serve", &["sample", "chat", "equal"]),
+    ("studio", &["sample", "select", "eval", "report"]),
     (
         "math-llava",
         &[
             "sample", "chat", "sources", "select", "synth", "model", "train", "eval", "report",
-            "grade", "export", "hub", "equal",
+            "grade", "export", "hub", "equal", "serve", "studio",
         ],
     ),
     ("xtask", &[]),

@@ -7,10 +7,12 @@
 //! What is asked in bulk goes through a [`Ledger`]: a request that is answered there is never sent
 //! again, whoever answers.
 
+pub mod fetch;
 pub mod http;
 pub mod ledger;
 mod model;
 pub mod money;
+pub mod relay;
 pub mod remote;
 mod request;
 pub mod transport;

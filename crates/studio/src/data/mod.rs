@@ -1,0 +1,16 @@
+//! data
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::Studio;
+
+/// The page's routes.
+pub(crate) fn routes() -> Router<Arc<Studio>> {
+    Router::new()
+}
+
+/// Tables of runs that were opened, shared by requests.
+#[derive(Default)]
+pub(crate) struct Tables {}
