@@ -31,7 +31,9 @@ macro_rules! files {
 /// All of them.
 const FILES: &[File] = files![
     "icon.svg",
+    "runs.js",
     "studio.css",
+    "training.js",
     "katex/LICENSE",
     "katex/fonts/KaTeX_AMS-Regular.woff2",
     "katex/fonts/KaTeX_Caligraphic-Bold.woff2",
