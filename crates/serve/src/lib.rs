@@ -16,6 +16,7 @@ pub mod guard;
 mod metrics;
 mod model;
 mod schedule;
+pub mod scripted;
 mod server;
 
 pub use ask::{Ask, ChoiceEvent, Finish, Form, ImageBytes, Part, Prompt, Role, Sampling, TokenLogprob, TokenText, Turn, Usage};
