@@ -4,9 +4,9 @@
 //! cache. The model is the random one of the tests: what it says means nothing, the form is what is checked.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -103,6 +103,8 @@ struct Server {
     child: Child,
     /// Of its API.
     url: String,
+    /// Open, so that it may say more.
+    said: BufReader<ChildStdout>,
 }
 
 impl Server {
@@ -139,9 +141,10 @@ impl Server {
         let mut server = Server {
             child,
             url: String::new(),
+            said: BufReader::new(said),
         };
         // It says where it listens, or ends.
-        for line in BufReader::new(said).lines() {
+        for line in server.said.by_ref().lines() {
             let line = line.context("cannot read what the server says")?;
             let address = line
                 .split_whitespace()
