@@ -5,6 +5,7 @@
 // A task runner talks to the person who runs it.
 #![allow(clippy::print_stdout)]
 
+mod clients;
 mod libtorch;
 mod tidy;
 
@@ -22,6 +23,7 @@ cargo xtask TASK
   demo --quick   the same in little, under 90 seconds; shows that it runs, not that it learns
   test           set up, then format check, clippy, import table, all tests, docs
   tidy           the import table and the house rules alone
+  clients        check OpenAI's clients for Python and Node against the built server (fetches them with pip and npm)
   bench          measure figures per second, demo time and peak memory (see bench/README.md)
 
 Environment:
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ["demo", "--quick"] => demo("quick"),
         ["test"] => test(),
         ["tidy"] => tidy::check(&root()),
+        ["clients"] => clients::check(),
         ["bench"] => bench(),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");
