@@ -13,7 +13,7 @@
 pub mod api;
 mod ask;
 pub mod guard;
-mod metrics;
+pub mod metrics;
 mod model;
 mod schedule;
 pub mod scripted;
