@@ -31,6 +31,15 @@ macro_rules! files {
 /// All of them.
 const FILES: &[File] = files![
     "icon.svg",
+    "chat.js",
+    "chat_images.js",
+    "chat_reply.js",
+    "chat_request.js",
+    "dom.js",
+    "markdown.js",
+    "math.js",
+    "math_split.js",
+    "sse.js",
     "studio.css",
     "katex/LICENSE",
     "katex/fonts/KaTeX_AMS-Regular.woff2",
