@@ -13,9 +13,10 @@
 pub mod api;
 mod ask;
 pub mod guard;
-mod metrics;
+pub mod metrics;
 mod model;
 mod schedule;
+pub mod scripted;
 mod server;
 
 pub use ask::{Ask, ChoiceEvent, Finish, Form, ImageBytes, Part, Prompt, Role, Sampling, TokenLogprob, TokenText, Turn, Usage};
