@@ -70,9 +70,10 @@ export class Reply {
       if (!response.ok) throw await refusal(response);
       let ended = false;
       for await (const data of events(chunksOf(response.body))) {
-        if (data === "[DONE]") {
+        if (ended || data === "[DONE]") {
+          // Read on to the body's end, so that the connection can be used again.
           ended = true;
-          break;
+          continue;
         }
         const added = this.take(JSON.parse(data));
         if (added) {
@@ -149,7 +150,7 @@ export class Reply {
     if (this.rate !== null) facts.push(`${this.rate.toFixed(1)} tokens/s`);
     if (this.usage) {
       const cached = this.usage.prompt_tokens_details?.cached_tokens;
-      facts.push(`${this.usage.completion_tokens} tokens after ${this.usage.prompt_tokens}${cached ? ` (${cached} known)` : ""}`);
+      facts.push(`${this.usage.completion_tokens} tokens after ${this.usage.prompt_tokens}${cached ? ` (${cached} from the cache)` : ""}`);
     }
     return facts.join(" · ");
   }
@@ -166,7 +167,7 @@ export class Reply {
 /** Where the last whole sentence of a text ends. */
 function sentences(text) {
   let end = 0;
-  for (const found of text.matchAll(/[.!?:](?=\s)|\n/g)) end = found.index + 1;
+  for (const found of text.matchAll(/(?<!\d)[.!?:](?=\s)|\n/g)) end = found.index + 1;
   return end;
 }
 

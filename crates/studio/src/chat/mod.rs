@@ -78,7 +78,7 @@ fn settings() -> Markup {
             }
             details #more {
                 summary { "Settings" }
-                (number("temperature", "Temperature", "0 is greedy; else the server's default", "decimal"))
+                (number("temperature", "Temperature", "the server's default", "decimal"))
                 (number("top_p", "Top-p", "0 to 1", "decimal"))
                 (number("max_tokens", "Max tokens", "as the context allows", "numeric"))
                 (number("seed", "Seed", "any whole number", "numeric"))
@@ -110,10 +110,13 @@ fn text(name: &str, label: &str, rows: usize) -> Markup {
 
 fn composer() -> Markup {
     html! {
-        form #composer.composer aria-label="Question" {
+        form #composer.composer aria-label="Ask" {
             ul #attachments.attachments aria-label="Images of the question" hidden {}
             label.field {
-                span { "Question (Ctrl+Enter sends; images can be dropped and pasted)" }
+                span {
+                    "Question"
+                    span.wide { " (Ctrl+Enter sends; images can be dropped and pasted)" }
+                }
                 textarea #question rows="3" {}
             }
             div.buttons {
@@ -125,7 +128,7 @@ fn composer() -> Markup {
                 }
                 span.gap {}
                 button #export.quiet type="button" { "Export" }
-                button #new.quiet type="button" { "New conversation" }
+                button #new.quiet type="button" { "Begin anew" }
             }
             p #status.status role="status" {}
         }
