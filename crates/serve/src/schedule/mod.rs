@@ -206,7 +206,8 @@ impl<M: Model> Counter<M> {
         let question = match timeout_at(deadline, preparing).await {
             Ok(Ok(question)) => question?,
             Ok(Err(_)) => {
-                let message = "the request made the server fail while it was read; the server's log says why";
+                let message =
+                    "the request made the server fail while it was read; the server's log says why";
                 return Err(Refusal::new(RefusalKind::Failed, message));
             }
             Err(_) => return Err(replies::timed_out()),
@@ -339,7 +340,9 @@ impl<Q> Shared<Q> {
         state.takes_on()?;
         let busy = |message: &str| Refusal::new(RefusalKind::Busy, message);
         state.turns.reserve(client).map_err(|full| match full {
-            Full::Client => busy("too many of your requests wait already; ask again when some are answered"),
+            Full::Client => {
+                busy("too many of your requests wait already; ask again when some are answered")
+            }
             Full::Queue => busy("too many requests wait already; ask again later"),
         })?;
         self.show(&state);
@@ -388,7 +391,10 @@ impl<Q> Shared<Q> {
             if state.stopping {
                 return false;
             }
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .wake
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
