@@ -61,7 +61,7 @@ async fn every_answer_forbids_foreign_scripts_and_frames() {
             assert_eq!(header(&response, "x-frame-options"), "DENY", "{path}");
             assert_eq!(
                 header(&response, "referrer-policy"),
-                "no-referrer",
+                "same-origin",
                 "{path}"
             );
         }
