@@ -46,8 +46,8 @@ pub use conversation::{
 };
 pub use decoder::Rows;
 pub use generate::{
-    Engine, EngineLimits, Event, Finish, GenerateOptions, Generated, Generator, Logprobs,
-    PrefillCounts, Request, RequestId, Sampling, TokenLogprob,
+    Constraint, ConstraintState, Engine, EngineLimits, Event, Finish, Formed, GenerateOptions,
+    Generated, Generator, Logprobs, PrefillCounts, Request, RequestId, Sampling, TokenLogprob,
 };
 pub use kv_cache::{Extension, KvCache, Segment};
 pub use llava::{FrozenTower, Llava, merge_image_features};
@@ -111,6 +111,9 @@ pub enum Error {
     /// Tensors or tokens that do not belong together.
     #[error("{0}")]
     Shape(String),
+    /// A JSON schema that replies cannot be held to.
+    #[error("the reply's JSON schema: {0}")]
+    Schema(String),
 }
 
 impl From<tch::TchError> for Error {

@@ -4,6 +4,7 @@
 //! leave between steps, each step runs new prompts or adds one token to every live reply.
 //! [`Generator::generate`] is the loop run until all of a list are answered.
 
+mod constraint;
 mod engine;
 mod live;
 mod prefill;
@@ -17,6 +18,7 @@ use std::collections::HashMap;
 
 use crate::{Error, KvCache, Llava, Part, Preprocessor, PromptForm, Quantisation, Tokenizer};
 
+pub use constraint::{Constraint, ConstraintState, Formed};
 pub use engine::{Engine, EngineLimits, PrefillCounts};
 pub use request::{Event, Finish, GenerateOptions, Generated, Logprobs, Request, RequestId};
 pub use sampling::{Sampling, TokenLogprob};
