@@ -24,7 +24,7 @@ mod torch {
     use anyhow::{Context, Result, bail};
     use model::{
         Checkpoint, Finish, GenerateOptions, Generated, Generator, LoadOptions, Part, Pixels,
-        Placement, PromptForm, Quantisation, Request, Sampling, Speaker, Template, Turn,
+        Placement, PromptForm, Quantisation, Request, Said, Sampling, Speaker, Template, Turn,
     };
 
     use crate::args::{Generate, ModelArguments, SamplingArguments};
@@ -53,7 +53,7 @@ mod torch {
         let mut options = options(&arguments.sampling);
         options.logprobs = arguments.logprobs;
         let request = Request {
-            turns,
+            said: Said::Turns(turns),
             images,
             options,
         };

@@ -4,7 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::generate::prefix::Key;
-use crate::generate::request::{Event, Finish, GenerateOptions, Generated, Logprobs, RequestId};
+use crate::generate::request::{
+    Event, Finish, GenerateOptions, Generated, Logprobs, PromptTokens, RequestId,
+};
 use crate::generate::retained::tokens;
 use crate::generate::sampling::{likeliest, logprobs};
 use crate::generate::text::ReplyText;
@@ -25,7 +27,7 @@ pub(super) struct Prompt {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub id: RequestId,
-    pub prompt: Prompt,
+    pub prompt: Rc<Prompt>,
     pub options: GenerateOptions,
     /// Tokens that the conversation may grow to.
     pub room: usize,
@@ -42,7 +44,7 @@ pub(super) struct Live {
     pub path: Vec<Rc<Segment>>,
     /// Tokens in its slot.
     pub held: usize,
-    prompt_tokens: usize,
+    prompt: PromptTokens,
     options: GenerateOptions,
     reply: ReplyText,
     tokens: Vec<i64>,
@@ -50,12 +52,15 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// A request whose whole prompt is in the cache.
-    pub fn new(waiting: Waiting, path: Vec<Rc<Segment>>) -> Live {
-        let keys = waiting.prompt.keys;
+    /// A request whose whole prompt is in the cache, `cached` tokens of it since before.
+    pub fn new(waiting: Waiting, path: Vec<Rc<Segment>>, cached: usize) -> Live {
+        let keys = waiting.prompt.keys.clone();
         Live {
             id: waiting.id,
-            prompt_tokens: keys.len(),
+            prompt: PromptTokens {
+                all: keys.len(),
+                cached,
+            },
             held: keys.len() - tokens(&path),
             keys,
             room: waiting.room,
@@ -108,6 +113,7 @@ impl Live {
     ) -> Result<Event, Error> {
         let mut event = Event {
             id: self.id,
+            prompt: self.tokens.is_empty().then_some(self.prompt),
             token: None,
             logprobs: None,
             text: String::new(),
@@ -141,7 +147,7 @@ impl Live {
             text: self.reply.text().to_owned(),
             tokens: self.tokens.clone(),
             logprobs: self.logprobs.clone(),
-            prompt_tokens: self.prompt_tokens,
+            prompt_tokens: self.prompt.all,
             finish,
         }
     }

@@ -47,7 +47,7 @@ impl Engine<'_> {
     /// Runs the prompts of requests, which then are live; gives the hidden state of each one's last
     /// token, [requests, hidden], in the order of their slots.
     pub(super) fn prefill(&mut self, arriving: Vec<Waiting>) -> Result<Tensor, Error> {
-        let prompts: Vec<&Prompt> = arriving.iter().map(|w| &w.prompt).collect();
+        let prompts: Vec<&Prompt> = arriving.iter().map(|w| w.prompt.as_ref()).collect();
         let total: usize = prompts.iter().map(|prompt| prompt.keys.len()).sum();
         let run_before = self.counts.run;
         let paths = self.shared_paths(&prompts)?;
@@ -91,7 +91,7 @@ impl Engine<'_> {
         let mut arriving: Vec<Option<Waiting>> = arriving.into_iter().map(Some).collect();
         for index in order {
             if let (Some(waiting), Some(path)) = (arriving[index].take(), bases.remove(&index)) {
-                self.live.push(Live::new(waiting, path));
+                self.live.push(Live::new(waiting, path, 0));
             }
         }
         self.counts.shared += total.saturating_sub(self.counts.run - run_before);
