@@ -6,7 +6,7 @@
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use maud::html;
@@ -95,18 +95,13 @@ fn is_ready(response: &Response) -> bool {
 
 /// What the framework says of a request that it refused.
 async fn plain(response: Response, status: StatusCode) -> String {
-    let allowed = response
-        .headers()
-        .get(ALLOW)
-        .and_then(|methods| methods.to_str().ok())
-        .map(|methods| format!("only {methods} can be asked of this address"));
     let body: Body = response.into_body();
     let text = to_bytes(body, LONGEST)
         .await
         .ok()
         .map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
         .filter(|text| !text.is_empty());
-    text.or(allowed).unwrap_or_else(|| {
+    text.unwrap_or_else(|| {
         let reason = status.canonical_reason().unwrap_or("unknown");
         format!("the request failed: {}", reason.to_lowercase())
     })

@@ -61,7 +61,7 @@ async fn every_answer_forbids_foreign_scripts_and_frames() {
             assert_eq!(header(&response, "x-frame-options"), "DENY", "{path}");
             assert_eq!(
                 header(&response, "referrer-policy"),
-                "no-referrer",
+                "same-origin",
                 "{path}"
             );
         }
@@ -74,7 +74,7 @@ async fn people_get_faults_as_pages_and_programs_as_json() {
         ("GET", "/nowhere", 404, "there is nothing at /nowhere"),
         ("GET", "/assets/../Cargo.toml", 404, "there is no file"),
         ("GET", "/assets/%2e%2e/Cargo.toml", 404, "there is no file"),
-        ("DELETE", "/chat", 405, "only GET"),
+        ("DELETE", "/chat", 405, "method not allowed"),
     ];
     for (method, path, status, says) in cases {
         let response = ask(method, path, &[BROWSER]).await;
@@ -106,7 +106,15 @@ async fn people_get_faults_as_pages_and_programs_as_json() {
 
 #[tokio::test]
 async fn markup_in_an_address_is_text_on_the_fault_page() {
-    let page = text(ask("GET", "/assets/<script>alert(1)</script>", &[BROWSER]).await).await;
+    let page = text(
+        ask(
+            "GET",
+            "/assets/%3Cscript%3Ealert(1)%3C/script%3E",
+            &[BROWSER],
+        )
+        .await,
+    )
+    .await;
     assert!(page.contains("&lt;script&gt;alert(1)"), "{page}");
     assert!(!page.contains("<script>alert"), "{page}");
 }
