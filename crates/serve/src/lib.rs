@@ -19,7 +19,10 @@ mod schedule;
 pub mod scripted;
 mod server;
 
-pub use ask::{Ask, ChoiceEvent, Finish, Form, ImageBytes, Part, Prompt, Role, Sampling, TokenLogprob, TokenText, Turn, Usage};
+pub use ask::{
+    Ask, ChoiceEvent, Finish, Form, ImageBytes, Part, Prompt, Role, Sampling, TokenLogprob,
+    TokenText, Turn, Usage,
+};
 pub use metrics::Metrics;
 pub use model::{Counts, Engine, EngineId, Fault, Model, ModelCard, Refusal, RefusalKind, Step};
 pub use schedule::{Client, Driver, Replies, Schedule, ScheduleLimits};
