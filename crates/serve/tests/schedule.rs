@@ -1,5 +1,7 @@
 //! What a schedule promises those who ask, tried with engines that follow a script.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;

@@ -2,6 +2,8 @@
 //!
 //! `MATH_LLAVA_STRESS=N` makes everything N times as much, and `--nocapture` shows what was measured.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
