@@ -258,6 +258,24 @@ mod tests {
     }
 
     #[test]
+    fn with_one_slot_clients_take_turns() {
+        let mut turns = Turns::new(10, 10);
+        for request in 0..3 {
+            put(&mut turns, 0, request, 1);
+        }
+        for request in 10..13 {
+            put(&mut turns, 1, request, 1);
+        }
+        let order: Vec<u64> = std::iter::from_fn(|| {
+            let turn = turns.take()?;
+            turns.ended(&turn.client);
+            Some(turn.request)
+        })
+        .collect();
+        assert_eq!(order, [0, 10, 1, 11, 2, 12]);
+    }
+
+    #[test]
     fn a_client_that_holds_slots_long_gets_no_more_of_them() {
         let mut turns = Turns::new(1000, 1000);
         for request in 0..100 {
