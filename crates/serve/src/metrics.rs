@@ -69,8 +69,8 @@ pub(crate) struct Gauge(AtomicUsize);
 
 /// Upper ends of a histogram's buckets in seconds: from a token on a fast machine to the longest request.
 const BOUNDS: [f64; 20] = [
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0,
-    600.0,
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 20.0,
+    60.0, 120.0, 300.0, 600.0,
 ];
 
 /// How long things took.
@@ -120,45 +120,112 @@ impl ModelMetrics {
 }
 
 /// A counter's or gauge's name, what it is, and where its value lies.
-type Number = (&'static str, &'static str, &'static str, fn(&ModelMetrics) -> u64);
+type Number = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&ModelMetrics) -> u64,
+);
 
 const NUMBERS: [Number; 12] = [
-    ("math_llava_waiting_requests", "gauge", "Requests that wait or are being prepared.", |m| m.waiting.get()),
-    ("math_llava_live_replies", "gauge", "Replies being written.", |m| m.live.get()),
-    ("math_llava_cache_bytes", "gauge", "Keys and values, those of past conversations included.", |m| {
-        m.cache_bytes.get()
-    }),
-    ("math_llava_answered_requests_total", "counter", "Requests whose replies were written to the end.", |m| {
-        m.answered.get()
-    }),
-    ("math_llava_cancelled_requests_total", "counter", "Requests whose client went away.", |m| m.cancelled.get()),
-    ("math_llava_images_total", "counter", "Images in requests.", |m| m.images.get()),
-    ("math_llava_images_encoded_total", "counter", "Images encoded; the others were known.", |m| {
-        m.images_encoded.get()
-    }),
-    ("math_llava_prompt_tokens_total", "counter", "Tokens of prompts, each request's counted once.", |m| {
-        m.prompt_tokens.get()
-    }),
-    ("math_llava_cached_prompt_tokens_total", "counter", "Of those, tokens that an earlier request had.", |m| {
-        m.cached_tokens.get()
-    }),
-    ("math_llava_completion_tokens_total", "counter", "Tokens of replies.", |m| m.completion_tokens.get()),
-    ("math_llava_prefill_tokens_total", "counter", "Prompt tokens that were computed.", |m| m.prefill_computed.get()),
-    ("math_llava_prefill_cached_tokens_total", "counter", "Prompt tokens, each reply's, that were not computed.", |m| {
-        m.prefill_cached.get()
-    }),
+    (
+        "math_llava_waiting_requests",
+        "gauge",
+        "Requests that wait or are being prepared.",
+        |m| m.waiting.get(),
+    ),
+    (
+        "math_llava_live_replies",
+        "gauge",
+        "Replies being written.",
+        |m| m.live.get(),
+    ),
+    (
+        "math_llava_cache_bytes",
+        "gauge",
+        "Keys and values, those of past conversations included.",
+        |m| m.cache_bytes.get(),
+    ),
+    (
+        "math_llava_answered_requests_total",
+        "counter",
+        "Requests whose replies were written to the end.",
+        |m| m.answered.get(),
+    ),
+    (
+        "math_llava_cancelled_requests_total",
+        "counter",
+        "Requests whose client went away.",
+        |m| m.cancelled.get(),
+    ),
+    (
+        "math_llava_images_total",
+        "counter",
+        "Images in requests.",
+        |m| m.images.get(),
+    ),
+    (
+        "math_llava_images_encoded_total",
+        "counter",
+        "Images encoded; the others were known.",
+        |m| m.images_encoded.get(),
+    ),
+    (
+        "math_llava_prompt_tokens_total",
+        "counter",
+        "Tokens of prompts, each request's counted once.",
+        |m| m.prompt_tokens.get(),
+    ),
+    (
+        "math_llava_cached_prompt_tokens_total",
+        "counter",
+        "Of those, tokens that an earlier request had.",
+        |m| m.cached_tokens.get(),
+    ),
+    (
+        "math_llava_completion_tokens_total",
+        "counter",
+        "Tokens of replies.",
+        |m| m.completion_tokens.get(),
+    ),
+    (
+        "math_llava_prefill_tokens_total",
+        "counter",
+        "Prompt tokens that were computed.",
+        |m| m.prefill_computed.get(),
+    ),
+    (
+        "math_llava_prefill_cached_tokens_total",
+        "counter",
+        "Prompt tokens, each reply's, that were not computed.",
+        |m| m.prefill_cached.get(),
+    ),
 ];
 
 /// A histogram's name, what it is, and where it lies.
 type Times = (&'static str, &'static str, fn(&ModelMetrics) -> &Histogram);
 
 const TIMES: [Times; 4] = [
-    ("math_llava_queue_seconds", "From a request's arrival to its first slot.", |m| &m.queue_time),
-    ("math_llava_time_to_first_token_seconds", "From a request's arrival to its first token.", |m| {
-        &m.first_token_time
-    }),
-    ("math_llava_time_per_output_token_seconds", "From a token to the next one of the same reply.", |m| &m.token_time),
-    ("math_llava_request_seconds", "From a request's arrival to its last token.", |m| &m.request_time),
+    (
+        "math_llava_queue_seconds",
+        "From a request's arrival to its first slot.",
+        |m| &m.queue_time,
+    ),
+    (
+        "math_llava_time_to_first_token_seconds",
+        "From a request's arrival to its first token.",
+        |m| &m.first_token_time,
+    ),
+    (
+        "math_llava_time_per_output_token_seconds",
+        "From a token to the next one of the same reply.",
+        |m| &m.token_time,
+    ),
+    (
+        "math_llava_request_seconds",
+        "From a request's arrival to its last token.",
+        |m| &m.request_time,
+    ),
 ];
 
 impl Metrics {
@@ -177,15 +244,31 @@ impl Metrics {
     pub fn text(&self) -> String {
         let models: Vec<(String, Arc<ModelMetrics>)> = {
             let models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
-            let quoted = models.iter().map(|(id, model)| (quoted(id), Arc::clone(model)));
+            let quoted = models
+                .iter()
+                .map(|(id, model)| (quoted(id), Arc::clone(model)));
             quoted.collect()
         };
         let mut text = String::new();
         let name = "math_llava_http_requests_total";
-        family(&mut text, name, "counter", "Requests, by the route that answered and its status.");
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        family(
+            &mut text,
+            name,
+            "counter",
+            "Requests, by the route that answered and its status.",
+        );
+        let requests = self
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for ((route, status), count) in requests {
-            line(&mut text, name, &format!("route={},status=\"{status}\"", quoted(&route)), count);
+            line(
+                &mut text,
+                name,
+                &format!("route={},status=\"{status}\"", quoted(&route)),
+                count,
+            );
         }
         for (name, kind, help, value) in NUMBERS {
             family(&mut text, name, kind, help);
@@ -194,10 +277,20 @@ impl Metrics {
             }
         }
         let name = "math_llava_refused_requests_total";
-        family(&mut text, name, "counter", "Requests that were not answered, by reason.");
+        family(
+            &mut text,
+            name,
+            "counter",
+            "Requests that were not answered, by reason.",
+        );
         for (id, model) in &models {
             for ((_, reason), count) in REASONS.iter().zip(&model.refused) {
-                line(&mut text, name, &format!("model={id},reason=\"{reason}\""), count.get());
+                line(
+                    &mut text,
+                    name,
+                    &format!("model={id},reason=\"{reason}\""),
+                    count.get(),
+                );
             }
         }
         for (name, help, histogram) in TIMES {
@@ -215,7 +308,10 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A label's value in quotation marks.
 fn quoted(value: &str) -> String {
-    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let escaped = value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
     format!("\"{escaped}\"")
 }
 
@@ -233,11 +329,21 @@ fn times(text: &mut String, name: &str, id: &str, histogram: &Histogram) {
     for (at, bucket) in histogram.buckets.iter().enumerate() {
         total += bucket.load(Ordering::Relaxed);
         let bound = BOUNDS.get(at).map_or("+Inf".to_owned(), f64::to_string);
-        line(text, &format!("{name}_bucket"), &format!("model={id},le=\"{bound}\""), total);
+        line(
+            text,
+            &format!("{name}_bucket"),
+            &format!("model={id},le=\"{bound}\""),
+            total,
+        );
     }
     let seconds = histogram.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9;
     let _ = writeln!(text, "{name}_sum{{model={id}}} {seconds}");
-    line(text, &format!("{name}_count"), &format!("model={id}"), total);
+    line(
+        text,
+        &format!("{name}_count"),
+        &format!("model={id}"),
+        total,
+    );
 }
 
 /// The router, with its answers counted by route and status. What no route matches counts as `other`.

@@ -107,7 +107,10 @@ impl<Q> Driver<Q> {
             }
             if engine.is_idle() && !self.live.is_empty() {
                 // Replies that it does not know of any more would be waited for without end.
-                self.forget(&Refusal::new(RefusalKind::Failed, "the model's engine lost the reply; ask again"));
+                self.forget(&Refusal::new(
+                    RefusalKind::Failed,
+                    "the model's engine lost the reply; ask again",
+                ));
             }
             count(&metrics, &mut counts, engine.counts());
         }
@@ -134,11 +137,26 @@ impl<Q> Driver<Q> {
                 break;
             };
             let now = Instant::now();
-            let Turn { client, request: id, choice, last, item } = turn;
+            let Turn {
+                client,
+                request: id,
+                choice,
+                last,
+                item,
+            } = turn;
             if let Some(request) = item {
-                self.shared.metrics.queue_time.observe(now - request.arrived);
+                self.shared
+                    .metrics
+                    .queue_time
+                    .observe(now - request.arrived);
                 let left = request.replies;
-                let open = Open { client: client.clone(), request, left, counted: false, begun: false };
+                let open = Open {
+                    client: client.clone(),
+                    request,
+                    left,
+                    counted: false,
+                    begun: false,
+                };
                 self.requests.insert(id, open);
             }
             let Some(open) = self.requests.get(&id) else {
@@ -152,11 +170,22 @@ impl<Q> Driver<Q> {
             }
             match engine.admit(&open.request.question, choice) {
                 Ok(engine_id) => {
-                    let live = Live { request: id, choice, admitted: now, last_token: None };
+                    let live = Live {
+                        request: id,
+                        choice,
+                        admitted: now,
+                        last_token: None,
+                    };
                     self.live.insert(engine_id, live);
                 }
                 Err(refusal) if refusal.kind == RefusalKind::Busy && !self.live.is_empty() => {
-                    self.held = Some(Turn { client, request: id, choice, last, item: None });
+                    self.held = Some(Turn {
+                        client,
+                        request: id,
+                        choice,
+                        last,
+                        item: None,
+                    });
                     break;
                 }
                 Err(refusal) => {
@@ -179,7 +208,9 @@ impl<Q> Driver<Q> {
         let metrics = &self.shared.metrics;
         // The prompt is one however many replies; what later ones share with the first is not cached but
         // the request's own.
-        let prompt = step.prompt.filter(|_| !std::mem::replace(&mut open.counted, true));
+        let prompt = step
+            .prompt
+            .filter(|_| !std::mem::replace(&mut open.counted, true));
         if let Some((tokens, cached)) = prompt {
             metrics.prompt_tokens.add(tokens as u64);
             metrics.cached_tokens.add(cached as u64);
@@ -213,14 +244,20 @@ impl<Q> Driver<Q> {
             self.live.remove(&step.id);
             if done && let Some(open) = self.requests.remove(&id) {
                 self.shared.metrics.answered.add(1);
-                self.shared.metrics.request_time.observe(now - open.request.arrived);
+                self.shared
+                    .metrics
+                    .request_time
+                    .observe(now - open.request.arrived);
             }
         }
     }
 
     /// A request leaves the queue and the engine.
     fn leave(&mut self, engine: &mut dyn Engine<Q>, id: u64, leave: Leave) -> Result<(), Fault> {
-        let result = self.live_of(id).into_iter().try_for_each(|engine_id| engine.cancel(engine_id));
+        let result = self
+            .live_of(id)
+            .into_iter()
+            .try_for_each(|engine_id| engine.cancel(engine_id));
         self.close(id, leave);
         result
     }
@@ -280,10 +317,18 @@ impl<Q> Prepared<Q> {
 /// Adds what an engine did since it was last looked at. A new engine counts from its own beginning.
 fn count(metrics: &ModelMetrics, before: &mut Counts, now: Counts) {
     let more = |now: u64, before: u64| now.saturating_sub(before);
-    metrics.prefill_computed.add(more(now.prefill_computed, before.prefill_computed));
-    metrics.prefill_cached.add(more(now.prefill_cached, before.prefill_cached));
-    metrics.images_encoded.add(more(now.images_encoded, before.images_encoded));
-    metrics.cache_bytes.set(usize::try_from(now.cache_bytes).unwrap_or(usize::MAX));
+    metrics
+        .prefill_computed
+        .add(more(now.prefill_computed, before.prefill_computed));
+    metrics
+        .prefill_cached
+        .add(more(now.prefill_cached, before.prefill_cached));
+    metrics
+        .images_encoded
+        .add(more(now.images_encoded, before.images_encoded));
+    metrics
+        .cache_bytes
+        .set(usize::try_from(now.cache_bytes).unwrap_or(usize::MAX));
     *before = now;
 }
 

@@ -146,7 +146,10 @@ mod tests {
         let pass = (&mut first).now_or_never().unwrap();
         assert!((&mut third).now_or_never().is_none());
         drop(pass);
-        assert!((&mut second).now_or_never().is_none(), "it is the other's turn");
+        assert!(
+            (&mut second).now_or_never().is_none(),
+            "it is the other's turn"
+        );
         let pass = (&mut third).now_or_never().unwrap();
         drop(pass);
         assert!((&mut second).now_or_never().is_some());

@@ -73,6 +73,7 @@ trait Desk: Send + Sync {
     fn card(&self) -> &ModelCard;
     fn ask<'a>(&'a self, client: &'a Client, ask: Ask) -> Asking<'a>;
     fn stop(&self);
+    fn takes_on(&self) -> Result<(), Refusal>;
     fn wait(&self) -> Duration;
 }
 
@@ -161,6 +162,14 @@ impl Schedule {
         self.desk.wait()
     }
 
+    /// Whether requests are taken on.
+    ///
+    /// # Errors
+    /// What they would be told instead.
+    pub fn takes_on(&self) -> Result<(), Refusal> {
+        self.desk.takes_on()
+    }
+
     /// Takes on nothing more; what waits is refused, what is being answered goes on.
     pub fn stop(&self) {
         self.desk.stop();
@@ -206,7 +215,8 @@ impl<M: Model> Counter<M> {
         let question = match timeout_at(deadline, preparing).await {
             Ok(Ok(question)) => question?,
             Ok(Err(_)) => {
-                let message = "the request made the server fail while it was read; the server's log says why";
+                let message =
+                    "the request made the server fail while it was read; the server's log says why";
                 return Err(Refusal::new(RefusalKind::Failed, message));
             }
             Err(_) => return Err(replies::timed_out()),
@@ -275,6 +285,10 @@ impl<M: Model> Desk for Counter<M> {
         self.shared.refuse(waiting, &replies::stopping());
     }
 
+    fn takes_on(&self) -> Result<(), Refusal> {
+        self.shared.lock().takes_on()
+    }
+
     fn wait(&self) -> Duration {
         let state = self.shared.lock();
         let rounds = state.turns.places() as f64 / self.shared.limits.slots.max(1) as f64;
@@ -339,7 +353,9 @@ impl<Q> Shared<Q> {
         state.takes_on()?;
         let busy = |message: &str| Refusal::new(RefusalKind::Busy, message);
         state.turns.reserve(client).map_err(|full| match full {
-            Full::Client => busy("too many of your requests wait already; ask again when some are answered"),
+            Full::Client => {
+                busy("too many of your requests wait already; ask again when some are answered")
+            }
             Full::Queue => busy("too many requests wait already; ask again later"),
         })?;
         self.show(&state);
@@ -388,7 +404,10 @@ impl<Q> Shared<Q> {
             if state.stopping {
                 return false;
             }
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .wake
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -246,7 +246,14 @@ mod tests {
             .collect();
         assert_eq!(
             order,
-            [(1, 0, false), (2, 0, true), (1, 1, false), (3, 0, true), (1, 2, false), (1, 3, true)]
+            [
+                (1, 0, false),
+                (2, 0, true),
+                (1, 1, false),
+                (3, 0, true),
+                (1, 2, false),
+                (1, 3, true)
+            ]
         );
     }
 
@@ -268,7 +275,11 @@ mod tests {
                 turns.ended(&turn.client);
             }
         }
-        assert_eq!((long, short), (1, 49), "client 1 has nothing live and so goes first");
+        assert_eq!(
+            (long, short),
+            (1, 49),
+            "client 1 has nothing live and so goes first"
+        );
     }
 
     #[test]
