@@ -26,4 +26,4 @@ pub use ask::{
 pub use metrics::Metrics;
 pub use model::{Counts, Engine, EngineId, Fault, Model, ModelCard, Refusal, RefusalKind, Step};
 pub use schedule::{Client, Driver, Replies, Schedule, ScheduleLimits};
-pub use server::{Server, ServerLimits};
+pub use server::{Server, ServerLimits, UploadError, upload_timed_out};

@@ -317,7 +317,7 @@ impl Engine<ScriptedQuestion> for ScriptedEngine {
     fn admit(&mut self, question: &ScriptedQuestion, choice: usize) -> Result<EngineId, Refusal> {
         if self.replies.len() >= self.faults.room {
             return Err(Refusal::new(
-                RefusalKind::Failed,
+                RefusalKind::Busy,
                 "there is no memory for this conversation; ask for less at once",
             ));
         }
