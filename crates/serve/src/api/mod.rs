@@ -70,7 +70,7 @@ pub struct ApiLimits {
     pub images: usize,
     /// Bytes of one image file.
     pub image_bytes: usize,
-    /// Bytes of all image files of one request that are fetched.
+    /// Bytes of all image files of one request, where some of them are fetched.
     pub all_image_bytes: usize,
     /// The longest silence of a stream; then a comment is sent. The head of a stream waits no longer than this.
     pub keep_alive: Duration,
@@ -101,8 +101,10 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
 }
 
-/// Comparisons that run at the same time.
+/// Requests for comparisons that are worked on at the same time.
 const SCORING: usize = 2;
+/// Of those, and of those that wait for them.
+const SCORES: usize = 64;
 /// Images that are fetched at the same time.
 const FETCHING: usize = 8;
 
@@ -112,6 +114,7 @@ struct Shared {
     api: Arc<Api>,
     room: body::Room,
     scoring: Arc<Semaphore>,
+    scores: Arc<Semaphore>,
     fetching: Arc<Semaphore>,
     /// Seconds since 1970.
     started: u64,
@@ -127,6 +130,7 @@ pub fn router(api: Arc<Api>) -> Router {
         api,
         room: body::Room::default(),
         scoring: Arc::new(Semaphore::new(SCORING)),
+        scores: Arc::new(Semaphore::new(SCORES)),
         fetching: Arc::new(Semaphore::new(FETCHING)),
         started: reply::now(),
     };

@@ -284,3 +284,40 @@ pub(super) fn too_large(place: &str, limits: &ApiLimits) -> ApiError {
     );
     ApiError::limit(place, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_address_is_read_or_refused(text in "(data:)?(image/)?[a-z;,:/=+é]{0,30}(;base64)?,?.{0,30}") {
+            let value = Value::from(text);
+            let body = serde_json::json!({ "url": value });
+            let field = Field::body(&body).unwrap().get("url");
+            if let Some(Err(error)) = field.map(|url| address(&url, &ApiLimits::default(), true)) {
+                prop_assert_eq!(error.param.as_deref(), Some("url"));
+            }
+        }
+
+        #[test]
+        fn what_is_encoded_comes_out_as_it_was(bytes in proptest::collection::vec(any::<u8>(), 1..300)) {
+            let text = format!("data:image/jpeg;base64,{}", STANDARD.encode(&bytes));
+            let body = serde_json::json!({ "url": text });
+            let url = Field::body(&body).unwrap().need("url").unwrap();
+            let read = address(&url, &ApiLimits::default(), false).unwrap();
+            prop_assert_eq!(read, Address::Data(bytes.into()));
+        }
+
+        #[test]
+        fn the_limit_on_an_image_holds_to_the_byte(bytes in 1_usize..40, limit in 1_usize..40) {
+            let text = format!("data:image/png;base64,{}", STANDARD.encode(vec![7; bytes]));
+            let body = serde_json::json!({ "url": text });
+            let url = Field::body(&body).unwrap().need("url").unwrap();
+            let limits = ApiLimits { image_bytes: limit, ..ApiLimits::default() };
+            prop_assert_eq!(address(&url, &limits, false).is_ok(), bytes <= limit);
+        }
+    }
+}
