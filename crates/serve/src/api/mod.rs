@@ -66,6 +66,8 @@ pub struct ApiLimits {
     pub n: usize,
     /// Prompts of one plain completion.
     pub prompts: usize,
+    /// Bytes of all texts of one request: what is far beyond any context need not be read as tokens first.
+    pub text_bytes: usize,
     /// Images of one request.
     pub images: usize,
     /// Bytes of one image file.
@@ -81,6 +83,7 @@ impl Default for ApiLimits {
         ApiLimits {
             n: 16,
             prompts: 64,
+            text_bytes: 4 << 20,
             images: 16,
             image_bytes: 20 << 20,
             all_image_bytes: 64 << 20,

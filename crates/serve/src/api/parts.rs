@@ -54,6 +54,7 @@ pub(super) fn messages(
         image_bytes: 0,
     };
     let mut images = 0;
+    let mut text_bytes = 0;
     for (at, message) in list.list()?.enumerate() {
         let message = message.object()?;
         let role = role(&message)?;
@@ -61,7 +62,11 @@ pub(super) fn messages(
         let mut parts = Vec::new();
         for shown in content(&message, role)? {
             parts.push(match shown {
-                Shown::Text(text) => Part::Text(text),
+                Shown::Text(text) => {
+                    text_bytes += text.len();
+                    text_within(text_bytes, message.place(), limits)?;
+                    Part::Text(text)
+                }
                 Shown::Image(url) => {
                     if role != Role::User {
                         return Err(url.wrong(format!(
@@ -96,6 +101,18 @@ pub(super) fn messages(
         return Err(list.wrong("`messages` is empty: give at least one message"));
     }
     Ok(read)
+}
+
+/// Refuses a request with more text than one may have.
+pub(super) fn text_within(bytes: usize, place: &str, limits: &ApiLimits) -> Result<(), ApiError> {
+    if bytes > limits.text_bytes {
+        let message = format!(
+            "the texts of the request have more than {} bytes",
+            limits.text_bytes
+        );
+        return Err(ApiError::limit(place, message));
+    }
+    Ok(())
 }
 
 /// More images than a request may show.
