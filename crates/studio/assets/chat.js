@@ -149,12 +149,12 @@ function stop() {
 function reply(model, turn) {
   const one = new Reply(model, announce);
   one.buttons.append(
-    button("Regenerate", `Ask ${model} again`, "quiet idle again", () => {
+    button("Regenerate", `Regenerate the reply of ${model}`, "quiet idle again", () => {
       const body = running ? null : bodyFor(model, turn);
       if (body) run([[one, body]]);
     }),
-    button("Copy text", `Copy the reply of ${model}`, "quiet", () => copy(one.text, "The reply")),
-    button("Copy as curl", `Copy the request to ${model} as a curl command`, "quiet", () => {
+    button("Copy text", `Copy text of the reply of ${model}`, "quiet", () => copy(one.text, "The reply")),
+    button("Copy as curl", `Copy as curl the request to ${model}`, "quiet", () => {
       const body = bodyFor(model, turn);
       if (body) showCommand(body);
     }),
