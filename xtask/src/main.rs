@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout)]
 
 mod browser;
+mod clients;
 mod libtorch;
 mod tidy;
 
@@ -24,6 +25,7 @@ cargo xtask TASK
   test           set up, then format check, clippy, import table, all tests, docs
   browser        build, then the studio's pages in Chromium: [--runs DIR] [--out DIR], by default runs and target/browser
   tidy           the import table and the house rules alone
+  clients        check OpenAI's clients for Python and Node against the built server (fetches them with pip and npm)
   bench          measure figures per second, demo time and peak memory (see bench/README.md)
 
 Environment:
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["browser", options @ ..] => browser(options),
         ["tidy"] => tidy::check(&root()),
+        ["clients"] => clients::check(),
         ["bench"] => bench(),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");
