@@ -137,7 +137,7 @@ pub(super) async fn complete(
             form: form.clone(),
             n,
         };
-        replies.push(schedule.ask(&asker.client, ask).await?);
+        replies.push(Shared::ask(schedule, &asker.client, ask).await?);
     }
     drop(json);
     let answers = Answers::new(replies, n);

@@ -20,6 +20,8 @@ mod remote;
 mod reply;
 mod score;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,9 +35,11 @@ use tokio::sync::Semaphore;
 
 use self::error::ApiError;
 use self::field::Field;
+use crate::ask::Ask;
 use crate::guard::Spent;
 use crate::metrics::Metrics;
-use crate::schedule::{Client, Schedule};
+use crate::model::RefusalKind;
+use crate::schedule::{Client, Replies, Schedule};
 
 /// A model and who answers for it.
 pub enum Served {
@@ -126,7 +130,8 @@ pub fn router(api: Arc<Api>) -> Router {
         fetching: Arc::new(Semaphore::new(FETCHING)),
         started: reply::now(),
     };
-    Router::new()
+    let metrics = shared.api.metrics.clone();
+    let routes = Router::new()
         .route("/v1/chat/completions", post(chat::complete))
         .route("/v1/completions", post(completions::complete))
         .route("/v1/models", get(models::list))
@@ -136,7 +141,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/health", get(health::health))
         .route("/metrics", get(health::metrics))
         .method_not_allowed_fallback(async |method: Method| wrong_method(&method))
-        .with_state(shared)
+        .with_state(shared);
+    crate::metrics::counted(routes, metrics)
 }
 
 /// There is nothing at this path.
@@ -170,6 +176,19 @@ impl Shared {
             None if self.api.models.is_empty() => self.named(""),
             None => Ok(0),
         }
+    }
+
+    /// Has one of our own models answer; one that has no place says when it will.
+    async fn ask(schedule: &Schedule, client: &Client, ask: Ask) -> Result<Replies, ApiError> {
+        schedule.ask(client, ask).await.map_err(|refusal| {
+            let retry_after =
+                (refusal.kind == RefusalKind::Busy).then(|| schedule.wait().as_secs());
+            let error = ApiError::from(refusal);
+            ApiError {
+                retry_after: retry_after.or(error.retry_after),
+                ..error
+            }
+        })
     }
 
     fn named(&self, id: &str) -> Result<usize, ApiError> {

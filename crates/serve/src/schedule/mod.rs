@@ -73,6 +73,7 @@ trait Desk: Send + Sync {
     fn card(&self) -> &ModelCard;
     fn ask<'a>(&'a self, client: &'a Client, ask: Ask) -> Asking<'a>;
     fn stop(&self);
+    fn takes_on(&self) -> Result<(), Refusal>;
     fn wait(&self) -> Duration;
 }
 
@@ -159,6 +160,14 @@ impl Schedule {
     /// the queue takes at the pace of the last replies, from 1 second to 60.
     pub fn wait(&self) -> Duration {
         self.desk.wait()
+    }
+
+    /// Whether requests are taken on.
+    ///
+    /// # Errors
+    /// What they would be told instead.
+    pub fn takes_on(&self) -> Result<(), Refusal> {
+        self.desk.takes_on()
     }
 
     /// Takes on nothing more; what waits is refused, what is being answered goes on.
@@ -274,6 +283,10 @@ impl<M: Model> Desk for Counter<M> {
         drop(state);
         self.shared.wake.notify_all();
         self.shared.refuse(waiting, &replies::stopping());
+    }
+
+    fn takes_on(&self) -> Result<(), Refusal> {
+        self.shared.lock().takes_on()
     }
 
     fn wait(&self) -> Duration {
