@@ -222,3 +222,48 @@ test("the whole chat is worked by keyboard", async () => {
   assert.deepEqual(faults, []);
   await close();
 });
+
+test("what is said never becomes markup, and maths may not link or load", async () => {
+  const { page, faults, close } = await chat();
+  await ask(page, [
+    "<img src=x onerror=alert(1)> <script>alert(2)</script> [a](javascript:alert(3))",
+    "$\\href{javascript:alert(4)}{x}$ \\(\\includegraphics{/health}\\) $\\htmlStyle{position:fixed}{y}$",
+    `$\\def\\a{\\a\\a}\\a$ $\\rule{9999em}{9999em}$ $${"{".repeat(500)}$`,
+  ].join("\n\n"));
+  await ended(page);
+  await page.locator(".asked-text .katex, .asked-text .katex-error").first().waitFor();
+  const bad = await page.evaluate(() => {
+    const said = [...document.querySelectorAll(".asked-text, .reply-text")];
+    return said.flatMap((box) => [...box.querySelectorAll("img, script, a, iframe, [onerror], [style*=fixed]")].map((node) => node.outerHTML));
+  });
+  assert.deepEqual(bad, []);
+  const widest = await page.evaluate(() => Math.max(...[...document.querySelectorAll(".asked-text *, .reply-text *")].map((node) => node.getBoundingClientRect().height)));
+  assert.ok(widest < 4000, `${widest} pixels high`);
+  assert.deepEqual(faults, []);
+  await close();
+});
+
+test("a server that wants a key is given it, and it is kept nowhere", async () => {
+  const { page, faults, close } = await open(browser, { allow: [401] });
+  const wanted = "secret-of-the-test";
+  await page.route("**/v1/**", (route) => {
+    const given = route.request().headers().authorization;
+    if (given === `Bearer ${wanted}`) return route.continue();
+    return route.fulfill({ status: 401, contentType: "application/json", body: JSON.stringify({ error: { message: "a key is wanted" } }) });
+  });
+  await go(page, "/chat");
+  await page.locator("#key").fill(wanted);
+  await page.keyboard.press("Tab");
+  await page.locator("#models input").first().waitFor();
+  await page.locator("[name=max_tokens]").fill("5");
+  await ask(page, "hello");
+  await ended(page);
+  assert.equal(await page.locator(".reply-card").getAttribute("data-state"), "done");
+  await page.getByRole("button", { name: /^Copy as curl/ }).click();
+  const command = await page.locator("#command-text").inputValue();
+  assert.ok(command.includes("$MATH_LLAVA_KEY") && !command.includes(wanted));
+  const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href]));
+  assert.ok(!kept.includes(wanted));
+  assert.deepEqual(faults, []);
+  await close();
+});
