@@ -171,16 +171,31 @@ fn browser(options: &[&str]) -> Result<()> {
             ),
         }
     }
-    build()?;
+    let program = build()?;
     if !runs.is_dir() {
         demo("quick")?;
     }
-    browser::test(&browser::Plan {
+    let preview = target()
+        .join("release/examples")
+        .join(format!("preview{}", std::env::consts::EXE_SUFFIX));
+    let mut scripted = Command::new(preview);
+    scripted.arg(&runs);
+    let mut servers = vec![(scripted, browser::ALL)];
+    let models = [
+        runs.join("tiny/train/model"),
+        runs.join("quick/train/model"),
+    ];
+    if let Some(model) = models.iter().find(|model| model.is_dir()) {
+        let mut own = Command::new(program);
+        own.arg("serve").arg("--model").arg(model);
+        own.arg("--runs")
+            .arg(&runs)
+            .args(["--port", "0", "--no-log"]);
+        servers.push((own, browser::CHAT));
+    }
+    browser::test(browser::Plan {
         root: &root(),
-        server: &target()
-            .join("release/examples")
-            .join(format!("preview{}", std::env::consts::EXE_SUFFIX)),
-        runs: &runs,
+        servers,
         out: &out,
     })
 }

@@ -70,15 +70,19 @@ for (const view of VIEWS) {
   });
 }
 
-test("a reply can be stopped, and asked for again", async () => {
+test("a reply can be stopped, and asked for again", async (context) => {
   const { page, faults, close } = await chat();
+  if (!await page.locator('#models input[value="scripted"]').count()) {
+    await close();
+    return context.skip("only a model that follows a script surely goes on for long");
+  }
   await ask(page, `Go on for long: ${"one two three ".repeat(400)}`);
   await page.getByRole("button", { name: "Stop" }).click();
   await page.locator('.reply-card[data-state="stopped"]').waitFor();
   await page.locator("[name=max_tokens]").fill("3");
   await page.getByRole("button", { name: /^Regenerate/ }).click();
   await page.locator('.reply-card[data-state="done"]').waitFor();
-  assert.match(await page.locator(".figures").innerText(), /3 tokens/);
+  assert.match(await page.locator(".figures").innerText(), /\b3 tokens after/);
   assert.deepEqual(faults, []);
   await close();
 });
