@@ -125,7 +125,7 @@ fn body(list: &List) -> Markup {
         div.browse {
             (form(list))
             section #results.results aria-label="Rows" {
-                p #found.found role="status" {
+                p #found.found {
                     @if found == all {
                         strong { (count(all)) } " rows in " code { (list.index.listed.name) }
                     } @else {

@@ -63,8 +63,8 @@ pub(crate) struct Tables {
     known: Opened<Provenance>,
     queried: Opened<query::Queried>,
     pictures: picture::Pictures,
-    decoding: Semaphore,
-    querying: Semaphore,
+    decoding: Arc<Semaphore>,
+    querying: Arc<Semaphore>,
 }
 
 impl Default for Tables {
@@ -74,8 +74,8 @@ impl Default for Tables {
             known: Opened::new(IMAGES),
             queried: Opened::new(query::KEPT),
             pictures: picture::Pictures::default(),
-            decoding: Semaphore::new(DECODED_AT_ONCE),
-            querying: Semaphore::new(query::AT_ONCE),
+            decoding: Arc::new(Semaphore::new(DECODED_AT_ONCE)),
+            querying: Arc::new(Semaphore::new(query::AT_ONCE)),
         }
     }
 }
@@ -170,7 +170,7 @@ fn page_or_wait(done: Result<Response, Halt>) -> Response {
             "This table is being read for the first time: " (count(read)) " of " (count(total)) " rows. "
             "The page shows it as soon as it is there."
         }
-        progress max=(total.max(1)) value=(read.min(total)) { (count(read)) " of " (count(total)) }
+        progress aria-label="Rows that are read" max=(total.max(1)) value=(read.min(total)) { (count(read)) " of " (count(total)) }
     };
     let page = Page {
         title: "Data",
