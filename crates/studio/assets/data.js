@@ -6,7 +6,7 @@ let loading = null;
 
 // Says how many rows there are to those who do not see it; it stays while the list is replaced.
 const says = document.createElement("div");
-says.className = "hidden";
+says.className = "hidden-text";
 says.setAttribute("role", "status");
 main.append(says);
 

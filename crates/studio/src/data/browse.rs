@@ -159,7 +159,7 @@ fn chosen(list: &List) -> Markup {
             li {
                 a.chip href={ (address) (rest.query()) } {
                     (label) ": " (shortened(value, 60)) " "
-                    span aria-hidden="true" { "×" } span.hidden { " (take away)" }
+                    span aria-hidden="true" { "×" } span.hidden-text { " (take away)" }
                 }
             }
         }
@@ -184,7 +184,7 @@ fn form(list: &List) -> Markup {
     let asked = &list.asked;
     let sql = format!("{}/sql", list.address());
     html! {
-        form #filters.filters method="get" action=(list.address()) {
+        form #filters.finder method="get" action=(list.address()) {
             p.field {
                 label for="table" { "Table" }
                 select #table name="table" {
@@ -215,7 +215,7 @@ fn form(list: &List) -> Markup {
                 (facet_field(facet, counts, asked))
             }
             p.buttons {
-                button type="submit" { "Apply" }
+                button.primary type="submit" { "Apply" }
                 " " a href=(list.address()) { "Reset" }
                 " " a href=(sql) { "SQL" }
             }

@@ -25,10 +25,11 @@ use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 use tokio::sync::Semaphore;
 
 use crate::runs::RunFolder;
+use crate::shell::parts::count;
 use crate::shell::{Page, Place};
 use crate::{Error, Studio};
 use index::Index;
@@ -188,20 +189,7 @@ fn page_or_wait(done: Result<Response, Halt>) -> Response {
 
 /// The style of these pages.
 fn style() -> Markup {
-    html! { style { (PreEscaped(include_str!("../../assets/data.css"))) } }
-}
-
-/// `12,345`.
-fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    html! { link rel="stylesheet" href=(crate::shell::address("data.css")); }
 }
 
 /// The first characters of a text.

@@ -283,7 +283,7 @@ fn show(run: &RunFolder, entries: &[TableEntry], answered: Option<Answered>) -> 
                 (ROWS.0) " rows, a file has up to " (count(ROWS.1 as u64)) "."
             }
             p.buttons {
-                button type="submit" { "Run" }
+                button.primary type="submit" { "Run" }
                 " " button type="submit" name="format" value="csv" { "CSV" }
                 " " button type="submit" name="format" value="json" { "JSON" }
                 " " a href={ "/data/" (run.segment()) } { "Browse" }

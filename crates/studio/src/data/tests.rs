@@ -47,7 +47,10 @@ impl Runs {
     }
 
     async fn ask(&self, address: &str) -> Response {
-        let request = Request::get(address).body(Body::empty()).unwrap();
+        let request = Request::get(address)
+            .header(header::ACCEPT, "text/html")
+            .body(Body::empty())
+            .unwrap();
         self.router.clone().oneshot(request).await.unwrap()
     }
 
