@@ -16,6 +16,7 @@ use super::opened::Halt;
 use super::provenance::hex;
 use super::{LONG, Opening, PATIENCE, blocking, count, page_or_wait, shortened, style};
 use crate::runs::segment;
+use crate::shell::parts::missing;
 use crate::shell::{Page, Place};
 use crate::{Error, Studio};
 
@@ -91,6 +92,10 @@ pub(super) async fn page(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Response {
     let made = blocking(move || {
+        let opening = studio.open_run(&run, PATIENCE)?;
+        if opening.tables.is_empty() {
+            return Ok(nothing(&opening));
+        }
         let list = List::open(&studio, &run, &pairs, PATIENCE)?;
         let page = Page {
             title: "Data",
@@ -115,6 +120,20 @@ pub(super) async fn rows(
         Ok(Html(fragment(&list).into_string()).into_response())
     })
     .await
+}
+
+/// The page of a run that is only begun.
+fn nothing(opening: &Opening) -> Response {
+    let page = Page {
+        title: "Data",
+        place: Place::Data,
+        run: Some(&opening.run),
+        scripts: &[],
+        body: missing(
+            "No stage of this run has finished a table yet. What is begun is under Runs.",
+        ),
+    };
+    page.into_response()
 }
 
 fn body(list: &List) -> Markup {

@@ -160,7 +160,15 @@ async fn answer(
 
 fn open(studio: &Studio, name: &str) -> Result<(RunFolder, Arc<Queried>), Halt> {
     let run = studio.run(name)?;
-    let stamp = listing::whole_stamp(&listing::stages(&run.path));
+    let stages = listing::stages(&run.path);
+    let stamp = listing::whole_stamp(&stages);
+    if stages.is_empty() {
+        return Err(Error::NotFound(format!(
+            "the run {} has no finished stage yet, so there is nothing to ask",
+            run.name
+        ))
+        .into());
+    }
     let path = run.path.clone();
     let tables = studio
         .data

@@ -753,6 +753,28 @@ async fn a_stage_that_is_begun_is_absent_and_one_that_is_written_again_is_seen()
 }
 
 #[tokio::test]
+async fn a_run_that_is_only_begun_says_so() {
+    let runs = Runs::new(|run| {
+        let import = run.join("import");
+        std::fs::create_dir_all(&import).unwrap();
+        let key = StageKey::new("import", 1, serde_json::Value::Null);
+        let _ = Stage::begin(&import.join("a"), key, false).unwrap();
+        write_table(
+            &import.join("a").join(REJECTS),
+            &[reject("row 1", "image_missing")],
+        )
+        .unwrap();
+    });
+    assert!(
+        runs.page("/data/r")
+            .await
+            .contains("No stage of this run has finished")
+    );
+    assert_eq!(runs.text("/data/r/rows").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(runs.text("/data/r/sql").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn a_table_that_is_broken_is_a_fault_with_its_name() {
     let runs = Runs::new(run);
     let file = runs.run().join("select").join(SAMPLES);
