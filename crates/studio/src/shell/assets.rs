@@ -86,7 +86,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The address of a file, by its name below `assets/`.
-pub(super) fn address(name: &str) -> String {
+pub(crate) fn address(name: &str) -> String {
     format!("/assets/{}/{name}", *VERSION)
 }
 
