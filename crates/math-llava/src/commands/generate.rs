@@ -24,7 +24,7 @@ mod torch {
     use anyhow::{Context, Result, bail};
     use model::{
         Checkpoint, Constraint, Finish, GenerateOptions, Generated, Generator, LoadOptions, Part,
-        Pixels, Placement, PromptForm, Quantisation, Request, Sampling, Speaker, Template, Turn,
+        Pixels, Placement, PromptForm, Quantisation, Request, Said, Sampling, Speaker, Template, Turn,
     };
 
     use crate::args::{Generate, ModelArguments, SamplingArguments};
@@ -56,7 +56,7 @@ mod torch {
             options.constraint = Some(form(&generator, path)?);
         }
         let request = Request {
-            turns,
+            said: Said::Turns(turns),
             images,
             options,
         };

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::generate::constraint::{ConstraintState, Formed};
 use crate::generate::prefix::Key;
-use crate::generate::request::{Event, Finish, GenerateOptions, Generated, Logprobs, RequestId};
+use crate::generate::request::{
+    Event, Finish, GenerateOptions, Generated, Logprobs, PromptTokens, RequestId,
+};
 use crate::generate::retained::tokens;
 use crate::generate::sampling::{likeliest, logprobs};
 use crate::generate::text::ReplyText;
@@ -26,7 +28,7 @@ pub(super) struct Prompt {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub id: RequestId,
-    pub prompt: Prompt,
+    pub prompt: Rc<Prompt>,
     pub options: GenerateOptions,
     /// Tokens that the conversation may grow to.
     pub room: usize,
@@ -43,7 +45,7 @@ pub(super) struct Live {
     pub path: Vec<Rc<Segment>>,
     /// Tokens in its slot.
     pub held: usize,
-    prompt_tokens: usize,
+    prompt: PromptTokens,
     options: GenerateOptions,
     /// What of the form that was asked for is still to come.
     form: Option<ConstraintState>,
@@ -53,12 +55,15 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// A request whose whole prompt is in the cache.
-    pub fn new(waiting: Waiting, path: Vec<Rc<Segment>>) -> Live {
-        let keys = waiting.prompt.keys;
+    /// A request whose whole prompt is in the cache, `cached` tokens of it since before.
+    pub fn new(waiting: Waiting, path: Vec<Rc<Segment>>, cached: usize) -> Live {
+        let keys = waiting.prompt.keys.clone();
         Live {
             id: waiting.id,
-            prompt_tokens: keys.len(),
+            prompt: PromptTokens {
+                all: keys.len(),
+                cached,
+            },
             held: keys.len() - tokens(&path),
             keys,
             room: waiting.room,
@@ -161,6 +166,7 @@ impl Live {
     fn nothing_new(&self) -> Event {
         Event {
             id: self.id,
+            prompt: self.tokens.is_empty().then_some(self.prompt),
             token: None,
             logprobs: None,
             text: String::new(),
@@ -174,7 +180,7 @@ impl Live {
             text: self.reply.text().to_owned(),
             tokens: self.tokens.clone(),
             logprobs: self.logprobs.clone(),
-            prompt_tokens: self.prompt_tokens,
+            prompt_tokens: self.prompt.all,
             finish,
         }
     }

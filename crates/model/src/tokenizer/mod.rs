@@ -191,6 +191,28 @@ impl Tokenizer {
         encode(self.later.as_deref().unwrap_or(&self.inner), text)
     }
 
+    /// Tokens of a text that is a prompt as it is: as transformers' `tokenizer(text)`, special tokens
+    /// recognised, and with the token of the beginning where the tokenizer puts one. A text that
+    /// spells that token out itself gets no second one.
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<i64>, Error> {
+        let mut ids = Vec::new();
+        let mut after_special = false;
+        for piece in self.pieces(text) {
+            let plain = &text[piece.start..piece.end];
+            match piece.special {
+                Some(id) => ids.push(id),
+                None if after_special => ids.extend(self.encode_later(plain)?),
+                None => ids.extend(self.encode(plain)?),
+            }
+            after_special = piece.special.is_some();
+        }
+        match self.bos.filter(|_| self.adds_bos) {
+            Some(bos) if ids.first() != Some(&bos) => ids.insert(0, bos),
+            _ => {}
+        }
+        Ok(ids)
+    }
+
     /// Tokens of a piece of text, each with the bytes of the text it stands for.
     pub(crate) fn encode_places(
         &self,
