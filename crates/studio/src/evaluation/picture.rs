@@ -43,7 +43,9 @@ pub(super) async fn show(
         };
         let (folder, image) = sheet.image(&wanted.id, wanted.n).ok_or_else(none)?;
         let path = place(&run.path, folder, manifest, image)?;
-        let image = pixels::read_bytes(&path).and_then(|b| pixels::decode(&b)).map_err(|e| Error::NotFound(e.to_string()))?;
+        let image = pixels::read_bytes(&path)
+            .and_then(|b| pixels::decode(&b))
+            .map_err(|e| Error::NotFound(e.to_string()))?;
         encoded_picture(&image, SIDE)
             .ok_or_else(|| Error::Failed(format!("{}: cannot be encoded", path.display())))
     })
