@@ -61,7 +61,7 @@ mod student {
     use chat::{ChatModel, Error, Finish, Reply, Request, Role};
     use model::{
         Checkpoint, EngineLimits, GenerateOptions, Generated, Generator, LoadOptions, Part, Pixels,
-        Quantisation, RequestId, Sampling, Speaker, Turn,
+        Quantisation, RequestId, Said, Sampling, Speaker, Turn,
     };
 
     /// A checkpoint that answers.
@@ -108,10 +108,9 @@ mod student {
             batch: &[Request],
             images: &HashMap<PathBuf, Result<Arc<Pixels>, String>>,
         ) -> Result<Vec<Result<Generated, String>>, model::Error> {
-            let mut engine = self.generator.engine(EngineLimits {
-                slots: self.batch_size,
-                ..EngineLimits::default()
-            })?;
+            let mut engine = self
+                .generator
+                .engine(EngineLimits::batch(self.batch_size))?;
             // Requests about one image come together, so that it is read once.
             let mut order: Vec<usize> = (0..batch.len()).collect();
             order.sort_by_key(|&index| batch[index].images.first().map(|image| &image.path));
@@ -172,7 +171,7 @@ mod student {
             }
         });
         Ok(model::Request {
-            turns: system.chain(said).collect(),
+            said: Said::Turns(system.chain(said).collect()),
             images,
             options: GenerateOptions {
                 max_new_tokens: request.max_tokens as usize,

@@ -46,8 +46,9 @@ pub use conversation::{
 };
 pub use decoder::Rows;
 pub use generate::{
-    Engine, EngineLimits, Event, Finish, GenerateOptions, Generated, Generator, Logprobs,
-    PrefillCounts, Request, RequestId, Sampling, TokenLogprob,
+    Constraint, ConstraintState, Engine, EngineCounts, EngineLimits, Event, Finish, Formed,
+    GenerateOptions, Generated, Generator, Logprobs, PrefillCounts, Prepared, PromptTokens,
+    Prompter, Request, RequestId, Said, Sampling, TokenLogprob,
 };
 pub use kv_cache::{Extension, KvCache, Segment};
 pub use llava::{FrozenTower, Llava, merge_image_features};
@@ -111,6 +112,34 @@ pub enum Error {
     /// Tensors or tokens that do not belong together.
     #[error("{0}")]
     Shape(String),
+    /// A JSON schema that replies cannot be held to.
+    #[error("the reply's JSON schema: {0}")]
+    Schema(String),
+    /// A request that this model does not answer.
+    #[error("{detail}")]
+    Unanswerable {
+        /// The kind of reason.
+        why: Unanswerable,
+        /// What is wrong, and what to do.
+        detail: String,
+    },
+}
+
+/// Why a request is not answered: who asked can do something about each, but not the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswerable {
+    /// It cannot be meant: settings without meaning, images that are not those that are shown.
+    Meaningless,
+    /// The prompt is longer than the model's context.
+    Context,
+    /// Prompt and reply take more memory than the engine may use.
+    Memory,
+}
+
+impl Unanswerable {
+    pub(crate) fn error(self, detail: String) -> Error {
+        Error::Unanswerable { why: self, detail }
+    }
 }
 
 impl From<tch::TchError> for Error {

@@ -15,11 +15,15 @@ mod chat;
 mod data;
 mod error;
 mod evaluation;
+mod kept;
+#[cfg(test)]
+mod made_run;
 mod pipeline;
 mod runs;
 mod selection;
 mod shell;
 mod training;
+mod when;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +31,7 @@ use std::sync::Arc;
 use axum::Router;
 
 pub use error::Error;
+pub use shell::not_found;
 
 /// What the studio shows.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +46,10 @@ pub struct StudioOptions {
 pub struct Studio {
     options: StudioOptions,
     data: data::Tables,
+    /// Parsed files of runs.
+    kept: kept::Kept,
+    /// Logs of trainings.
+    logs: training::Logs,
 }
 
 impl Studio {
@@ -55,13 +64,17 @@ impl Studio {
         Ok(Studio {
             options,
             data: data::Tables::default(),
+            kept: kept::Kept::default(),
+            logs: training::Logs::default(),
         })
     }
 }
 
-/// All pages, and what they load.
+/// All pages, and what they load. Every answer has the pages' security headers; what is nowhere is answered by
+/// [`not_found`], which a router that is merged with another one having a fallback must not have twice:
+/// `reset_fallback` on one of them.
 pub fn router(studio: Arc<Studio>) -> Router {
-    Router::new()
+    let pages = Router::new()
         .merge(shell::routes())
         .merge(pipeline::routes())
         .merge(data::routes())
@@ -69,5 +82,7 @@ pub fn router(studio: Arc<Studio>) -> Router {
         .merge(training::routes())
         .merge(evaluation::routes())
         .merge(chat::routes())
-        .with_state(studio)
+        .fallback(not_found)
+        .with_state(studio);
+    shell::framed(pages)
 }

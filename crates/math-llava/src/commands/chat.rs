@@ -26,7 +26,8 @@ mod torch {
 
     use anyhow::Result;
     use model::{
-        Engine, EngineLimits, GenerateOptions, Generator, Part, Pixels, Request, Speaker, Turn,
+        Engine, EngineLimits, GenerateOptions, Generator, Part, Pixels, Request, Said, Speaker,
+        Turn,
     };
 
     use crate::args::Chat;
@@ -60,7 +61,7 @@ Ctrl-C stops a reply.";
             let mut turns: Vec<Turn> = system.chain(self.turns.iter().cloned()).collect();
             turns.push(self.user(text));
             Request {
-                turns,
+                said: Said::Turns(turns),
                 images: [&self.images[..], &self.next[..]].concat(),
                 options: options.clone(),
             }

@@ -8,16 +8,18 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tch::Tensor;
 
-use crate::Error;
 use crate::generate::Generator;
 use crate::generate::live::{Live, Prompt, Waiting};
 use crate::generate::prefix::Key;
-use crate::generate::request::{Event, Finish, Generated, Request, RequestId};
+use crate::generate::prompter::Prepared;
+use crate::generate::request::{Event, Finish, Generated, PromptTokens, Request, RequestId};
 use crate::generate::retained::{Retained, distinct_tokens};
 use crate::kv_cache::{KvCache, Segment};
+use crate::{Error, Unanswerable};
 
 /// How much an engine does and keeps at a time.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,9 @@ pub struct EngineLimits {
     pub cache_bytes: u64,
     /// Prompt tokens in one pass through the model, which bounds its memory.
     pub prefill_tokens: usize,
+    /// Prompt tokens in one step, which bounds how long live replies wait for their next token, and
+    /// short prompts behind long ones for their first.
+    pub chunk_tokens: usize,
 }
 
 impl Default for EngineLimits {
@@ -36,6 +41,19 @@ impl Default for EngineLimits {
             slots: 32,
             cache_bytes: a_quarter_of_memory(),
             prefill_tokens: 2048,
+            chunk_tokens: 512,
+        }
+    }
+}
+
+impl EngineLimits {
+    /// Limits for who waits for all replies and for no one's first token: prompts are run in steps of
+    /// their own, as many as there are slots for.
+    pub fn batch(slots: usize) -> EngineLimits {
+        EngineLimits {
+            slots,
+            chunk_tokens: usize::MAX,
+            ..EngineLimits::default()
         }
     }
 }
@@ -68,6 +86,21 @@ pub struct Engine<'m> {
     pub(super) counts: PrefillCounts,
 }
 
+/// What an engine holds now, and what it did so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EngineCounts {
+    /// Requests that have no slot yet.
+    pub waiting: usize,
+    /// Requests whose prompts are being run.
+    pub filling: usize,
+    /// Replies that are being written.
+    pub live: usize,
+    /// Bytes of keys and values, those of past conversations included.
+    pub cache_bytes: u64,
+    /// What became of all prompt tokens so far.
+    pub prefill: PrefillCounts,
+}
+
 /// What became of prompt tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PrefillCounts {
@@ -89,6 +122,7 @@ impl<'m> Engine<'m> {
             limits: EngineLimits {
                 slots: limits.slots.max(1),
                 prefill_tokens: limits.prefill_tokens.max(1),
+                chunk_tokens: limits.chunk_tokens.max(1),
                 ..limits
             },
             live: Vec::new(),
@@ -107,28 +141,43 @@ impl<'m> Engine<'m> {
     /// Takes a request; it joins at one of the next steps.
     ///
     /// # Errors
-    /// A request that this model cannot answer: images that do not fit its turns or the model, a prompt
-    /// past the context, sampling without meaning, or more keys and values than
-    /// [`EngineLimits::cache_bytes`] can hold. The engine goes on without it.
+    /// Those of [`crate::Prompter::prepare`] and of [`Engine::admit_prepared`].
     pub fn admit(&mut self, request: &Request) -> Result<RequestId, Error> {
-        let ids = self.generator.prompt(request)?;
-        let room = self.generator.room(ids.len(), &request.options);
+        let prepared = self.generator.prompter.prepare(request)?;
+        self.admit_prepared(&prepared, None)
+    }
+
+    /// Takes a request that was prepared by this model's [`crate::Prompter`]; it joins at one of the
+    /// next steps. One may be taken several times, for several replies, each drawn with a `seed` of
+    /// its own instead of the one in its options; their prompt is run once.
+    ///
+    /// # Errors
+    /// [`Error::Unanswerable`] for more keys and values than [`EngineLimits::cache_bytes`]. The
+    /// engine goes on without it.
+    pub fn admit_prepared(
+        &mut self,
+        prepared: &Prepared,
+        seed: Option<u64>,
+    ) -> Result<RequestId, Error> {
+        let (all, room) = (prepared.ids.len(), prepared.room);
         let bytes = (room as u64).saturating_mul(self.generator.bytes_per_token());
         if bytes > self.limits.cache_bytes {
-            return Err(Error::Shape(format!(
-                "its {} prompt tokens and {} new ones take {} MiB of keys and values, and the limit \
-                 is {} MiB: ask for fewer new tokens",
-                ids.len(),
-                room - ids.len(),
+            return Err(Unanswerable::Memory.error(format!(
+                "its {all} prompt tokens and {} new ones take {} MiB of keys and values, and the \
+                 limit is {} MiB: ask for fewer new tokens",
+                room - all,
                 bytes >> 20,
                 self.limits.cache_bytes >> 20
             )));
         }
         let id = RequestId(self.next_request);
         self.next_request += 1;
-        if request.options.max_new_tokens == 0 {
+        let mut options = prepared.options.clone();
+        options.sampling.seed = seed.unwrap_or(options.sampling.seed);
+        if options.max_new_tokens == 0 {
             self.done.push(Event {
                 id,
+                prompt: Some(PromptTokens { all, cached: 0 }),
                 token: None,
                 logprobs: None,
                 text: String::new(),
@@ -136,17 +185,17 @@ impl<'m> Engine<'m> {
                     text: String::new(),
                     tokens: Vec::new(),
                     logprobs: Vec::new(),
-                    prompt_tokens: ids.len(),
+                    prompt_tokens: all,
                     finish: Finish::Length,
                 }),
             });
             return Ok(id);
         }
-        let prompt = self.keyed(&ids, request);
+        let prompt = Rc::new(self.keyed(prepared));
         self.waiting.push_back(Waiting {
             id,
             prompt,
-            options: request.options.clone(),
+            options,
             room,
         });
         Ok(id)
@@ -162,6 +211,17 @@ impl<'m> Engine<'m> {
         (self.live.len(), self.waiting.len())
     }
 
+    /// What it holds now, and what it did so far.
+    pub fn counts(&self) -> EngineCounts {
+        EngineCounts {
+            waiting: self.waiting.len(),
+            filling: 0,
+            live: self.live.len(),
+            cache_bytes: self.held_bytes(),
+            prefill: self.counts,
+        }
+    }
+
     /// What became of all prompt tokens so far.
     pub fn prefill_counts(&self) -> PrefillCounts {
         self.counts
@@ -171,7 +231,7 @@ impl<'m> Engine<'m> {
     pub fn cancel(&mut self, id: RequestId) -> Result<Option<Generated>, Error> {
         if let Some(at) = self.waiting.iter().position(|w| w.id == id) {
             let waiting = self.waiting.remove(at);
-            return Ok(waiting.map(|w| Live::new(w, Vec::new()).generated(Finish::Cancelled)));
+            return Ok(waiting.map(|w| Live::new(w, Vec::new(), 0).generated(Finish::Cancelled)));
         }
         let Some(slot) = self.live.iter().position(|live| live.id == id) else {
             self.done.retain(|event| event.id != id);
@@ -266,7 +326,7 @@ impl<'m> Engine<'m> {
     /// The next token of the live requests from `first` on, from their hidden states.
     fn choose(&mut self, first: usize, hidden: &Tensor) -> Result<Vec<Event>, Error> {
         let generator = self.generator;
-        let (tokenizer, ends) = (&generator.tokenizer, &generator.ends[..]);
+        let (tokenizer, ends) = (generator.tokenizer(), &generator.ends[..]);
         let logits = tch::no_grad(|| generator.model.logits(hidden))?; // [rows, vocabulary]
         let live = &mut self.live[first..];
         if live.iter().all(Live::needs_argmax_only) {
@@ -328,27 +388,34 @@ impl<'m> Engine<'m> {
 
     /// Forgets past conversations until `more` bytes fit beside what is left.
     fn forget(&mut self, more: u64) {
-        let per_token = self.generator.bytes_per_token();
         loop {
-            let live = self.live.iter().flat_map(|live| &live.path);
-            let tokens = distinct_tokens(self.retained.paths().chain(live)) as u64;
-            let held = self.cache.bytes().saturating_add(tokens * per_token);
-            let fits = held.saturating_add(more) <= self.limits.cache_bytes;
+            let fits = self.held_bytes().saturating_add(more) <= self.limits.cache_bytes;
             if fits || !self.retained.forget_oldest() {
                 return;
             }
         }
     }
 
+    /// Bytes of keys and values.
+    fn held_bytes(&self) -> u64 {
+        let live = self.live.iter().flat_map(|live| &live.path);
+        let tokens = distinct_tokens(self.retained.paths().chain(live)) as u64;
+        let per_token = self.generator.bytes_per_token();
+        self.cache
+            .bytes()
+            .saturating_add(tokens.saturating_mul(per_token))
+    }
+
     /// Tokens as prefixes compare them, images known by their pixels.
-    fn keyed(&mut self, ids: &[i64], request: &Request) -> Prompt {
-        let run = self.generator.image_tokens().max(1);
-        let image_token = self.generator.model.config().image_token_index;
-        let numbers: Vec<u32> = request
+    fn keyed(&mut self, prepared: &Prepared) -> Prompt {
+        let prompter = &self.generator.prompter;
+        let run = prompter.image_tokens().max(1);
+        let image_token = prompter.config().image_token_index;
+        let numbers: Vec<u32> = prepared
             .images
             .iter()
             .map(|image| {
-                let digest = sample::sha256_hex(&image.bytes);
+                let digest = image.digest.clone();
                 *self.images.entry(digest).or_insert_with(|| {
                     self.next_image += 1;
                     self.next_image - 1
@@ -357,11 +424,12 @@ impl<'m> Engine<'m> {
             .collect();
         let mut images = Vec::new();
         let mut seen = 0;
-        let keys = ids
+        let keys = prepared
+            .ids
             .iter()
             .enumerate()
             .map(|(at, &id)| {
-                if id != image_token {
+                if id != image_token || numbers.is_empty() {
                     return Key { id, image: 0 };
                 }
                 let image = numbers.get(seen / run).copied().unwrap_or(0);
@@ -375,7 +443,11 @@ impl<'m> Engine<'m> {
         Prompt {
             keys,
             images,
-            pixels: request.images.clone(),
+            pixels: prepared
+                .images
+                .iter()
+                .map(|image| Arc::clone(&image.pixels))
+                .collect(),
         }
     }
 

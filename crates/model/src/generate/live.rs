@@ -3,8 +3,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::generate::constraint::{ConstraintState, Formed};
 use crate::generate::prefix::Key;
-use crate::generate::request::{Event, Finish, GenerateOptions, Generated, Logprobs, RequestId};
+use crate::generate::request::{
+    Event, Finish, GenerateOptions, Generated, Logprobs, PromptTokens, RequestId,
+};
 use crate::generate::retained::tokens;
 use crate::generate::sampling::{likeliest, logprobs};
 use crate::generate::text::ReplyText;
@@ -25,7 +28,7 @@ pub(super) struct Prompt {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub id: RequestId,
-    pub prompt: Prompt,
+    pub prompt: Rc<Prompt>,
     pub options: GenerateOptions,
     /// Tokens that the conversation may grow to.
     pub room: usize,
@@ -42,25 +45,31 @@ pub(super) struct Live {
     pub path: Vec<Rc<Segment>>,
     /// Tokens in its slot.
     pub held: usize,
-    prompt_tokens: usize,
+    prompt: PromptTokens,
     options: GenerateOptions,
+    /// What of the form that was asked for is still to come.
+    form: Option<ConstraintState>,
     reply: ReplyText,
     tokens: Vec<i64>,
     logprobs: Vec<Logprobs>,
 }
 
 impl Live {
-    /// A request whose whole prompt is in the cache.
-    pub fn new(waiting: Waiting, path: Vec<Rc<Segment>>) -> Live {
-        let keys = waiting.prompt.keys;
+    /// A request whose whole prompt is in the cache, `cached` tokens of it since before.
+    pub fn new(waiting: Waiting, path: Vec<Rc<Segment>>, cached: usize) -> Live {
+        let keys = waiting.prompt.keys.clone();
         Live {
             id: waiting.id,
-            prompt_tokens: keys.len(),
+            prompt: PromptTokens {
+                all: keys.len(),
+                cached,
+            },
             held: keys.len() - tokens(&path),
             keys,
             room: waiting.room,
             path,
             reply: ReplyText::new(&waiting.options.stop),
+            form: waiting.options.constraint.as_ref().map(|c| c.begin()),
             options: waiting.options,
             tokens: Vec::new(),
             logprobs: Vec::new(),
@@ -74,7 +83,9 @@ impl Live {
 
     /// Whether the likeliest token is all that is wanted.
     pub fn needs_argmax_only(&self) -> bool {
-        self.options.sampling.is_plain_greedy() && self.options.logprobs.is_none()
+        self.options.sampling.is_plain_greedy()
+            && self.options.logprobs.is_none()
+            && self.form.is_none()
     }
 
     /// Chooses a token and adds it.
@@ -84,12 +95,23 @@ impl Live {
         tokenizer: &Tokenizer,
         ends: &[i64],
     ) -> Result<Event, Error> {
+        let restricted;
+        let scores = match &mut self.form {
+            None => logits,
+            Some(form) => match form.restrict(logits, ends) {
+                Some(scores) => {
+                    restricted = scores;
+                    &restricted
+                }
+                None => return self.cut(tokenizer),
+            },
+        };
         let sampling = &self.options.sampling;
         let token = if sampling.is_plain_greedy() {
-            likeliest(logits)
+            likeliest(scores)
         } else {
             let seen = self.keys.iter().map(|key| key.id);
-            sampling.choose(logits, seen, self.tokens.len())
+            sampling.choose(scores, seen, self.tokens.len())
         };
         let logprobs = self.options.logprobs.map(|top| {
             let (chosen, top) = logprobs(logits, token, top);
@@ -106,18 +128,13 @@ impl Live {
         tokenizer: &Tokenizer,
         ends: &[i64],
     ) -> Result<Event, Error> {
-        let mut event = Event {
-            id: self.id,
-            token: None,
-            logprobs: None,
-            text: String::new(),
-            finished: None,
-        };
+        let mut event = self.nothing_new();
         if ends.contains(&token) {
             event.text = self.reply.finish(tokenizer)?;
             event.finished = Some(self.generated(Finish::Stop));
             return Ok(event);
         }
+        let formed = self.form.as_mut().map_or(Formed::Open, |f| f.accept(token));
         self.tokens.push(token);
         self.keys.push(Key {
             id: token,
@@ -128,11 +145,33 @@ impl Live {
         (event.token, event.logprobs, event.text) = (Some(token), logprobs, text);
         if stopped {
             event.finished = Some(self.generated(Finish::Stop));
-        } else if self.keys.len() >= self.room {
+        } else if formed == Formed::Complete {
+            event.text.push_str(&self.reply.finish(tokenizer)?);
+            event.finished = Some(self.generated(Finish::Stop));
+        } else if formed == Formed::Lost || self.keys.len() >= self.room {
             event.text.push_str(&self.reply.finish(tokenizer)?);
             event.finished = Some(self.generated(Finish::Length));
         }
         Ok(event)
+    }
+
+    /// Ends a reply whose form has become too costly to follow.
+    fn cut(&mut self, tokenizer: &Tokenizer) -> Result<Event, Error> {
+        let mut event = self.nothing_new();
+        event.text = self.reply.finish(tokenizer)?;
+        event.finished = Some(self.generated(Finish::Length));
+        Ok(event)
+    }
+
+    fn nothing_new(&self) -> Event {
+        Event {
+            id: self.id,
+            prompt: self.tokens.is_empty().then_some(self.prompt),
+            token: None,
+            logprobs: None,
+            text: String::new(),
+            finished: None,
+        }
     }
 
     /// The reply so far.
@@ -141,7 +180,7 @@ impl Live {
             text: self.reply.text().to_owned(),
             tokens: self.tokens.clone(),
             logprobs: self.logprobs.clone(),
-            prompt_tokens: self.prompt_tokens,
+            prompt_tokens: self.prompt.all,
             finish,
         }
     }

@@ -4,10 +4,12 @@
 //! leave between steps, each step runs new prompts or adds one token to every live reply.
 //! [`Generator::generate`] is the loop run until all of a list are answered.
 
+mod constraint;
 mod engine;
 mod live;
 mod prefill;
 mod prefix;
+mod prompter;
 mod request;
 mod retained;
 mod sampling;
@@ -15,18 +17,20 @@ mod text;
 
 use std::collections::HashMap;
 
-use crate::{Error, KvCache, Llava, Part, Preprocessor, PromptForm, Quantisation, Tokenizer};
+use crate::{Error, KvCache, Llava, Preprocessor, PromptForm, Quantisation, Tokenizer};
 
-pub use engine::{Engine, EngineLimits, PrefillCounts};
-pub use request::{Event, Finish, GenerateOptions, Generated, Logprobs, Request, RequestId};
+pub use constraint::{Constraint, ConstraintState, Formed};
+pub use engine::{Engine, EngineCounts, EngineLimits, PrefillCounts};
+pub use prompter::{Prepared, Prompter};
+pub use request::{
+    Event, Finish, GenerateOptions, Generated, Logprobs, PromptTokens, Request, RequestId, Said,
+};
 pub use sampling::{Sampling, TokenLogprob};
 
 /// A model made ready to answer.
 pub struct Generator {
     model: Llava,
-    tokenizer: Tokenizer,
-    preprocessor: Preprocessor,
-    form: PromptForm,
+    prompter: Prompter,
     /// Tokens that end a reply.
     ends: Vec<i64>,
 }
@@ -57,11 +61,10 @@ impl Generator {
         tokenizer.check(model.config())?;
         let mut ends = model.config().eos_tokens().to_vec();
         ends.push(tokenizer.eos);
+        let config = model.config().clone();
         Ok(Generator {
+            prompter: Prompter::new(tokenizer, preprocessor, form, config),
             model,
-            tokenizer,
-            preprocessor,
-            form,
             ends,
         })
     }
@@ -73,12 +76,17 @@ impl Generator {
 
     /// The tokenizer it was made with.
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+        self.prompter.tokenizer()
     }
 
     /// How images become its input.
     pub fn preprocessor(&self) -> &Preprocessor {
-        &self.preprocessor
+        self.prompter.preprocessor()
+    }
+
+    /// What makes prompts for it, on any thread.
+    pub fn prompter(&self) -> Prompter {
+        self.prompter.clone()
     }
 
     /// An engine with nothing to do.
@@ -98,10 +106,8 @@ impl Generator {
         at_once: usize,
         mut shown: impl FnMut(usize, &str),
     ) -> Result<Vec<Generated>, Error> {
-        let mut engine = self.engine(EngineLimits {
-            slots: at_once.max(1).min(requests.len().max(1)),
-            ..EngineLimits::default()
-        })?;
+        let slots = at_once.max(1).min(requests.len().max(1));
+        let mut engine = self.engine(EngineLimits::batch(slots))?;
         // Requests about one image come together, so that it is read once.
         let mut order: Vec<usize> = (0..requests.len()).collect();
         let first_of: HashMap<_, usize> = requests
@@ -139,88 +145,8 @@ impl Generator {
         Ok(replies.into_iter().flatten().collect())
     }
 
-    /// Tokens that a request's reply can at most take the conversation to.
-    fn room(&self, prompt_tokens: usize, options: &GenerateOptions) -> usize {
-        prompt_tokens
-            .saturating_add(options.max_new_tokens)
-            .min(self.context())
-    }
-
-    fn context(&self) -> usize {
-        let context = self.model.config().text_config.max_position_embeddings;
-        usize::try_from(context).unwrap_or(usize::MAX)
-    }
-
-    /// Tokens of one image.
-    fn image_tokens(&self) -> usize {
-        usize::try_from(self.model.config().image_tokens()).unwrap_or(0)
-    }
-
     /// Bytes that a token takes in the cache.
     fn bytes_per_token(&self) -> u64 {
         KvCache::bytes_per_token(&self.model.config().text_config, self.model.compute)
-    }
-
-    /// The token ids of a request's prompt, checked.
-    fn prompt(&self, request: &Request) -> Result<Vec<i64>, Error> {
-        let wrong = |detail: String| Err(Error::Shape(detail));
-        let config = self.model.config();
-        if !request.images.is_empty() && config.vision_config.is_none() {
-            return wrong(
-                "it has an image, and this model reads text only: leave the image out, or take a \
-                 model with a vision tower"
-                    .into(),
-            );
-        }
-        let shown = request
-            .turns
-            .iter()
-            .flat_map(|turn| &turn.parts)
-            .filter(|part| **part == Part::Image)
-            .count();
-        if shown != request.images.len() {
-            return wrong(format!(
-                "its turns show {shown} images, and {} are given",
-                request.images.len()
-            ));
-        }
-        let side = self.preprocessor.side;
-        if let Some(other) = request.images.iter().find(|image| image.side != side) {
-            return wrong(format!(
-                "an image of {} pixels a side for a tower of {side}",
-                other.side
-            ));
-        }
-        let said = request
-            .turns
-            .iter()
-            .flat_map(|turn| &turn.parts)
-            .any(|part| !matches!(part, Part::Text(text) if text.trim().is_empty()));
-        if !said {
-            return wrong("the prompt is empty: say or show something".into());
-        }
-        request.options.sampling.check()?;
-        let run = self.image_tokens();
-        let ids = self
-            .form
-            .encode(&self.tokenizer, &request.turns, run, true)?
-            .ids;
-        let context = self.context();
-        if ids.len() >= context {
-            return wrong(format!(
-                "its prompt takes {} tokens, and the model's context is {context}: shorten it",
-                ids.len()
-            ));
-        }
-        let image_tokens = ids
-            .iter()
-            .filter(|&&id| id == config.image_token_index)
-            .count();
-        if image_tokens != shown * run {
-            return wrong(format!(
-                "{image_tokens} image tokens in the prompt for {shown} images of {run}"
-            ));
-        }
-        Ok(ids)
     }
 }

@@ -47,7 +47,7 @@ impl Engine<'_> {
     /// Runs the prompts of requests, which then are live; gives the hidden state of each one's last
     /// token, [requests, hidden], in the order of their slots.
     pub(super) fn prefill(&mut self, arriving: Vec<Waiting>) -> Result<Tensor, Error> {
-        let prompts: Vec<&Prompt> = arriving.iter().map(|w| &w.prompt).collect();
+        let prompts: Vec<&Prompt> = arriving.iter().map(|w| w.prompt.as_ref()).collect();
         let total: usize = prompts.iter().map(|prompt| prompt.keys.len()).sum();
         let run_before = self.counts.run;
         let paths = self.shared_paths(&prompts)?;
@@ -91,7 +91,7 @@ impl Engine<'_> {
         let mut arriving: Vec<Option<Waiting>> = arriving.into_iter().map(Some).collect();
         for index in order {
             if let (Some(waiting), Some(path)) = (arriving[index].take(), bases.remove(&index)) {
-                self.live.push(Live::new(waiting, path));
+                self.live.push(Live::new(waiting, path, 0));
             }
         }
         self.counts.shared += total.saturating_sub(self.counts.run - run_before);
@@ -297,7 +297,7 @@ impl Engine<'_> {
             .f_view([batch.len() as i64, width as i64])?
             .f_to_device(model.device())?;
         let embeds = model.embed(&ids)?;
-        let run = self.generator.image_tokens();
+        let run = self.generator.prompter.image_tokens();
         for (row, chunk) in batch.iter().enumerate() {
             let start = chunk.start() + from;
             let end = (start + width).min(chunk.end);
@@ -318,7 +318,7 @@ impl Engine<'_> {
 
     /// Features of the images that chunks show and that are not known yet.
     fn encode_images(&mut self, chunks: &[Chunk]) -> Result<(), Error> {
-        let run = self.generator.image_tokens();
+        let run = self.generator.prompter.image_tokens();
         let mut missing: Vec<(u32, &Arc<Pixels>)> = Vec::new();
         for chunk in chunks {
             for (&(start, image), pixels) in chunk.prompt.images.iter().zip(&chunk.prompt.pixels) {
@@ -336,7 +336,7 @@ impl Engine<'_> {
             let pixels: Vec<&Pixels> = batch.iter().map(|(_, pixels)| pixels.as_ref()).collect();
             let values = self
                 .generator
-                .preprocessor
+                .preprocessor()
                 .normalise(&pixels, model.device())?;
             let features = model.image_features(&values)?;
             for (place, (image, _)) in batch.iter().enumerate() {

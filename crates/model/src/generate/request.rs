@@ -2,18 +2,58 @@
 
 use std::sync::Arc;
 
+use crate::generate::constraint::Constraint;
 use crate::generate::sampling::{Sampling, TokenLogprob};
 use crate::{Part, Pixels, Speaker, Turn};
 
-/// A conversation that wants a reply.
+/// A prompt that wants a reply.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What was said so far; the reply follows the last turn.
-    pub turns: Vec<Turn>,
+    /// What the reply follows.
+    pub said: Said,
     /// The images, in the order in which the turns show them.
     pub images: Vec<Arc<Pixels>>,
     /// How the reply is written.
     pub options: GenerateOptions,
+}
+
+/// What a reply follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// A conversation, written as the model was trained to read them; the reply follows the last
+    /// turn.
+    Turns(Vec<Turn>),
+    /// Text that the model goes on with, as transformers' `tokenizer(text)` reads it: no form is put
+    /// around it, special tokens that it spells out are those tokens, and it begins with the
+    /// beginning-of-text token where the tokenizer says so. It shows no images.
+    Text(String),
+}
+
+impl Said {
+    /// How many images are shown.
+    pub(super) fn images(&self) -> usize {
+        self.parts().filter(|part| **part == Part::Image).count()
+    }
+
+    pub(super) fn text_bytes(&self) -> usize {
+        let text = match self {
+            Said::Text(text) => text.len(),
+            Said::Turns(_) => 0,
+        };
+        let turns = self.parts().map(|part| match part {
+            Part::Text(text) => text.len(),
+            Part::Image => 0,
+        });
+        text + turns.sum::<usize>()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        let turns = match self {
+            Said::Turns(turns) => &turns[..],
+            Said::Text(_) => &[],
+        };
+        turns.iter().flat_map(|turn| &turn.parts)
+    }
 }
 
 impl Request {
@@ -22,10 +62,10 @@ impl Request {
         let mut parts: Vec<Part> = image.iter().map(|_| Part::Image).collect();
         parts.push(Part::Text(text.to_owned()));
         Request {
-            turns: vec![Turn {
+            said: Said::Turns(vec![Turn {
                 speaker: Speaker::User,
                 parts,
-            }],
+            }]),
             images: image.into_iter().collect(),
             options: GenerateOptions {
                 max_new_tokens,
@@ -46,6 +86,8 @@ pub struct GenerateOptions {
     pub stop: Vec<String>,
     /// Log-probabilities of each token, and of so many of the likeliest in its place.
     pub logprobs: Option<usize>,
+    /// The form that the reply must have; it then ends where that form is complete.
+    pub constraint: Option<Constraint>,
 }
 
 impl Default for GenerateOptions {
@@ -55,6 +97,7 @@ impl Default for GenerateOptions {
             sampling: Sampling::default(),
             stop: Vec::new(),
             logprobs: None,
+            constraint: None,
         }
     }
 }
@@ -86,9 +129,9 @@ pub struct Logprobs {
 /// Why a reply ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
-    /// The model wrote an end token, or a stop string.
+    /// The model wrote an end token, or a stop string, or completed the form that was asked for.
     Stop,
-    /// The limit of new tokens, or of the model's context, was reached.
+    /// The limit of new tokens, of the model's context, or of what a form may cost was reached.
     Length,
     /// [`crate::Engine::cancel`].
     Cancelled,
@@ -98,11 +141,22 @@ pub enum Finish {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
+/// What became of a prompt's tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PromptTokens {
+    /// All of them, those of images included.
+    pub all: usize,
+    /// Not run, because another conversation, live or past, had them.
+    pub cached: usize,
+}
+
 /// What a step did for one request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// The request.
     pub id: RequestId,
+    /// With the first event of a reply: what became of its prompt.
+    pub prompt: Option<PromptTokens>,
     /// The token that was added, if one was.
     pub token: Option<i64>,
     /// Its log-probabilities, where they were asked for.

@@ -5,7 +5,7 @@
 //! request's seed and the token's number alone, so that a conversation gets the same tokens whatever
 //! it is batched with.
 
-use crate::Error;
+use crate::{Error, Unanswerable};
 
 /// How a request's tokens are chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,7 +52,8 @@ impl Sampling {
     /// Refuses values that mean nothing.
     pub(super) fn check(&self) -> Result<(), Error> {
         let wrong = |what: &str, value: f64, range: &str| {
-            Err(Error::Shape(format!("{what} is {value}: give {range}")))
+            let detail = format!("{what} is {value}: give {range}");
+            Err(Unanswerable::Meaningless.error(detail))
         };
         if !self.temperature.is_finite() || self.temperature < 0.0 {
             return wrong("temperature", self.temperature, "0 (greedy) or more");

@@ -5,11 +5,14 @@
 //! that exists, its SentencePiece `tokenizer.model` ([`sentencepiece`]); one can be learnt from a
 //! run's own text ([`train_bpe`]).
 
+mod bytes;
 pub mod sentencepiece;
 pub(crate) mod special;
 mod train;
+mod tree;
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use tokenizers::AddedToken;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -19,6 +22,7 @@ use crate::{Error, LlavaConfig};
 
 pub use special::{IMAGE_PLACEHOLDER, SpecialTokens};
 pub use train::{SPECIAL_TOKENS, train_bpe};
+pub(crate) use tree::{TokenTree, first_line};
 
 /// `tokenizer.json` files are a few megabytes.
 const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
@@ -32,6 +36,8 @@ pub struct Tokenizer {
     later: Option<Box<tokenizers::Tokenizer>>,
     /// By first byte, the longest first among those; none is empty.
     special: Vec<SpecialText>,
+    /// What grammars see of the vocabulary, once one was asked for.
+    tree: Arc<OnceLock<Result<Arc<TokenTree>, String>>>,
     /// First token of a conversation, where the tokenizer has one.
     pub bos: Option<i64>,
     /// Ends a reply.
@@ -126,6 +132,7 @@ impl Tokenizer {
         Ok(Tokenizer {
             later: without_first_space(&inner).map(Box::new),
             special: special_texts(&inner, special.image),
+            tree: Arc::default(),
             inner,
             bos: special.bos,
             eos,
@@ -182,6 +189,28 @@ impl Tokenizer {
     /// [`Tokenizer::encode`] for text that follows a special token.
     pub(crate) fn encode_later(&self, text: &str) -> Result<Vec<i64>, Error> {
         encode(self.later.as_deref().unwrap_or(&self.inner), text)
+    }
+
+    /// Tokens of a text that is a prompt as it is: as transformers' `tokenizer(text)`, special tokens
+    /// recognised, and with the token of the beginning where the tokenizer puts one. A text that
+    /// spells that token out itself gets no second one.
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<i64>, Error> {
+        let mut ids = Vec::new();
+        let mut after_special = false;
+        for piece in self.pieces(text) {
+            let plain = &text[piece.start..piece.end];
+            match piece.special {
+                Some(id) => ids.push(id),
+                None if after_special => ids.extend(self.encode_later(plain)?),
+                None => ids.extend(self.encode(plain)?),
+            }
+            after_special = piece.special.is_some();
+        }
+        match self.bos.filter(|_| self.adds_bos) {
+            Some(bos) if ids.first() != Some(&bos) => ids.insert(0, bos),
+            _ => {}
+        }
+        Ok(ids)
     }
 
     /// Tokens of a piece of text, each with the bytes of the text it stands for.
@@ -288,6 +317,7 @@ impl Tokenizer {
         let id = self.id("<image>").unwrap_or(IMAGE_PLACEHOLDER);
         self.image = Some(id);
         self.special = special_texts(&self.inner, self.image);
+        self.tree = Arc::default();
         id
     }
 

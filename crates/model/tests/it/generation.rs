@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{
     EngineLimits, Finish, GenerateOptions, Generated, Generator, Llava, LlavaConfig, Part, Pixels,
-    Preprocessor, Request, Sampling, Speaker, Turn,
+    Preprocessor, Request, Said, Sampling, Speaker, Turn,
 };
 use proptest::prelude::*;
 use tch::Device;
@@ -145,6 +145,7 @@ fn small_passes_and_a_small_cache_change_no_token() {
                 slots: 4,
                 cache_bytes: cache_tokens * per_token,
                 prefill_tokens,
+                ..EngineLimits::default()
             })
             .unwrap();
         let ids: Vec<_> = requests.iter().map(|r| engine.admit(r).unwrap()).collect();
@@ -494,7 +495,7 @@ fn several_turns_of_text_can_be_said() {
         parts: vec![Part::Text(text.to_owned())],
     };
     let request = Request {
-        turns: vec![turn(Speaker::User, "What is 2 + 2?")],
+        said: Said::Turns(vec![turn(Speaker::User, "What is 2 + 2?")]),
         images: Vec::new(),
         options: GenerateOptions {
             max_new_tokens: 4,

@@ -7,6 +7,7 @@ mod agreement;
 mod checkpoint;
 mod compose;
 mod configurations;
+mod constrained;
 mod families;
 mod generation;
 mod gguf;

@@ -20,6 +20,7 @@ pub(super) trait Desk: Send + Sync {
     fn card(&self) -> &ModelCard;
     fn ask<'a>(&'a self, client: &'a Client, ask: Ask) -> Asking<'a>;
     fn stop(&self);
+    fn takes_on(&self) -> Result<(), Refusal>;
     fn wait(&self) -> Duration;
 }
 
@@ -123,6 +124,10 @@ impl<M: Model> Desk for Intake<M> {
 
     fn stop(&self) {
         self.shared.stop();
+    }
+
+    fn takes_on(&self) -> Result<(), Refusal> {
+        self.shared.takes_on()
     }
 
     fn wait(&self) -> Duration {

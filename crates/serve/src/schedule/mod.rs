@@ -112,6 +112,14 @@ impl Schedule {
         self.desk.wait()
     }
 
+    /// Whether requests are taken on.
+    ///
+    /// # Errors
+    /// What they would be told instead.
+    pub fn takes_on(&self) -> Result<(), Refusal> {
+        self.desk.takes_on()
+    }
+
     /// Takes on nothing more; what waits is refused, what is being answered goes on.
     pub fn stop(&self) {
         self.desk.stop();

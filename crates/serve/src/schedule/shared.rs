@@ -107,6 +107,11 @@ impl<Q> Shared<Q> {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Whether requests are taken on; if not, what they are told.
+    pub(super) fn takes_on(&self) -> Result<(), Refusal> {
+        self.lock().takes_on()
+    }
+
     /// Takes on nothing more and refuses what waits.
     pub(super) fn stop(&self) {
         let mut state = self.lock();
