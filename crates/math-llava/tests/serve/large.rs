@@ -35,15 +35,17 @@ fn a_body_of_a_gigabyte_is_refused_by_its_length_or_when_it_passes_the_limit() {
             let mut piece = b"10000\r\n".to_vec();
             piece.resize(piece.len() + 0x10000, b'[');
             piece.extend(b"\r\n");
-            let sent = (0..(1 << 30) / 0x10000).take_while(|_| writer.write_all(&piece).is_ok());
-            sent.count() * 0x10000
+            for _ in 0..(1 << 30) / 0x10000 {
+                if writer.write_all(&piece).is_err() {
+                    break;
+                }
+            }
         });
         let answer = wire.answer().unwrap();
         assert_eq!(answer.status, 413, "{}", answer.text());
         drop(wire);
-        // Nobody reads a gigabyte to its end for the sake of an error.
-        let sent = sending.join().unwrap();
-        assert!(sent < 1 << 30, "{sent}");
+        // The rest is thrown away for a while, so that the client comes to see the answer.
+        sending.join().unwrap();
     });
     let after = server.peak();
     assert!(after <= before + MOMENT, "{before} MiB became {after} MiB");
