@@ -6,6 +6,7 @@
 #![cfg(all(feature = "torch", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod behind;
 mod ending;
 mod large;
 mod malformed;

@@ -28,6 +28,19 @@ pub fn picture() -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
+/// The program, about to serve on a free port.
+pub fn serve() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_math-llava"));
+    command
+        .args(["serve", "--device", "cpu", "--dtype", "f32", "--port", "0"])
+        // What a test measures must not depend on the machine's processors.
+        .env("OMP_NUM_THREADS", "1")
+        .env_remove("MATH_LLAVA_KEYS")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    command
+}
+
 /// A served model.
 pub struct Server {
     child: Child,
@@ -44,20 +57,17 @@ impl Server {
 
     /// Serves the model of a folder.
     pub fn of(model: &Path, arguments: &[&str]) -> Server {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_math-llava"))
-            .args([
-                "serve", "--device", "cpu", "--dtype", "f32", "--no-log", "--port", "0",
-            ])
-            .arg("--model")
-            .arg(format!("{MODEL}={}", model.display()))
-            .args(arguments)
-            // The threads of libtorch would make 64 bits of address space look like memory.
-            .env("OMP_NUM_THREADS", "1")
-            .env_remove("MATH_LLAVA_KEYS")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let named = format!("{MODEL}={}", model.display());
+        Server::run(
+            serve()
+                .args(["--no-log", "--model", &named])
+                .args(arguments),
+        )
+    }
+
+    /// Runs the program until it says where it listens.
+    pub fn run(command: &mut Command) -> Server {
+        let mut child = command.spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         let address = loop {
