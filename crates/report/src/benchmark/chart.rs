@@ -40,7 +40,7 @@ pub(super) fn shares<'a>(breakdowns: &[&'a Breakdown], dimension: &str) -> Share
 }
 
 /// The charts of all dimensions with few groups, and a legend.
-pub(super) fn charts(
+pub fn charts(
     breakdowns: &[&Breakdown],
     names: &[String],
     board: Option<&Scoreboard>,

@@ -69,7 +69,11 @@ export async function picture(page, name) {
   // A page that goes on for ever is shown as far as someone would scroll.
   const height = await page.evaluate(() => Math.min(document.documentElement.scrollHeight, 6000));
   const { width } = page.viewportSize();
+  // What sticks to the window would lie over the middle of a long picture.
+  const still = await page.addStyleTag({ content: "header.bar, .composer { position: static !important; }" });
+  await page.evaluate(() => window.scrollTo(0, 0));
   await page.screenshot({ path: join(OUT, `${name}.png`), fullPage: true, clip: { x: 0, y: 0, width, height } });
+  await still.evaluate((style) => style.remove());
 }
 
 /** What must hold of a page as it stands: nothing wider than the window, nothing that axe finds, no fault so far. */
