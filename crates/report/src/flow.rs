@@ -102,7 +102,10 @@ mod tests {
         ]);
         assert_eq!(html.matches("<li>").count(), 2);
         assert_eq!(html.matches("</li>").count(), 2);
-        assert!(html.contains("<a href=\"/x?&quot;&#39;\">a&lt;</a>"), "{html}");
+        assert!(
+            html.contains("<a href=\"/x?&quot;&#39;\">a&lt;</a>"),
+            "{html}"
+        );
         assert!(html.contains("<span class=\"stage\"><a href=\"/train\">train</a>"));
         assert!(!html.contains("<b>") && !html.contains("<i>"));
         assert_eq!(flow([]), "<ol class=\"flow\"></ol>");

@@ -38,12 +38,17 @@ fn bars_at(rows: &[PlanRow], width: f64) -> String {
     } else {
         (190.0, 90.0, 0.0)
     };
-    let most = rows.iter().map(|r| r.available.max(r.taken)).max().unwrap_or(0) as f64;
+    let most = rows
+        .iter()
+        .map(|r| r.available.max(r.taken))
+        .max()
+        .unwrap_or(0) as f64;
     let most = most.max(1.0);
     let x = |n: f64| left + (width - left - right) * (n / most).clamp(0.0, 1.0);
     let step = head + BAR + 8.0;
     let bottom = 6.0 + step * rows.len() as f64;
-    let label = "Images available, asked for and taken, by level and source; the table has the numbers";
+    let label =
+        "Images available, asked for and taken, by level and source; the table has the numbers";
     let mut svg = open(width, bottom + 22.0, label);
     for tick in ticks(most, if narrow { 3 } else { 6 }) {
         let at = x(tick);
@@ -311,12 +316,23 @@ mod tests {
             row(None, "figures", 1200, 0, 0),
         ];
         let flows = sankey(&rows);
-        for wanted in ["figures", "&lt;b&gt;", "level 0", "level 3", "no level", "310", "1,240"] {
+        for wanted in [
+            "figures",
+            "&lt;b&gt;",
+            "level 0",
+            "level 3",
+            "no level",
+            "310",
+            "1,240",
+        ] {
             assert!(flows.contains(wanted), "{wanted}: {flows}");
         }
         assert!(!flows.contains("<b>"));
         let bars = bars(&rows);
-        assert!(bars.contains("340 available, 300 asked for, 300 taken"), "{bars}");
+        assert!(
+            bars.contains("340 available, 300 asked for, 300 taken"),
+            "{bars}"
+        );
         assert!(bars.contains("&lt;b&gt;") && !bars.contains("<b>"));
     }
 

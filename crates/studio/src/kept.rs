@@ -202,7 +202,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let holed = |name: &str, length: u64| {
             let path = dir.path().join(name);
-            std::fs::File::create(&path).unwrap().set_len(length).unwrap();
+            std::fs::File::create(&path)
+                .unwrap()
+                .set_len(length)
+                .unwrap();
             path
         };
         let (a, b, c) = (

@@ -16,6 +16,8 @@ mod data;
 mod error;
 mod evaluation;
 mod kept;
+#[cfg(test)]
+mod made_run;
 mod pipeline;
 mod runs;
 mod selection;

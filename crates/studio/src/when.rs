@@ -26,7 +26,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     (era * 400 + year + next, month, day)
 }
 
@@ -79,12 +83,20 @@ mod tests {
         ] {
             assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), wanted);
         }
-        assert_eq!(utc(UNIX_EPOCH - Duration::from_secs(60)), "1969-12-31 23:59");
+        assert_eq!(
+            utc(UNIX_EPOCH - Duration::from_secs(60)),
+            "1969-12-31 23:59"
+        );
     }
 
     #[test]
     fn spans_and_sizes_have_the_unit_that_fits() {
-        let spans = [(5, "5 s"), (300, "5 min"), (7200, "2 h"), (900_000, "10 days")];
+        let spans = [
+            (5, "5 s"),
+            (300, "5 min"),
+            (7200, "2 h"),
+            (900_000, "10 days"),
+        ];
         for (seconds, wanted) in spans {
             assert_eq!(span(Duration::from_secs(seconds)), wanted);
         }

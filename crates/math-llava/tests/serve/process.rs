@@ -58,11 +58,7 @@ impl Server {
     /// Serves the model of a folder.
     pub fn of(model: &Path, arguments: &[&str]) -> Server {
         let named = format!("{MODEL}={}", model.display());
-        Server::run(
-            serve()
-                .args(["--no-log", "--model", &named])
-                .args(arguments),
-        )
+        Server::run(serve().args(["--quiet", "--model", &named]).args(arguments))
     }
 
     /// Runs the program until it says where it listens.

@@ -61,7 +61,11 @@ pub fn article(
         html.push_str("<ol>");
         for (i, choice) in record.choices.iter().take(MOST).enumerate() {
             let letter = char::from(b'A' + u8::try_from(i).unwrap_or(25).min(25));
-            let _ = write!(html, "<li class=\"math-text\">({letter}) {}</li>", shortened(choice, SHORT));
+            let _ = write!(
+                html,
+                "<li class=\"math-text\">({letter}) {}</li>",
+                shortened(choice, SHORT)
+            );
         }
         html.push_str("</ol>");
     }
@@ -136,7 +140,11 @@ fn reply(name: &str, score: &ItemScore) -> String {
                 .char_indices()
                 .nth(LONGEST)
                 .map_or(text, |(end, _)| &text[..end]);
-            let _ = write!(html, "<p class=\"reply math-text\">{}{rest}</p>", escape(shown));
+            let _ = write!(
+                html,
+                "<p class=\"reply math-text\">{}{rest}</p>",
+                escape(shown)
+            );
         }
     }
     html

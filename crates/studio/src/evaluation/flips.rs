@@ -47,13 +47,17 @@ pub(super) async fn show(
         let sheet = studio.sheet(stage, manifest)?;
         // A run's name may have a colon, a stage's label of ours has none.
         let (other, label) = wanted.with.rsplit_once(':').ok_or_else(|| {
-            Error::Invalid(format!("with={:?}: write RUN:FOLDER, such as tiny:eval", wanted.with))
+            Error::Invalid(format!(
+                "with={:?}: write RUN:FOLDER, such as tiny:eval",
+                wanted.with
+            ))
         })?;
         let other_run = studio.run(other)?;
         let other_stages = studio.stages(&other_run);
         let (stage, manifest) = find(&other_stages, label)?;
         let other = studio.sheet(stage, manifest)?;
-        if sheet.score.benchmark != other.score.benchmark || sheet.score.split != other.score.split {
+        if sheet.score.benchmark != other.score.benchmark || sheet.score.split != other.score.split
+        {
             return Err(Error::Invalid(format!(
                 "{} {} and {} {} share no questions; choose two runs of one benchmark",
                 sheet.score.benchmark, sheet.score.split, other.score.benchmark, other.score.split
@@ -61,8 +65,17 @@ pub(super) async fn show(
         }
         let paired = paired(&other, &sheet);
         let names = (
-            format!("{} in {}", other.names.first().map_or("", String::as_str), wanted.with),
-            format!("{} in {}:{}", sheet.names.first().map_or("", String::as_str), run.name, wanted.of),
+            format!(
+                "{} in {}",
+                other.names.first().map_or("", String::as_str),
+                wanted.with
+            ),
+            format!(
+                "{} in {}:{}",
+                sheet.names.first().map_or("", String::as_str),
+                run.name,
+                wanted.of
+            ),
         );
         let body = body(&run, &sheet, &other, &paired, &wanted, &names);
         Ok((run, body))
@@ -86,7 +99,11 @@ fn paired(first: &Sheet, second: &Sheet) -> Paired {
     if questions.is_empty() {
         questions = second.records();
     }
-    compare(run(&first.score, &before), run(&second.score, &after), &questions)
+    compare(
+        run(&first.score, &before),
+        run(&second.score, &after),
+        &questions,
+    )
 }
 
 fn body(
@@ -98,7 +115,11 @@ fn body(
     names: &(String, String),
 ) -> Markup {
     let lost = wanted.way == "lost";
-    let ids = if lost { &paired.flips.lost } else { &paired.flips.gained };
+    let ids = if lost {
+        &paired.flips.lost
+    } else {
+        &paired.flips.gained
+    };
     let link = |way: &str, page: usize| {
         format!(
             "/evaluation/{}/flips?of={}&with={}&way={way}&page={}",
@@ -110,8 +131,22 @@ fn body(
     };
     let way = if lost { "lost" } else { "gained" };
     let ways = [
-        (format!("wrong before, right now ({})", count(paired.flips.gained.len() as u64)), link("gained", 0), !lost),
-        (format!("right before, wrong now ({})", count(paired.flips.lost.len() as u64)), link("lost", 0), lost),
+        (
+            format!(
+                "wrong before, right now ({})",
+                count(paired.flips.gained.len() as u64)
+            ),
+            link("gained", 0),
+            !lost,
+        ),
+        (
+            format!(
+                "right before, wrong now ({})",
+                count(paired.flips.lost.len() as u64)
+            ),
+            link("lost", 0),
+            lost,
+        ),
     ];
     let pages = ids.len().div_ceil(PER_PAGE).max(1);
     let page = wanted.page.saturating_sub(1).min(pages - 1);

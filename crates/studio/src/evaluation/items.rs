@@ -37,7 +37,12 @@ pub(super) fn kinds() -> impl Iterator<Item = Fate> {
 
 /// The address of the questions of one kind.
 pub(super) fn address(run: &RunFolder, label: &str, kind: &str) -> String {
-    format!("/evaluation/{}/items?of={}&kind={}", run.segment(), segment(label), segment(kind))
+    format!(
+        "/evaluation/{}/items?of={}&kind={}",
+        run.segment(),
+        segment(label),
+        segment(kind)
+    )
 }
 
 pub(super) async fn show(
@@ -86,7 +91,11 @@ fn body(run: &RunFolder, sheet: &Sheet, wanted: &Wanted, kind: Option<Fate>) -> 
         let n = sheet.ids_of(Some(fate)).len();
         if n > 0 {
             let name = format!("{} ({})", fate.word(), count(n as u64));
-            parts.push((name, address(run, &wanted.of, fate.word()), kind == Some(fate)));
+            parts.push((
+                name,
+                address(run, &wanted.of, fate.word()),
+                kind == Some(fate),
+            ));
         }
     }
     let pages = ids.len().div_ceil(PER_PAGE).max(1);
@@ -129,7 +138,12 @@ pub(super) fn article(
         None => sheet.names.clone(),
     };
     let mut pictures = sheet.pictures(run, label, id);
-    PreEscaped(benchmark_item(&question, &anchor(id), &names, &mut pictures))
+    PreEscaped(benchmark_item(
+        &question,
+        &anchor(id),
+        &names,
+        &mut pictures,
+    ))
 }
 
 /// A question's name as an address on its page: ids may have any letters.

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State as Shared};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, PreEscaped, html};
-use report::components::{
-    board, heldout_section, heldout_tiles, subgroup_charts, subgroup_tables,
-};
+use report::components::{board, heldout_section, heldout_tiles, subgroup_charts, subgroup_tables};
 use sample::benchmark::BenchmarkScore;
 
 use super::items::{address, kinds};
@@ -57,11 +55,18 @@ fn body(studio: &Studio, run: &RunFolder) -> Result<Markup, Error> {
     let mut any = false;
     for stage in stages.iter().filter(|s| s.verb == "eval") {
         let Some(manifest) = stage.manifest() else {
-            html.0.push_str(&missing(format!("{}: not finished yet.", stage.label)).0);
+            html.0
+                .push_str(&missing(format!("{}: not finished yet.", stage.label)).0);
             continue;
         };
         any = true;
-        let results = heldout_results(stage, manifest)?;
+        let results = match heldout_results(stage, manifest) {
+            Ok(results) => results,
+            Err(error) => {
+                html.0.push_str(&missing(error.to_string()).0);
+                continue;
+            }
+        };
         let same: Vec<&Other> = others
             .iter()
             .filter(|o| o.benchmark == results.benchmark && o.split == "held out")
@@ -80,8 +85,12 @@ fn body(studio: &Studio, run: &RunFolder) -> Result<Markup, Error> {
     for stage in stages.iter().filter(|s| s.verb == "benchmark") {
         match stage.manifest().map(benchmark_score) {
             Some(Some(score)) => scored.push(Scored { stage, score }),
-            Some(None) => html.0.push_str(&missing(format!("{}: its manifest holds no score.", stage.label)).0),
-            None => html.0.push_str(&missing(format!("{}: not finished yet.", stage.label)).0),
+            Some(None) => html
+                .0
+                .push_str(&missing(format!("{}: its manifest holds no score.", stage.label)).0),
+            None => html
+                .0
+                .push_str(&missing(format!("{}: not finished yet.", stage.label)).0),
         }
     }
     let mut groups: Vec<Vec<&Scored<'_>>> = Vec::new();
@@ -96,10 +105,13 @@ fn body(studio: &Studio, run: &RunFolder) -> Result<Markup, Error> {
     }
     for (number, group) in groups.iter().enumerate() {
         any = true;
-        html.0.push_str(&benchmark(studio, run, number, group, &others)?.0);
+        html.0
+            .push_str(&benchmark(studio, run, number, group, &others)?.0);
     }
     if !any {
-        let nothing = missing("Nothing is evaluated in this run yet: `math-llava eval` asks its model, `math-llava score` scores outputs that exist already.");
+        let nothing = missing(
+            "Nothing is evaluated in this run yet: `math-llava eval` asks its model, `math-llava score` scores outputs that exist already.",
+        );
         html.0.push_str(&nothing.0);
     }
     Ok(html)
@@ -116,7 +128,10 @@ fn benchmark(
     let scores: Vec<BenchmarkScore> = group.iter().map(|s| s.score.clone()).collect();
     let board_of = eval::table::scoreboard(&scores, &eval::table::Options::default())?;
     let drawn = &group[..group.len().min(MOST_RUNS)];
-    let breakdowns: Vec<_> = drawn.iter().map(|s| eval::table::breakdown(&s.score)).collect();
+    let breakdowns: Vec<_> = drawn
+        .iter()
+        .map(|s| eval::table::breakdown(&s.score))
+        .collect();
     let breakdowns: Vec<&_> = breakdowns.iter().collect();
     let names: Vec<String> = drawn
         .iter()

@@ -46,7 +46,9 @@ pub(super) fn find<'a>(
     label: &str,
 ) -> Result<(&'a StageFolder, &'a Manifest), Error> {
     let all = || {
-        let finished = stages.iter().filter(|s| is_evaluation(s) && s.manifest().is_some());
+        let finished = stages
+            .iter()
+            .filter(|s| is_evaluation(s) && s.manifest().is_some());
         let labels: Vec<&str> = finished.take(40).map(|s| s.label.as_str()).collect();
         labels.join(", ")
     };
@@ -73,14 +75,19 @@ pub(super) fn benchmark_score(manifest: &Manifest) -> Option<BenchmarkScore> {
 /// A held-out evaluation's results, from its manifest.
 pub(super) fn heldout_results(stage: &StageFolder, manifest: &Manifest) -> Result<Results, Error> {
     serde_json::from_value(manifest.results.clone()).map_err(|e| {
-        let detail = format!("its manifest's results are not of an evaluation of this version: {e}");
+        let detail =
+            format!("its manifest's results are not of an evaluation of this version: {e}");
         sample::Error::format(&stage.path, detail).into()
     })
 }
 
 impl Studio {
     /// An evaluation's sheet.
-    pub(super) fn sheet(&self, stage: &StageFolder, manifest: &Manifest) -> Result<Arc<Sheet>, Error> {
+    pub(super) fn sheet(
+        &self,
+        stage: &StageFolder,
+        manifest: &Manifest,
+    ) -> Result<Arc<Sheet>, Error> {
         let scores = stage.path.join(folder::SCORES);
         let items = stage.path.join(folder::ITEMS);
         let samples = stage.path.join(sample::SAMPLES);
@@ -89,7 +96,8 @@ impl Studio {
         self.kept.of(&name, &[&scores, &items, &samples, &own], || {
             let length = std::fs::metadata(&scores).map_or(0, |m| m.len());
             if length > LONGEST {
-                let detail = format!("{length} bytes, of which a page reads no more than {LONGEST}");
+                let detail =
+                    format!("{length} bytes, of which a page reads no more than {LONGEST}");
                 return Err(sample::Error::format(&scores, detail).into());
             }
             match stage.verb.as_str() {
@@ -138,10 +146,17 @@ fn heldout(
     let mut order = Vec::new();
     let mut said: Vec<HashMap<String, ItemScore>> = vec![HashMap::new(); Condition::ALL.len()];
     let text = crate::kept::text(scores, LONGEST)?.unwrap_or_default();
-    for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+    for (number, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, l)| !l.trim().is_empty())
+    {
         let score: Score = serde_json::from_str(line)
             .map_err(|e| sample::Error::format(scores, format!("line {}: {e}", number + 1)))?;
-        let place = Condition::ALL.iter().position(|c| *c == score.condition).unwrap_or(0);
+        let place = Condition::ALL
+            .iter()
+            .position(|c| *c == score.condition)
+            .unwrap_or(0);
         if place == 0 {
             order.push(score.id.clone());
         }
@@ -216,7 +231,10 @@ fn question(sample: Sample) -> Known {
 impl Sheet {
     /// The judged verdicts, in the questions' order.
     pub fn verdicts(&self) -> Vec<ItemScore> {
-        let first = self.order.iter().filter_map(|id| self.said.first()?.get(id));
+        let first = self
+            .order
+            .iter()
+            .filter_map(|id| self.said.first()?.get(id));
         first.cloned().collect()
     }
 
@@ -242,11 +260,13 @@ impl Sheet {
     pub fn question(&self, id: &str, other: Option<&Sheet>) -> Option<Question> {
         let first = self.said.first()?.get(id)?;
         let known = self.known.get(id).or_else(|| other?.known.get(id));
-        let record = known.map(|k| k.record.clone()).unwrap_or_else(|| ItemRecord {
-            id: id.to_owned(),
-            answer: first.expected.clone(),
-            ..ItemRecord::default()
-        });
+        let record = known
+            .map(|k| k.record.clone())
+            .unwrap_or_else(|| ItemRecord {
+                id: id.to_owned(),
+                answer: first.expected.clone(),
+                ..ItemRecord::default()
+            });
         let said = match other {
             // Beside each other are the judged replies of both.
             Some(other) => vec![Some(first.clone()), other.said.first()?.get(id).cloned()],
@@ -270,7 +290,10 @@ impl Sheet {
             }
             let mut images = known.record.images.iter();
             let n = images.position(|image| image.to_string_lossy() == path)?;
-            Some(format!("/evaluation/{run}/picture?of={label}&id={}&n={n}", segment(id)))
+            Some(format!(
+                "/evaluation/{run}/picture?of={label}&id={}&n={n}",
+                segment(id)
+            ))
         })
     }
 

@@ -48,7 +48,9 @@ pub(super) async fn show(
 fn list(studio: &Studio, runs: &[RunFolder], rows: &[Markup], wanted: &str) -> Markup {
     if runs.is_empty() {
         return match &studio.options.runs {
-            Some(_) => missing("There is no run in the folder that the studio was given: a run is made by `math-llava run`, or stage by stage."),
+            Some(_) => missing(
+                "There is no run in the folder that the studio was given: a run is made by `math-llava run`, or stage by stage.",
+            ),
             None => missing("The studio was given no folder with runs; there is chat alone."),
         };
     }
@@ -80,10 +82,14 @@ fn row(studio: &Studio, run: &RunFolder, wanted: &str) -> Option<Markup> {
     let stages = studio.stages(run);
     let (done, begun) = stage_names(&stages);
     let summary = Summary::of(&stages);
-    let of = summary.score.as_ref().map(|s| s.of.as_str()).unwrap_or_default();
+    let of = summary
+        .score
+        .as_ref()
+        .map(|s| s.of.as_str())
+        .unwrap_or_default();
     let text = format!("{} {done} {begun} {of}", run.name).to_lowercase();
-    let all = wanted.split_whitespace();
-    if !all.into_iter().all(|word| text.contains(&word.to_lowercase())) {
+    let mut words = wanted.split_whitespace();
+    if !words.all(|word| text.contains(&word.to_lowercase())) {
         return None;
     }
     Some(html! {

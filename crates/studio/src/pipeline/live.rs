@@ -95,7 +95,11 @@ pub(super) fn look(studio: &Studio, run: &RunFolder, stages: &[StageFolder]) -> 
         lines.extend(requests(studio, &run.path.join("ledger.sqlite")));
     }
     state = sample::sha256_hex(state.as_bytes());
-    Live { state, lines, at_it }
+    Live {
+        state,
+        lines,
+        at_it,
+    }
 }
 
 /// A file of a stage that is not finished.

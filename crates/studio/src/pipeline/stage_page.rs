@@ -60,8 +60,9 @@ pub(super) async fn manifest(
         let run = studio.run(&run)?;
         let stages = studio.stages(&run);
         let path = find(&stages, &label)?.path.join("manifest.json");
-        crate::kept::text(&path, LONGEST_SENT)?
-            .ok_or_else(|| Error::NotFound(format!("stage {label} is not finished: it has no manifest")))
+        crate::kept::text(&path, LONGEST_SENT)?.ok_or_else(|| {
+            Error::NotFound(format!("stage {label} is not finished: it has no manifest"))
+        })
     })
     .await?;
     Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
@@ -127,7 +128,9 @@ fn finished(
 /// The page of the stage that an input names.
 fn input(run: &RunFolder, stages: &[StageFolder], name: &str) -> Option<String> {
     let import = format!("import/{name}");
-    let stage = stages.iter().find(|s| s.label == name || s.label == import)?;
+    let stage = stages
+        .iter()
+        .find(|s| s.label == name || s.label == import)?;
     Some(address(run, stage))
 }
 

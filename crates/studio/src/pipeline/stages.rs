@@ -11,16 +11,21 @@ use crate::{Error, Studio};
 
 /// The stages in the order they run; others come after them, by name.
 const ORDER: [&str; 8] = [
-    "import", "inspect", "grade", "select", "synth", "train", "eval", "benchmark",
+    "import",
+    "inspect",
+    "grade",
+    "select",
+    "synth",
+    "train",
+    "eval",
+    "benchmark",
 ];
 /// What is made for people, and is no part of the pipeline.
 const PAGES: [&str; 3] = ["report", "card", "export"];
 /// No manifest is longer, in bytes: that of an import with a digest for each of a million files.
 const LONGEST: u64 = 128 << 20;
-/// No more folders of a run are looked at.
+/// No more entries of a folder are looked at.
 const MOST: usize = 2000;
-/// How deep stages lie below a run: `benchmarks/mathvista.testmini/llava`.
-const DEPTH: usize = 3;
 
 /// How far a stage is.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,37 +69,29 @@ impl Studio {
     /// The stages of a run, in the order they run.
     pub(crate) fn stages(&self, run: &RunFolder) -> Vec<StageFolder> {
         let mut found = Vec::new();
-        let mut seen = 0;
-        self.look(&run.path, &mut Vec::new(), &mut found, &mut seen);
+        let _ = self.look(&run.path, &mut Vec::new(), &mut found);
         found.sort_by_key(|s| {
-            let at = ORDER.iter().position(|o| *o == s.verb).unwrap_or(ORDER.len());
+            let at = ORDER
+                .iter()
+                .position(|o| *o == s.verb)
+                .unwrap_or(ORDER.len());
             (at, s.verb.clone(), s.label.clone())
         });
         found
     }
 
     /// Adds the stages below `folder`; whether there is one.
-    fn look(
-        &self,
-        folder: &Path,
-        names: &mut Vec<String>,
-        found: &mut Vec<StageFolder>,
-        seen: &mut usize,
-    ) -> bool {
+    fn look(&self, folder: &Path, names: &mut Vec<String>, found: &mut Vec<StageFolder>) -> bool {
         let before = found.len();
         let Ok(entries) = std::fs::read_dir(folder) else {
             return false;
         };
-        for entry in entries.flatten() {
+        for entry in entries.flatten().take(MOST) {
             // A link is not followed: it may lead anywhere.
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
             let (true, Ok(name)) = (is_folder, entry.file_name().into_string()) else {
                 continue;
             };
-            *seen += 1;
-            if *seen > MOST {
-                break;
-            }
             names.push(name);
             let path = entry.path();
             if let Some(stage) = self.stage_at(&path, names) {
@@ -102,7 +99,7 @@ impl Studio {
                     found.push(stage);
                 }
             } else {
-                let deeper = names.len() < DEPTH && self.look(&path, names, found, seen);
+                let deeper = may_hold_stages(names) && self.look(&path, names, found);
                 if !deeper && let Some(stage) = begun(&path, names) {
                     found.push(stage);
                 }
@@ -142,6 +139,16 @@ impl Studio {
             let manifest = serde_json::from_str(&text);
             Ok(manifest.map_err(|e| sample::Error::format(&file, e))?)
         })
+    }
+}
+
+/// Whether stages may lie below a folder that is none itself: those of one verb (`import/tabmwp`,
+/// `benchmarks/mathvista.testmini/llava`), and folders of names that no stage has.
+fn may_hold_stages(names: &[String]) -> bool {
+    match (names[0].as_str(), names.len()) {
+        ("benchmarks", 2) | ("import", 1) => true,
+        (name, 1) => !ORDER.contains(&name),
+        _ => false,
     }
 }
 

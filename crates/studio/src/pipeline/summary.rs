@@ -54,7 +54,9 @@ impl Summary {
         };
         let sum = |verb: &str, name: &str| -> Option<u64> {
             let counts = finished().filter(|(s, _)| s.verb == verb);
-            counts.filter_map(|(_, m)| count(m, name)).reduce(|a, b| a.saturating_add(b))
+            counts
+                .filter_map(|(_, m)| count(m, name))
+                .reduce(|a, b| a.saturating_add(b))
         };
         let imported = sum("import", "samples");
         let rejected = sum("import", "rejects").unwrap_or(0);
@@ -74,7 +76,9 @@ impl Summary {
         }
         samples.push(("with the made pairs", sum("synth", "samples")));
         samples.push(("trained on", sum("train", "samples")));
-        let named = samples.into_iter().filter_map(|(name, n)| Some((name.to_owned(), n?)));
+        let named = samples
+            .into_iter()
+            .filter_map(|(name, n)| Some((name.to_owned(), n?)));
         summary.samples = named.collect();
         summary.last_samples = ["synth", "select", "import"]
             .into_iter()
@@ -124,7 +128,11 @@ fn score(verb: &str, results: &Value) -> Option<Score> {
         "benchmark" => {
             let name = results["benchmark"].as_str()?;
             let split = results["split"].as_str().unwrap_or_default();
-            (format!("{name} {split}"), &results["accuracy"], &results["total"])
+            (
+                format!("{name} {split}"),
+                &results["accuracy"],
+                &results["total"],
+            )
         }
         _ => return None,
     };
@@ -147,7 +155,10 @@ fn reasons(verb: &str, results: &Value) -> Vec<(String, u64)> {
     match verb {
         "synth" => {
             let kinds = results["yields"].as_object();
-            kinds.into_iter().flatten().for_each(|(_, kind)| add(&kind["rejected"]));
+            kinds
+                .into_iter()
+                .flatten()
+                .for_each(|(_, kind)| add(&kind["rejected"]));
         }
         "inspect" => add(&results["faults_by_reason"]),
         "grade" => add(&results["rejects"]),

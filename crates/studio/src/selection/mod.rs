@@ -16,7 +16,10 @@ use crate::Studio;
 pub(crate) fn routes() -> Router<Arc<Studio>> {
     Router::new()
         .route("/selection/{run}", get(page::show))
-        .route("/selection/{run}/decontamination", get(page::decontamination))
+        .route(
+            "/selection/{run}/decontamination",
+            get(page::decontamination),
+        )
 }
 
 #[cfg(test)]

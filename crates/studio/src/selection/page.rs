@@ -9,7 +9,10 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, PreEscaped, html};
 use report::components::{PlanRow, plan_bars, plan_flows, plan_rows, shares};
 use sample::Row;
-use select::inspect::{CONTAMINATED_IMAGES, CONTAMINATED_QUESTIONS, NEAR, REPORT};
+use select::inspect::{
+    CONTAMINATED_IMAGES, CONTAMINATED_QUESTIONS, ContaminatedImage, ContaminatedQuestion, NEAR,
+    NearPair, REPORT,
+};
 use serde::Deserialize;
 
 use super::pairs::{self, PageOf};
@@ -100,9 +103,21 @@ fn body(studio: &Studio, run: &RunFolder, wanted: Wanted) -> Result<Markup, Erro
             let shown: Vec<Tile> = [
                 ("Pairs selected", count_of("samples"), ""),
                 ("Images selected", count_of("images"), ""),
-                ("Questions held out", count_of("heldout"), "never trained on"),
-                ("Images held out", count_of("heldout_images"), "with all their questions"),
-                ("Rows left out", count_of("rejects"), "the run's page says why"),
+                (
+                    "Questions held out",
+                    count_of("heldout"),
+                    "never trained on",
+                ),
+                (
+                    "Images held out",
+                    count_of("heldout_images"),
+                    "with all their questions",
+                ),
+                (
+                    "Rows left out",
+                    count_of("rejects"),
+                    "the run's page says why",
+                ),
             ]
             .into_iter()
             .filter_map(|(name, n, note)| Some(Tile::new(name, count(n?), note)))
@@ -124,13 +139,17 @@ fn body(studio: &Studio, run: &RunFolder, wanted: Wanted) -> Result<Markup, Erro
                 }
             }
         }
-        None => missing("Nothing is selected in this run yet: `math-llava select` makes the plan that is shown here."),
+        None => missing(
+            "Nothing is selected in this run yet: `math-llava select` makes the plan that is shown here.",
+        ),
     };
     html.0.push_str(&grades(studio, &stages)?.0);
     let inspect = of("inspect");
     let found = match inspect {
         Some((stage, manifest)) => inspected(run, stage, manifest, wanted)?,
-        None => missing("The images of this run were not inspected: whether two of them are alike, or are in a benchmark, is not known."),
+        None => missing(
+            "The images of this run were not inspected: whether two of them are alike, or are in a benchmark, is not known.",
+        ),
     };
     html.0.push_str(&found.0);
     Ok(html)
@@ -215,11 +234,7 @@ fn grades(studio: &Studio, stages: &[StageFolder]) -> Result<Markup, Error> {
 }
 
 /// A page of one kind of pairs; `None` where the stage has no such table.
-fn found<R: Row>(
-    stage: &StageFolder,
-    table: &str,
-    page: u64,
-) -> Result<Option<PageOf<R>>, Error> {
+fn found<R: Row>(stage: &StageFolder, table: &str, page: u64) -> Result<Option<PageOf<R>>, Error> {
     let path: PathBuf = stage.path.join(table);
     pairs::read(&path, page.saturating_sub(1))
 }
@@ -230,9 +245,9 @@ fn inspected(
     manifest: &sample::Manifest,
     wanted: Wanted,
 ) -> Result<Markup, Error> {
-    let near = found(stage, NEAR, wanted.near)?;
-    let images = found(stage, CONTAMINATED_IMAGES, wanted.images)?;
-    let questions = found(stage, CONTAMINATED_QUESTIONS, wanted.questions)?;
+    let near = found::<NearPair>(stage, NEAR, wanted.near)?;
+    let images = found::<ContaminatedImage>(stage, CONTAMINATED_IMAGES, wanted.images)?;
+    let questions = found::<ContaminatedQuestion>(stage, CONTAMINATED_QUESTIONS, wanted.questions)?;
     let address = |kind: &'static str| {
         let run = run.segment();
         move |page: u64| {
@@ -277,7 +292,7 @@ fn inspected(
                     (page.pager("Pages of images in benchmarks", address("images")))
                 }
                 Some(_) => p.lead { "None." },
-                None => @if warning.is_none() { p.lead { "They were compared with no benchmark." } },
+                None => { @if warning.is_none() { p.lead { "They were compared with no benchmark." } } }
             }
         }
         section #questions aria-labelledby="questions-title" {

@@ -186,11 +186,15 @@ mod tests {
             let found = read::<Reject>(&path, page).unwrap().unwrap();
             let names: Vec<String> = found.rows.iter().map(|r| r.row.clone()).collect();
             let from = page * PER_PAGE;
-            let wanted: Vec<String> =
-                (from..(from + PER_PAGE).min(65_550)).map(|i| i.to_string()).collect();
+            let wanted: Vec<String> = (from..(from + PER_PAGE).min(65_550))
+                .map(|i| i.to_string())
+                .collect();
             assert_eq!((names, found.page), (wanted, page));
         }
         // Beyond the end is the last page.
-        assert_eq!(read::<Reject>(&path, u64::MAX / 64).unwrap().unwrap().page, pages - 1);
+        assert_eq!(
+            read::<Reject>(&path, u64::MAX / 64).unwrap().unwrap().page,
+            pages - 1
+        );
     }
 }

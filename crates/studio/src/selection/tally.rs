@@ -39,21 +39,28 @@ impl Studio {
     /// may know.
     pub(super) fn grades(&self, stages: &[StageFolder]) -> Result<std::sync::Arc<Grades>, Error> {
         let of = |verb: &str| -> Vec<PathBuf> {
-            let stages = stages.iter().filter(|s| s.verb == verb && s.is_training_data());
+            let stages = stages
+                .iter()
+                .filter(|s| s.verb == verb && s.is_training_data());
             let stages = stages.filter(|s| s.manifest().is_some());
             let tables = stages.map(|s| s.path.join(sample::IMAGES));
             tables.filter(|table| table.is_file()).collect()
         };
         let graded = of("grade");
-        let tables = if graded.is_empty() { of("import") } else { graded };
+        let tables = if graded.is_empty() {
+            of("import")
+        } else {
+            graded
+        };
         let name: Vec<String> = tables.iter().map(|t| t.display().to_string()).collect();
-        self.kept.of(&name.join(" "), &crate::kept::borrowed(&tables), || {
-            let mut grades = Grades::default();
-            for table in &tables {
-                add_grades(table, &mut grades)?;
-            }
-            Ok(grades)
-        })
+        self.kept
+            .of(&name.join(" "), &crate::kept::borrowed(&tables), || {
+                let mut grades = Grades::default();
+                for table in &tables {
+                    add_grades(table, &mut grades)?;
+                }
+                Ok(grades)
+            })
     }
 
     /// What a selection held out.
@@ -115,7 +122,9 @@ fn add_grades(table: &Path, grades: &mut Grades) -> Result<(), Error> {
 }
 
 fn text<'a>(batch: &'a RecordBatch, column: &str, row: usize) -> &'a str {
-    let column = batch.column_by_name(column).and_then(|c| c.as_string_opt::<i32>());
+    let column = batch
+        .column_by_name(column)
+        .and_then(|c| c.as_string_opt::<i32>());
     match column {
         Some(column) if column.is_valid(row) => column.value(row),
         _ => "unnamed",
@@ -123,6 +132,8 @@ fn text<'a>(batch: &'a RecordBatch, column: &str, row: usize) -> &'a str {
 }
 
 fn level(batch: &RecordBatch, column: &str, row: usize) -> Option<u8> {
-    let column = batch.column_by_name(column)?.as_primitive_opt::<UInt8Type>()?;
+    let column = batch
+        .column_by_name(column)?
+        .as_primitive_opt::<UInt8Type>()?;
     column.is_valid(row).then(|| column.value(row))
 }

@@ -50,7 +50,10 @@ pub(super) struct Evaluations {
 
 impl Studio {
     /// What a run's evaluations say.
-    pub(super) fn evaluations(&self, run: &RunFolder) -> Result<std::sync::Arc<Evaluations>, Error> {
+    pub(super) fn evaluations(
+        &self,
+        run: &RunFolder,
+    ) -> Result<std::sync::Arc<Evaluations>, Error> {
         let path = folder(run).join("evaluations.jsonl");
         self.kept.of(&path.display().to_string(), &[&path], || {
             let mut found = read(&path)?;
@@ -105,7 +108,11 @@ fn tables(run: &RunFolder) -> Vec<PathBuf> {
     below.sort();
     tables.push(heldout.join("samples.parquet"));
     tables.extend(below);
-    for name in ["select/heldout.parquet", "synth/samples.parquet", "select/samples.parquet"] {
+    for name in [
+        "select/heldout.parquet",
+        "synth/samples.parquet",
+        "select/samples.parquet",
+    ] {
         tables.push(run.path.join(name));
     }
     tables.retain(|table| table.is_file());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::log::Log;
+use super::log::{Log, Step, Timing};
 
 /// About so many points of a quantity are sent.
 const POINTS: usize = 1000;
@@ -12,7 +12,7 @@ pub(super) struct Quantity {
     pub name: &'static str,
     pub title: &'static str,
     pub smooth: bool,
-    of: fn(&Log) -> Series,
+    of: fn(&Log, f64) -> Series,
 }
 
 /// (step, value)
@@ -24,66 +24,69 @@ pub(super) const QUANTITIES: [Quantity; 8] = [
         name: "loss",
         title: "Loss",
         smooth: true,
-        of: |log| steps(log, |s| s.loss),
+        of: |log, after| steps(log, after, |s| s.loss),
     },
     Quantity {
         name: "grad_norm",
         title: "Gradient norm, before clipping",
         smooth: true,
-        of: |log| steps(log, |s| s.grad_norm),
+        of: |log, after| steps(log, after, |s| s.grad_norm),
     },
     Quantity {
         name: "lr",
         title: "Learning rate",
         smooth: false,
-        of: |log| steps(log, |s| s.lr),
+        of: |log, after| steps(log, after, |s| s.lr),
     },
     Quantity {
         name: "tokens_per_second",
         title: "Tokens a second",
         smooth: true,
-        of: |log| timings(log, |t| t.tokens_per_second),
+        of: |log, after| timings(log, after, |t| t.tokens_per_second),
     },
     Quantity {
         name: "samples_per_second",
         title: "Samples a second",
         smooth: true,
-        of: |log| timings(log, |t| t.samples_per_second),
+        of: |log, after| timings(log, after, |t| t.samples_per_second),
     },
     Quantity {
         name: "memory_mib",
         title: "Memory, MiB",
         smooth: false,
-        of: |log| timings(log, |t| t.memory_mib),
+        of: |log, after| timings(log, after, |t| t.memory_mib),
     },
     Quantity {
         name: "peak_share",
         title: "Share of the machine's peak",
         smooth: true,
-        of: |log| timings(log, |t| t.peak_share),
+        of: |log, after| timings(log, after, |t| t.peak_share),
     },
     Quantity {
         name: "data_seconds",
         title: "Seconds that a step waited for data",
         smooth: true,
-        of: |log| timings(log, |t| t.data_seconds),
+        of: |log, after| timings(log, after, |t| t.data_seconds),
     },
 ];
 
-fn steps(log: &Log, value: impl Fn(&super::log::Step) -> f64) -> Series {
-    let points = log.steps.iter().map(|s| (s.step, value(s)));
+/// A value of the steps after one.
+fn steps(log: &Log, after: f64, value: impl Fn(&Step) -> f64) -> Series {
+    let from = log.steps.partition_point(|s| s.step <= after);
+    let points = log.steps[from..].iter().map(|s| (s.step, value(s)));
     points.filter(|(_, v)| v.is_finite()).collect()
 }
 
-fn timings(log: &Log, value: impl Fn(&super::log::Timing) -> f64) -> Series {
-    let points = log.timings.iter().map(|t| (t.step, value(t)));
+fn timings(log: &Log, after: f64, value: impl Fn(&Timing) -> f64) -> Series {
+    let from = log.timings.partition_point(|t| t.step <= after);
+    let points = log.timings[from..].iter().map(|t| (t.step, value(t)));
     points.filter(|(_, v)| v.is_finite()).collect()
 }
 
 impl Quantity {
     /// All its points, thinned.
     pub fn all(&self, log: &Log) -> Series {
-        thinned(&(self.of)(log), POINTS)
+        thinned(&(self.of)(log, f64::NEG_INFINITY), POINTS)
     }
 }
 
@@ -107,9 +110,17 @@ fn kept(points: &[(f64, f64)], most: usize) -> Vec<(usize, f64)> {
         let to = (stretch + 1) * points.len() / stretches;
         let by_value = |a: &usize, b: &usize| points[*a].1.total_cmp(&points[*b].1);
         let mean = points[from..to].iter().map(|p| p.1).sum::<f64>() / (to - from) as f64;
-        let ends = [(stretch == 0).then_some(0), (to == points.len()).then(|| to - 1)];
+        let ends = [
+            (stretch == 0).then_some(0),
+            (to == points.len()).then(|| to - 1),
+        ];
         let extremes = [(from..to).min_by(by_value), (from..to).max_by(by_value)];
-        kept.extend(ends.into_iter().chain(extremes).flatten().map(|at| (at, mean)));
+        kept.extend(
+            ends.into_iter()
+                .chain(extremes)
+                .flatten()
+                .map(|at| (at, mean)),
+        );
     }
     kept.sort_unstable_by_key(|(at, _)| *at);
     kept.dedup_by_key(|(at, _)| *at);
@@ -122,14 +133,19 @@ pub(super) fn curves(log: &Log, after: f64) -> Value {
     let quantities: serde_json::Map<String, Value> = QUANTITIES
         .iter()
         .map(|quantity| {
-            let all = (quantity.of)(log);
-            let new = &all[all.partition_point(|(step, _)| *step <= after)..];
-            let points: Vec<Value> = kept(new, POINTS)
+            let new = (quantity.of)(log, after);
+            let points: Vec<Value> = kept(&new, POINTS)
                 .into_iter()
                 .map(|(at, mean)| {
                     let (step, value) = new[at];
                     let elapsed = short(log.elapsed_at(step));
-                    json!([step, log.tokens_at(step), elapsed, short(value), short(mean)])
+                    json!([
+                        step,
+                        log.tokens_at(step),
+                        elapsed,
+                        short(value),
+                        short(mean)
+                    ])
                 })
                 .collect();
             (quantity.name.to_owned(), Value::from(points))
@@ -172,14 +188,25 @@ mod tests {
         assert!(thin.contains(&(777.0, 50.0)) && thin.contains(&(99_000.0, -3.0)));
         assert!(thin.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert_eq!(thinned(&points[..5], 1000), points[..5]);
-        let mean = kept(&points, 1000).iter().map(|(_, mean)| mean).sum::<f64>() / thin.len() as f64;
-        assert!((mean - 1.0).abs() < 0.01, "the spikes are far from the mean: {mean}");
+        let mean = kept(&points, 1000)
+            .iter()
+            .map(|(_, mean)| mean)
+            .sum::<f64>()
+            / thin.len() as f64;
+        assert!(
+            (mean - 1.0).abs() < 0.01,
+            "the spikes are far from the mean: {mean}"
+        );
         assert!(thinned(&[], 1000).is_empty());
     }
 
     #[test]
     fn numbers_are_sent_with_six_digits() {
-        for (value, wanted) in [(0.123_456_789, 0.123_457), (0.0, 0.0), (12_345_678.0, 12_345_700.0)] {
+        for (value, wanted) in [
+            (0.123_456_789, 0.123_457),
+            (0.0, 0.0),
+            (12_345_678.0, 12_345_700.0),
+        ] {
             assert_eq!(short(value), wanted);
         }
     }

@@ -54,7 +54,10 @@ impl Growing {
         };
         let length = file.metadata().map_err(fail)?.len();
         let mut head = Vec::with_capacity(HEAD);
-        (&mut file).take(HEAD as u64).read_to_end(&mut head).map_err(fail)?;
+        (&mut file)
+            .take(HEAD as u64)
+            .read_to_end(&mut head)
+            .map_err(fail)?;
         if length < self.offset || !head.starts_with(&self.head) {
             return Ok(Change::Other);
         }
@@ -224,7 +227,9 @@ impl Log {
     /// When something was last written into it.
     pub fn changed(&self) -> Option<SystemTime> {
         let files = [&self.metrics.path, &self.timing.path];
-        let times = files.into_iter().filter_map(|f| std::fs::metadata(f).ok()?.modified().ok());
+        let times = files
+            .into_iter()
+            .filter_map(|f| std::fs::metadata(f).ok()?.modified().ok());
         times.max()
     }
 }
@@ -254,7 +259,11 @@ mod tests {
     use std::io::Write;
 
     fn append(path: &Path, text: &str) {
-        let mut file = File::options().append(true).create(true).open(path).unwrap();
+        let mut file = File::options()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap();
         file.write_all(text.as_bytes()).unwrap();
     }
 
@@ -269,15 +278,24 @@ mod tests {
         let mut log = Log::of(dir.path());
         log.read_on().unwrap();
         assert!(log.steps.is_empty());
-        append(&path, "{\"step\":0,\"loss\":3,\"tokens\":10}\n{\"step\":1,\"lo");
+        append(
+            &path,
+            "{\"step\":0,\"loss\":3,\"tokens\":10}\n{\"step\":1,\"lo",
+        );
         log.read_on().unwrap();
         log.read_on().unwrap();
         assert_eq!(losses(&log), [(0.0, 3.0)]);
         append(&path, "ss\":2,\"tokens\":5}\n");
         log.read_on().unwrap();
         assert_eq!(losses(&log), [(0.0, 3.0), (1.0, 2.0)]);
-        assert_eq!((log.steps[1].tokens, log.generation, log.unread), (15.0, 0, 0));
-        assert_eq!((log.tokens_at(0.5), log.tokens_at(9.0), log.tokens_at(-1.0)), (10.0, 15.0, 0.0));
+        assert_eq!(
+            (log.steps[1].tokens, log.generation, log.unread),
+            (15.0, 0, 0)
+        );
+        assert_eq!(
+            (log.tokens_at(0.5), log.tokens_at(9.0), log.tokens_at(-1.0)),
+            (10.0, 15.0, 0.0)
+        );
     }
 
     #[test]
@@ -290,7 +308,10 @@ mod tests {
         // Shorter, and then as long but of other text, and then gone.
         for (text, wanted) in [
             ("{\"step\":0,\"loss\":9}\n", vec![(0.0, 9.0)]),
-            ("{\"step\":0,\"loss\":8}\n{\"step\":1,\"loss\":7}\n", vec![(0.0, 8.0), (1.0, 7.0)]),
+            (
+                "{\"step\":0,\"loss\":8}\n{\"step\":1,\"loss\":7}\n",
+                vec![(0.0, 8.0), (1.0, 7.0)],
+            ),
         ] {
             let before = log.generation;
             std::fs::write(&path, text).unwrap();
@@ -308,7 +329,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
         let mut log = Log::of(dir.path());
-        append(&path, "{\"step\":0,\"loss\":3,\"tokens\":1}\n{\"step\":1,\"loss\":2,\"tokens\":1}\n{\"step\":2,\"loss\":1,\"tokens\":1}\n");
+        append(
+            &path,
+            "{\"step\":0,\"loss\":3,\"tokens\":1}\n{\"step\":1,\"loss\":2,\"tokens\":1}\n{\"step\":2,\"loss\":1,\"tokens\":1}\n",
+        );
         log.read_on().unwrap();
         append(&path, "{\"step\":1,\"loss\":7,\"tokens\":1}\n");
         log.read_on().unwrap();

@@ -55,13 +55,17 @@ struct Shown {
 
 fn shown(studio: &Studio, run: RunFolder) -> Result<Shown, Error> {
     let evaluations = studio.evaluations(&run)?;
-    studio.with_log(&run, |log| {
+    let at = run.clone();
+    studio.with_log(&at, |log| {
         let finite = |value: Option<f64>| value.filter(|v| v.is_finite());
         let timing = log.timings.last();
         Shown {
             state: state(&run, log),
             generation: log.generation,
-            steps: log.steps.last().map_or(0, |s| s.step.max(0.0) as u64 + 1),
+            steps: log
+                .steps
+                .last()
+                .map_or(0, |s| (s.step.max(0.0) as u64).saturating_add(1)),
             hours: timing.map_or(0.0, |t| t.elapsed / 3600.0),
             loss: finite(log.steps.last().map(|s| s.loss)),
             samples_per_second: finite(timing.map(|t| t.samples_per_second)),
@@ -125,7 +129,7 @@ pub(super) async fn show(
         title: "Training",
         place: Place::Training,
         run: run.as_ref(),
-        scripts: &["training.js"],
+        scripts: &["training.js", "math.js"],
         body,
     };
     Ok(page.into_response())
@@ -157,13 +161,13 @@ fn trainings_body(trainings: &[Shown]) -> Markup {
     let any = trainings.iter().any(|t| t.state == State::AtIt);
     html! {
         (now(trainings))
-        div #training data-live=(any) {
+        div #training data-live=(any.to_string()) {
             div.curves-controls #controls hidden {}
             div.curves {
                 @for (at, quantity) in QUANTITIES.iter().enumerate() {
                     @let series: Vec<(&str, &Series)> = trainings.iter().map(|t| (t.run.name.as_str(), &t.series[at])).collect();
                     @if series.iter().any(|(_, s)| !s.is_empty()) {
-                        div.card.curve data-quantity=(quantity.name) data-smooth=(quantity.smooth) {
+                        div.card.curve data-quantity=(quantity.name) data-smooth=(quantity.smooth.to_string()) {
                             h2 #{ "q-" (quantity.name) } { (quantity.title) }
                             div.drawn { (PreEscaped(training_chart(&format!("{} by step", quantity.title), &series, quantity.smooth))) }
                         }
@@ -279,7 +283,7 @@ fn answers(training: &Shown, named: bool) -> Markup {
                             @for (i, reply) in asked.replies.iter().enumerate().rev() {
                                 details open[i == last] {
                                     summary {
-                                        "after step " (reply.step) " "
+                                        "after step " (reply.step.to_string()) " "
                                         @if reply.correct { span.right { "✓ right" } } @else { span.wrong { "✗ wrong" } }
                                     }
                                     p.reply { (math(&shortened(&reply.text))) }
@@ -302,7 +306,9 @@ pub(super) async fn curves(
         let given = pairs.iter().find(|(name, _)| name == "after");
         let after = match given {
             Some((_, text)) => text.parse().map_err(|_| {
-                Error::Invalid(format!("after={text:?} is no step; write a number such as 120"))
+                Error::Invalid(format!(
+                    "after={text:?} is no step; write a number such as 120"
+                ))
             })?,
             None => f64::NEG_INFINITY,
         };
@@ -325,8 +331,7 @@ pub(super) async fn curves(
                 found
             })?);
         }
-        serde_json::to_string(&json!({ "runs": runs }))
-            .map_err(|e| Error::Failed(e.to_string()))
+        serde_json::to_string(&json!({ "runs": runs })).map_err(|e| Error::Failed(e.to_string()))
     })
     .await?;
     Ok(([(CONTENT_TYPE, "application/json")], answer).into_response())
