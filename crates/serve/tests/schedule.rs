@@ -1,13 +1,15 @@
 //! What a schedule promises those who ask, tried with engines that follow a script.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use serve::scripted::{Faults, ScriptedEngine, ScriptedModel, ScriptedQuestion, Watch};
 use serve::{
-    Ask, Client, Driver, Finish, Form, Metrics, Model, ModelCard, Part, Prompt, Refusal,
-    RefusalKind, Replies, Role, Sampling, Schedule, ScheduleLimits, Turn, Usage,
+    Ask, Client, Driver, Finish, Form, ImageBytes, Metrics, Model, ModelCard, Part, Prompt,
+    Refusal, RefusalKind, Replies, Role, Sampling, Schedule, ScheduleLimits, Turn, Usage,
 };
 
 const SLOW: Faults = Faults {
@@ -211,6 +213,37 @@ async fn too_many_requests_are_refused_with_a_hint() {
     assert_eq!(stage.metric(busy), 2.0);
     assert_eq!(stage.metric("math_llava_waiting_requests"), 3.0);
 }
+
+#[tokio::test]
+async fn an_image_that_waits_counts_as_a_request() {
+    let limits = ScheduleLimits {
+        slots: 1,
+        queue: 4,
+        ..ScheduleLimits::default()
+    };
+    let stage = Stage::new(limits, SLOW);
+    let mut live = stage.ask("a", &words(3000)).await.unwrap();
+    live.next().await.unwrap().unwrap();
+    let image = Part::Image(ImageBytes {
+        bytes: bytes::Bytes::from_static(GIF),
+    });
+    let mut shown = ask("what is it", 1);
+    let Prompt::Chat(turns) = &mut shown.prompt else {
+        panic!("a chat")
+    };
+    turns[0].parts.extend(vec![image; 3]);
+    let waits = stage.schedule.ask(&client("b"), shown).await.unwrap();
+    let full = stage.ask("c", "no room").await.err().unwrap();
+    assert_eq!(full.kind, RefusalKind::Busy);
+    assert_eq!(stage.metric("math_llava_waiting_requests"), 1.0);
+    assert_eq!(stage.metric("math_llava_images_total"), 3.0);
+    drop(waits);
+    stage.ask("c", "room").await.unwrap();
+}
+
+/// Ten by ten pixels, of which no decoder needs to see more than the head.
+const GIF: &[u8] =
+    b"GIF89a\x0a\0\x0a\0\x80\0\0\0\0\0\xff\xff\xff\x2c\0\0\0\0\x0a\0\x0a\0\0\x02\x02\x44\x01\0\x3b";
 
 #[tokio::test]
 async fn a_late_request_is_ended_whether_it_waits_or_is_written() {

@@ -66,11 +66,13 @@ pub struct ApiLimits {
     pub n: usize,
     /// Prompts of one plain completion.
     pub prompts: usize,
+    /// Bytes of all texts of one request: what is far beyond any context need not be read as tokens first.
+    pub text_bytes: usize,
     /// Images of one request.
     pub images: usize,
     /// Bytes of one image file.
     pub image_bytes: usize,
-    /// Bytes of all image files of one request that are fetched.
+    /// Bytes of all image files of one request, where some of them are fetched.
     pub all_image_bytes: usize,
     /// The longest silence of a stream; then a comment is sent. The head of a stream waits no longer than this.
     pub keep_alive: Duration,
@@ -81,6 +83,7 @@ impl Default for ApiLimits {
         ApiLimits {
             n: 16,
             prompts: 64,
+            text_bytes: 4 << 20,
             images: 16,
             image_bytes: 20 << 20,
             all_image_bytes: 64 << 20,
@@ -101,8 +104,10 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
 }
 
-/// Comparisons that run at the same time.
+/// Requests for comparisons that are worked on at the same time.
 const SCORING: usize = 2;
+/// Of those, and of those that wait for them.
+const SCORES: usize = 64;
 /// Images that are fetched at the same time.
 const FETCHING: usize = 8;
 
@@ -112,6 +117,7 @@ struct Shared {
     api: Arc<Api>,
     room: body::Room,
     scoring: Arc<Semaphore>,
+    scores: Arc<Semaphore>,
     fetching: Arc<Semaphore>,
     /// Seconds since 1970.
     started: u64,
@@ -127,6 +133,7 @@ pub fn router(api: Arc<Api>) -> Router {
         api,
         room: body::Room::default(),
         scoring: Arc::new(Semaphore::new(SCORING)),
+        scores: Arc::new(Semaphore::new(SCORES)),
         fetching: Arc::new(Semaphore::new(FETCHING)),
         started: reply::now(),
     };

@@ -89,9 +89,14 @@ fn place(text: &str) -> Option<Place> {
     };
     let host = authority.host();
     let host = match host.strip_prefix('[') {
-        Some(inner) => inner.strip_suffix(']')?,
+        Some(inner) => inner
+            .strip_suffix(']')
+            .filter(|inner| inner.parse::<Ipv6Addr>().is_ok())?,
         None => host.strip_suffix('.').unwrap_or(host),
     };
+    if host.contains(['[', ']']) {
+        return None;
+    }
     (!host.is_empty()).then(|| Place {
         host: host.to_ascii_lowercase(),
         port,
@@ -233,6 +238,16 @@ mod tests {
         assert!(check("http://localhost:8000/v1/models").is_ok());
         assert!(check("http://evil.example/v1/models").is_err());
         assert!(check("http://localhost:8001/v1/models").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_host_is_read_or_refused(text in "[a-z0-9.:@\\[\\]%-]{0,20}") {
+            if let Some(place) = place(&text) {
+                proptest::prop_assert!(text.to_ascii_lowercase().contains(&place.host));
+                proptest::prop_assert!(!place.host.contains(['@', '[', ']']));
+            }
+        }
     }
 
     #[test]

@@ -36,9 +36,10 @@ pub use replies::Replies;
 pub struct ScheduleLimits {
     /// Replies that are written at the same time.
     pub slots: usize,
-    /// Requests that wait; more are refused as [`RefusalKind::Busy`].
+    /// Requests that wait, of which each image counts as another, since it is images that take memory; more are
+    /// refused as [`RefusalKind::Busy`].
     pub queue: usize,
-    /// Requests of one client that wait.
+    /// The same of one client.
     pub queue_per_client: usize,
     /// Requests that are decoded and tokenised at the same time.
     pub preparing: usize,
@@ -200,10 +201,11 @@ impl<M: Model> Counter<M> {
         let arrived = Instant::now();
         let deadline = arrived + self.shared.limits.request_time;
         // The place comes first: who has none is told so before any work is done for it.
-        let place = self.shared.reserve(client)?;
+        let images = images(&ask);
+        let place = self.shared.reserve(client, 1 + images)?;
         let pass = timeout_at(deadline, self.gate.pass(client)).await;
         let pass = pass.map_err(|_| replies::timed_out())?;
-        self.shared.metrics.images.add(images(&ask));
+        self.shared.metrics.images.add(images as u64);
         let replies = ask.n.max(1);
         let model = Arc::clone(&self.model);
         let preparing = tokio::task::spawn_blocking(move || {
@@ -226,7 +228,7 @@ impl<M: Model> Counter<M> {
         place.enter(
             request,
             Prepared {
-                question,
+                question: Some(question),
                 replies,
                 events: sender,
                 arrived,
@@ -252,12 +254,12 @@ impl<M: Model> Counter<M> {
     }
 }
 
-fn images(ask: &Ask) -> u64 {
+fn images(ask: &Ask) -> usize {
     let Prompt::Chat(turns) = &ask.prompt else {
         return 0;
     };
     let parts = turns.iter().flat_map(|turn| &turn.parts);
-    parts.filter(|part| matches!(part, Part::Image(_))).count() as u64
+    parts.filter(|part| matches!(part, Part::Image(_))).count()
 }
 
 impl<M: Model> Desk for Counter<M> {
@@ -291,7 +293,7 @@ impl<M: Model> Desk for Counter<M> {
 
     fn wait(&self) -> Duration {
         let state = self.shared.lock();
-        let rounds = state.turns.places() as f64 / self.shared.limits.slots.max(1) as f64;
+        let rounds = state.turns.requests() as f64 / self.shared.limits.slots.max(1) as f64;
         let seconds = state.reply_time.as_secs_f64() * rounds.max(1.0);
         Duration::from_secs(seconds.clamp(1.0, 60.0).ceil() as u64)
     }
@@ -301,6 +303,7 @@ impl<M: Model> Desk for Counter<M> {
 struct Place<'a, Q> {
     shared: &'a Shared<Q>,
     client: &'a Client,
+    weight: usize,
     used: bool,
 }
 
@@ -310,7 +313,10 @@ impl<Q> Place<'_, Q> {
         state.takes_on()?;
         self.used = true;
         let replies = prepared.replies;
-        state.turns.enter(self.client, request, replies, prepared);
+        let weight = self.weight;
+        state
+            .turns
+            .enter(self.client, request, weight, replies, prepared);
         drop(state);
         self.shared.wake.notify_all();
         Ok(())
@@ -321,7 +327,7 @@ impl<Q> Drop for Place<'_, Q> {
     fn drop(&mut self) {
         if !self.used {
             let mut state = self.shared.lock();
-            state.turns.release(self.client);
+            state.turns.release(self.client, self.weight);
             self.shared.show(&state);
         }
     }
@@ -345,23 +351,27 @@ impl<Q> Shared<Q> {
     }
 
     fn show(&self, state: &State<Q>) {
-        self.metrics.waiting.set(state.turns.places());
+        self.metrics.waiting.set(state.turns.requests());
     }
 
-    fn reserve<'a>(&'a self, client: &'a Client) -> Result<Place<'a, Q>, Refusal> {
+    fn reserve<'a>(&'a self, client: &'a Client, weight: usize) -> Result<Place<'a, Q>, Refusal> {
         let mut state = self.lock();
         state.takes_on()?;
         let busy = |message: &str| Refusal::new(RefusalKind::Busy, message);
-        state.turns.reserve(client).map_err(|full| match full {
-            Full::Client => {
-                busy("too many of your requests wait already; ask again when some are answered")
-            }
-            Full::Queue => busy("too many requests wait already; ask again later"),
-        })?;
+        state
+            .turns
+            .reserve(client, weight)
+            .map_err(|full| match full {
+                Full::Client => {
+                    busy("too many of your requests wait already; ask again when some are answered")
+                }
+                Full::Queue => busy("too many requests wait already; ask again later"),
+            })?;
         self.show(&state);
         Ok(Place {
             shared: self,
             client,
+            weight,
             used: false,
         })
     }

@@ -41,9 +41,11 @@ const FILES: &[File] = files![
     "markdown.js",
     "math.js",
     "math_split.js",
+    "runs.js",
     "sql.js",
     "sse.js",
     "studio.css",
+    "training.js",
     "zoom.js",
     "katex/LICENSE",
     "katex/fonts/KaTeX_AMS-Regular.woff2",
@@ -86,7 +88,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The address of a file, by its name below `assets/`.
-pub(super) fn address(name: &str) -> String {
+pub(crate) fn address(name: &str) -> String {
     format!("/assets/{}/{name}", *VERSION)
 }
 

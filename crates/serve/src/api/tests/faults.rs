@@ -151,28 +151,22 @@ async fn a_request_over_its_time_has_the_status_for_that() {
 
 #[tokio::test]
 async fn an_engine_that_breaks_before_the_first_word_is_a_failure_of_the_server() {
-    for faults in [
-        Faults {
-            breaks_at: Some(1),
-            ..Faults::default()
-        },
-        Faults {
-            panics_at: Some(1),
-            ..Faults::default()
-        },
-        Faults {
-            room: 0,
-            ..Faults::default()
-        },
+    let faults = |breaks_at, panics_at, room| Faults {
+        breaks_at,
+        panics_at,
+        room,
+        ..Faults::default()
+    };
+    for (faults, expected) in [
+        (faults(Some(1), None, usize::MAX), (500, "internal_error")),
+        (faults(None, Some(1), usize::MAX), (500, "internal_error")),
+        // No memory now is none for ever only to those who never come again.
+        (faults(None, None, 0), (429, "rate_limit_exceeded")),
     ] {
         for stream in [false, true] {
             let (_, router) = watched(faults.clone(), ScheduleLimits::default());
             let (status, code, _) = posted(&router, CHAT, &long(stream)).await.error();
-            assert_eq!(
-                (status, code.as_str()),
-                (500, "internal_error"),
-                "{faults:?}"
-            );
+            assert_eq!((status, code.as_str()), expected, "{faults:?}");
         }
     }
 }

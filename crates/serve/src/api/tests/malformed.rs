@@ -126,6 +126,14 @@ fn messages() -> Vec<Case> {
             TYPE,
             "messages[1].content[0]",
         ),
+        said(
+            json!([
+                { "role": "system", "content": "x".repeat(3 << 20) },
+                { "role": "user", "content": [{ "type": "text", "text": "y".repeat(3 << 20) }] },
+            ]),
+            LIMIT,
+            "messages[1]",
+        ),
         parts(json!([]), VALUE, "messages[0].content"),
         parts(json!(["hi"]), TYPE, "messages[0].content[0]"),
         parts(
@@ -395,6 +403,12 @@ fn other_routes() -> Vec<Case> {
         plain(json!({ "prompt": [[1, 2]] }), UNSUPPORTED, "prompt"),
         plain(json!({ "prompt": ["a", 2] }), TYPE, "prompt[1]"),
         plain(json!({ "prompt": many_prompts }), LIMIT, "prompt"),
+        plain(json!({ "prompt": "x".repeat(5 << 20) }), LIMIT, "prompt"),
+        plain(
+            json!({ "prompt": ["x".repeat(3 << 20), "y", "z".repeat(3 << 20)] }),
+            LIMIT,
+            "prompt[2]",
+        ),
         plain(json!({ "echo": true }), UNSUPPORTED, "echo"),
         plain(json!({ "echo": 1 }), TYPE, "echo"),
         plain(json!({ "suffix": "end" }), UNSUPPORTED, "suffix"),

@@ -4,6 +4,7 @@ mod faults;
 mod fuzz;
 mod guarded;
 mod malformed;
+mod remote;
 mod replies;
 mod streams;
 mod upstream;

@@ -179,6 +179,36 @@ async fn answers_come_back_as_they_are_but_no_pages_and_no_redirects() {
 }
 
 #[tokio::test]
+async fn a_stream_that_the_other_server_cuts_off_ends_with_an_error() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut head = [0; 4096];
+        let _ = socket.read(&mut head).await.unwrap();
+        let half = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\
+            8\r\ndata: {\"\r\n";
+        socket.write_all(half).await.unwrap();
+    });
+    let config = UpstreamConfig {
+        model: "far".to_owned(),
+        upstream_model: "far".to_owned(),
+        url: format!("http://{address}/v1"),
+        key_env: None,
+    };
+    let router = served(vec![Served::Upstream(Upstream::new(config).unwrap())]);
+    let answer = posted(&router, CHAT, &asking_far(json!({ "stream": true }))).await;
+    let events: Vec<&str> = answer.text.split_terminator("\n\n").collect();
+    let [cut, error, done] = events[..] else {
+        panic!("{}", answer.text);
+    };
+    assert_eq!((cut, done), ("data: {\"", "data: [DONE]"));
+    assert!(error.contains("\"code\":\"upstream_error\""), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_not_named_to_clients() {
     let config = UpstreamConfig {
         model: "far".to_owned(),
