@@ -5,6 +5,8 @@
 // A task runner talks to the person who runs it.
 #![allow(clippy::print_stdout)]
 
+mod browser;
+mod clients;
 mod libtorch;
 mod tidy;
 
@@ -21,7 +23,9 @@ cargo xtask TASK
   demo           set up, build, run the whole method on drawn figures (about ten minutes)
   demo --quick   the same in little, under 90 seconds; shows that it runs, not that it learns
   test           set up, then format check, clippy, import table, all tests, docs
+  browser        build, then the studio's pages in Chromium: [--runs DIR] [--out DIR], by default runs and target/browser
   tidy           the import table and the house rules alone
+  clients        check OpenAI's clients for Python and Node against the built server (fetches them with pip and npm)
   bench          measure figures per second, demo time and peak memory (see bench/README.md)
 
 Environment:
@@ -38,7 +42,9 @@ fn main() -> ExitCode {
         ["demo"] => demo("tiny"),
         ["demo", "--quick"] => demo("quick"),
         ["test"] => test(),
+        ["browser", options @ ..] => browser(options),
         ["tidy"] => tidy::check(&root()),
+        ["clients"] => clients::check(),
         ["bench"] => bench(),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");
@@ -148,6 +154,34 @@ fn test() -> Result<()> {
             .args(["doc", "--release", "--workspace", "--no-deps"])
             .env("RUSTDOCFLAGS", "--deny warnings"),
     )
+}
+
+/// The studio's pages in a browser, over models that follow a script and the runs that are there.
+fn browser(options: &[&str]) -> Result<()> {
+    let mut runs = root().join("runs");
+    let mut out = target().join("browser");
+    for pair in options.chunks(2) {
+        match pair {
+            ["--runs", folder] => runs = std::path::absolute(folder)?,
+            ["--out", folder] => out = std::path::absolute(folder)?,
+            other => bail!(
+                "browser takes --runs DIR and --out DIR, not {}",
+                other.join(" ")
+            ),
+        }
+    }
+    build()?;
+    if !runs.is_dir() {
+        demo("quick")?;
+    }
+    browser::test(&browser::Plan {
+        root: &root(),
+        server: &target()
+            .join("release/examples")
+            .join(format!("preview{}", std::env::consts::EXE_SUFFIX)),
+        runs: &runs,
+        out: &out,
+    })
 }
 
 fn bench() -> Result<()> {

@@ -24,7 +24,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("export", &["sample"]),
     ("hub", &["sample"]),
     ("serve", &["sample", "chat", "equal"]),
-    ("studio", &["sample", "select", "eval", "report"]),
+    ("studio", &["sample", "chat", "select", "eval", "report"]),
     (
         "math-llava",
         &[

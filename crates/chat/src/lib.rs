@@ -10,6 +10,8 @@
 pub mod fetch;
 pub mod http;
 pub mod ledger;
+#[cfg(test)]
+mod loopback;
 mod model;
 pub mod money;
 pub mod relay;

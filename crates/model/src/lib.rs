@@ -46,9 +46,9 @@ pub use conversation::{
 };
 pub use decoder::Rows;
 pub use generate::{
-    Engine, EngineCounts, EngineLimits, Event, Finish, GenerateOptions, Generated, Generator,
-    Logprobs, PrefillCounts, Prepared, PromptTokens, Prompter, Request, RequestId, Said, Sampling,
-    TokenLogprob,
+    Constraint, ConstraintState, Engine, EngineCounts, EngineLimits, Event, Finish, Formed,
+    GenerateOptions, Generated, Generator, Logprobs, PrefillCounts, Prepared, PromptTokens, Prompter,
+    Request, RequestId, Said, Sampling, TokenLogprob,
 };
 pub use kv_cache::{Extension, KvCache, Segment};
 pub use llava::{FrozenTower, Llava, merge_image_features};
@@ -112,6 +112,9 @@ pub enum Error {
     /// Tensors or tokens that do not belong together.
     #[error("{0}")]
     Shape(String),
+    /// A JSON schema that replies cannot be held to.
+    #[error("the reply's JSON schema: {0}")]
+    Schema(String),
     /// A request that this model does not answer.
     #[error("{detail}")]
     Unanswerable {

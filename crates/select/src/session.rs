@@ -7,7 +7,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -167,6 +167,17 @@ impl Engine {
         &self,
         doing: &str,
         frame: DataFrame,
+        on_batch: impl FnMut(RecordBatch) -> Result<(), Error>,
+    ) -> Result<SchemaRef, Error> {
+        self.stream_until(doing, frame, None, on_batch)
+    }
+
+    /// As [`Engine::stream`]; a plan that is not done by `until` is stopped.
+    pub fn stream_until(
+        &self,
+        doing: &str,
+        frame: DataFrame,
+        until: Option<Instant>,
         mut on_batch: impl FnMut(RecordBatch) -> Result<(), Error>,
     ) -> Result<SchemaRef, Error> {
         self.runtime.block_on(async {
@@ -176,6 +187,11 @@ impl Engine {
                 .map_err(|e| Error::plan(doing, e))?;
             loop {
                 interrupt::check()?;
+                if until.is_some_and(|until| Instant::now() >= until) {
+                    return Err(Error::Query(format!(
+                        "{doing} was stopped: it took longer than it may; ask for less, or add a WHERE"
+                    )));
+                }
                 match tokio::time::timeout(POLL, stream.next()).await {
                     Ok(Some(batch)) => on_batch(batch.map_err(|e| Error::plan(doing, e))?)?,
                     Ok(None) => return Ok(stream.schema()),

@@ -13,6 +13,7 @@ mod print;
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Instant;
 
 use datafusion::common::TableReference;
 use datafusion::prelude::SQLOptions;
@@ -66,6 +67,15 @@ impl Tables {
         &self.unfinished
     }
 
+    /// Takes functions away from queries, by name; those that are not there are left alone. For
+    /// queries of strangers: a function that makes a long text of a short one is not counted against
+    /// the memory that a query may have.
+    pub fn forget(&self, functions: &[&str]) {
+        for name in functions {
+            self.engine.context.deregister_udf(name);
+        }
+    }
+
     /// Answers one query, writing its rows as they come; at most `limit` of them.
     ///
     /// # Errors
@@ -76,6 +86,21 @@ impl Tables {
         sql: &str,
         format: Format,
         limit: Option<usize>,
+        out: &mut dyn Write,
+    ) -> Result<Answer, Error> {
+        self.query_until(sql, format, limit, None, out)
+    }
+
+    /// As [`Tables::query`]; a query that is not answered by `until` is stopped.
+    ///
+    /// # Errors
+    /// As [`Tables::query`], and where it takes longer.
+    pub fn query_until(
+        &self,
+        sql: &str,
+        format: Format,
+        limit: Option<usize>,
+        until: Option<Instant>,
         out: &mut dyn Write,
     ) -> Result<Answer, Error> {
         let context = &self.engine.context;
@@ -116,7 +141,7 @@ impl Tables {
         let mut printer = print::Printer::new(format, limit.unwrap_or(usize::MAX), out);
         let schema = self
             .engine
-            .stream("the query", frame, |batch| printer.push(&batch))?;
+            .stream_until("the query", frame, until, |batch| printer.push(&batch))?;
         printer.finish(&schema)
     }
 

@@ -13,13 +13,17 @@
 pub mod api;
 mod ask;
 pub mod guard;
-mod metrics;
+pub mod metrics;
 mod model;
 mod schedule;
+pub mod scripted;
 mod server;
 
-pub use ask::{Ask, ChoiceEvent, Finish, Form, ImageBytes, Part, Prompt, Role, Sampling, TokenLogprob, TokenText, Turn, Usage};
+pub use ask::{
+    Ask, ChoiceEvent, Finish, Form, ImageBytes, Part, Prompt, Role, Sampling, TokenLogprob,
+    TokenText, Turn, Usage,
+};
 pub use metrics::Metrics;
 pub use model::{Counts, Engine, EngineId, Fault, Model, ModelCard, Refusal, RefusalKind, Step};
 pub use schedule::{Client, Driver, Replies, Schedule, ScheduleLimits};
-pub use server::{Server, ServerLimits};
+pub use server::{Server, ServerLimits, UploadError, upload_timed_out};

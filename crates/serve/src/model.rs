@@ -23,7 +23,8 @@ pub trait Engine<Q> {
     /// Takes the `choice`th reply to a question; it joins at one of the next steps.
     ///
     /// # Errors
-    /// A question that cannot be answered with the memory there is. The engine goes on without it.
+    /// A question that cannot be answered with the memory there is. The engine goes on without it. With
+    /// [`RefusalKind::Busy`] it is asked again while others are live, whose memory will be free.
     fn admit(&mut self, question: &Q, choice: usize) -> Result<EngineId, Refusal>;
 
     /// A chunk of waiting prompts, or a token for every live reply; at most one [`Step`] a reply.

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use axum::Router;
 
 pub use error::Error;
+pub use shell::not_found;
 
 /// What the studio shows.
 #[derive(Debug, Clone, Default)]
@@ -59,9 +60,11 @@ impl Studio {
     }
 }
 
-/// All pages, and what they load.
+/// All pages, and what they load. Every answer has the pages' security headers; what is nowhere is answered by
+/// [`not_found`], which a router that is merged with another one having a fallback must not have twice:
+/// `reset_fallback` on one of them.
 pub fn router(studio: Arc<Studio>) -> Router {
-    Router::new()
+    let pages = Router::new()
         .merge(shell::routes())
         .merge(pipeline::routes())
         .merge(data::routes())
@@ -69,5 +72,7 @@ pub fn router(studio: Arc<Studio>) -> Router {
         .merge(training::routes())
         .merge(evaluation::routes())
         .merge(chat::routes())
-        .with_state(studio)
+        .fallback(not_found)
+        .with_state(studio);
+    shell::framed(pages)
 }

@@ -89,7 +89,10 @@ fn look(folder: &Path, names: &mut Vec<String>, found: &mut Vec<RunFolder>) {
     if STAGES.iter().any(|stage| folder.join(stage).is_dir()) {
         let name = if names.is_empty() {
             let own = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-            own.file_name().unwrap_or_default().to_string_lossy().into_owned()
+            own.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
         } else {
             names.join("/")
         };
@@ -165,7 +168,10 @@ mod tests {
         std::fs::create_dir_all(run.join("import")).unwrap();
         let runs = studio(&run).runs();
         assert_eq!(runs.len(), 1);
-        assert_eq!((runs[0].name.as_str(), runs[0].segment().as_str()), ("tiny", "tiny"));
+        assert_eq!(
+            (runs[0].name.as_str(), runs[0].segment().as_str()),
+            ("tiny", "tiny")
+        );
         assert_eq!(segment("a/b c%"), "a%2Fb%20c%25");
     }
 }

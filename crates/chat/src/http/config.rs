@@ -113,7 +113,7 @@ pub(super) fn wrong(field: impl Into<String>, detail: impl Into<String>) -> Conf
 }
 
 /// An endpoint that was checked, with the values of its environment variables.
-pub(super) struct Checked {
+pub(crate) struct Checked {
     /// Of the API, without a trailing slash.
     pub url: Url,
     /// Header names and values; all values are secrets.
@@ -154,7 +154,8 @@ impl HttpConfig {
 }
 
 impl Endpoint {
-    fn check(
+    /// Checks one server, which stands at `field`, and looks its keys up by `env`.
+    pub(crate) fn check(
         &self,
         field: &str,
         env: &impl Fn(&str) -> Option<String>,

@@ -9,22 +9,23 @@ mod announced;
 pub mod batch;
 mod body;
 mod config;
+mod connection;
 mod images;
 pub mod json;
 mod reply;
 mod stream;
 
 use std::collections::HashSet;
-use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
 
 pub use config::{ConfigError, Endpoint, HttpConfig, JsonMode, MaxTokensField};
+pub(crate) use connection::{below, builder, causes, install_tls, scrubbed};
 
 use crate::transport::{Attempt, Fault, FaultKind, Sending, Transport};
 use crate::{Reply, Request};
@@ -38,9 +39,6 @@ use stream::Events;
 const MAX_REPLY: usize = 16 << 20;
 /// Explanations of errors are not read further, in bytes.
 const MAX_ERROR: usize = 64 << 10;
-/// Idle connections are closed before servers close them: uvicorn, under vLLM and SGLang, does so
-/// after 5 s, and a request sent at that moment is lost.
-const IDLE: Duration = Duration::from_secs(4);
 
 /// One model on one or more servers.
 pub struct Http {
@@ -76,8 +74,6 @@ impl Http {
         config: HttpConfig,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Http, ConfigError> {
-        // A second call finds the first one's provider, which is the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let checked = config.check(env)?;
         let servers = checked
             .into_iter()
@@ -195,40 +191,10 @@ fn weakened(mode: JsonMode, steps: u8) -> JsonMode {
 impl Server {
     fn new(config: &HttpConfig, n: usize, checked: Checked) -> Result<Server, ConfigError> {
         let at = format!("endpoints[{n}]");
-        let mut headers = HeaderMap::new();
-        let mut secrets = Vec::new();
-        for (name, value) in checked.headers {
-            let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                wrong(
-                    format!("{at}.headers_env"),
-                    format!("`{name}` is no header"),
-                )
-            })?;
-            let mut sent = HeaderValue::from_str(&value).map_err(|_| {
-                let detail = format!("the value for `{name}` has characters no header can hold");
-                wrong(&at, detail)
-            })?;
-            sent.set_sensitive(true);
-            headers.insert(header, sent);
-            secrets.push(value.strip_prefix("Bearer ").unwrap_or(&value).to_owned());
-        }
-        let mut builder = Client::builder()
-            .user_agent(concat!("math-llava/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            // A redirected request would take the key along, or come without its body.
-            .redirect(reqwest::redirect::Policy::none())
-            .http1_only()
-            .tcp_nodelay(true)
-            .pool_idle_timeout(IDLE)
+        let (builder, secrets) = builder(&checked, &at)?;
+        let builder = builder
             .connect_timeout(Duration::from_secs_f64(config.connect_timeout_s))
             .timeout(Duration::from_secs_f64(config.timeout_s));
-        if checked.url.scheme() == "http" {
-            // Nor are certificates looked for, which not every machine has.
-            builder = builder.tls_certs_only([]);
-        }
-        if is_loopback(&checked.url) {
-            builder = builder.no_proxy();
-        }
         let client = builder
             .build()
             .map_err(|e| wrong(&at, format!("no client can be made: {}", causes(&e))))?;
@@ -249,9 +215,7 @@ impl Server {
     }
 
     fn request_with(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
-        let mut url = self.url.clone();
-        let full = format!("{}/{path}", url.path().trim_end_matches('/'));
-        url.set_path(&full);
+        let mut url = below(&self.url, path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -345,15 +309,9 @@ impl Server {
     }
 
     fn scrubbed(&self, said: Fault) -> Fault {
-        let mut detail = said.detail;
-        for secret in &self.secrets {
-            if detail.contains(secret.as_str()) {
-                detail = detail.replace(secret.as_str(), "***");
-            }
-        }
         Fault {
             kind: said.kind,
-            detail: shortened(detail),
+            detail: shortened(scrubbed(&self.secrets, said.detail)),
         }
     }
 }
@@ -364,29 +322,4 @@ fn content_type(response: &Response) -> String {
     let value = value.and_then(|value| value.to_str().ok());
     let kind = value.and_then(|value| value.split(';').next());
     kind.unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-/// Whether the server is this machine, which no proxy stands before.
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
-/// An error with everything that lies behind it.
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -161,7 +161,8 @@ Examples:
   math-llava generate --model llava-1.5-7b-hf --image chart.png --prompt \"Which bar is tallest?\"
   math-llava generate --model runs/tiny/train/model --image a.png --image b.png --prompt Compare
   math-llava generate --model DIR --prompt Hello --temperature 0.7 --top-p 0.9 --seed 3
-  math-llava generate --model SmolLM2-135M-Instruct --prompt \"Hello\" --json --logprobs 5")]
+  math-llava generate --model SmolLM2-135M-Instruct --prompt \"Hello\" --json --logprobs 5
+  math-llava generate --model DIR --image a.png --prompt \"The answer as JSON\" --json-schema answer.json")]
 pub struct Generate {
     #[command(flatten)]
     pub model: ModelArguments,
@@ -182,6 +183,9 @@ pub struct Generate {
     /// Log-probabilities of each token and of the N likeliest in its place
     #[arg(long, value_name = "N", requires = "json")]
     pub logprobs: Option<usize>,
+    /// A file with a JSON schema: the reply is JSON that obeys it
+    #[arg(long, value_name = "FILE")]
+    pub json_schema: Option<PathBuf>,
 }
 
 /// `math-llava chat`.

@@ -23,8 +23,8 @@ mod torch {
 
     use anyhow::{Context, Result, bail};
     use model::{
-        Checkpoint, Finish, GenerateOptions, Generated, Generator, LoadOptions, Part, Pixels,
-        Placement, PromptForm, Quantisation, Request, Said, Sampling, Speaker, Template, Turn,
+        Checkpoint, Constraint, Finish, GenerateOptions, Generated, Generator, LoadOptions, Part,
+        Pixels, Placement, PromptForm, Quantisation, Request, Said, Sampling, Speaker, Template, Turn,
     };
 
     use crate::args::{Generate, ModelArguments, SamplingArguments};
@@ -52,6 +52,9 @@ mod torch {
         });
         let mut options = options(&arguments.sampling);
         options.logprobs = arguments.logprobs;
+        if let Some(path) = &arguments.json_schema {
+            options.constraint = Some(form(&generator, path)?);
+        }
         let request = Request {
             said: Said::Turns(turns),
             images,
@@ -74,6 +77,14 @@ mod torch {
             writer.end()?;
         }
         Ok(true)
+    }
+
+    /// The form that a file asks of a reply.
+    fn form(generator: &Generator, path: &Path) -> Result<Constraint> {
+        let at = || path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(at)?;
+        let schema = serde_json::from_str(&text).with_context(at)?;
+        Constraint::json_schema(generator.tokenizer(), &schema).with_context(at)
     }
 
     /// Loads a model as the user asked, and says where it runs.
@@ -145,6 +156,7 @@ mod torch {
             },
             stop: arguments.stop.clone(),
             logprobs: None,
+            constraint: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::generate::constraint::{ConstraintState, Formed};
 use crate::generate::prefix::Key;
 use crate::generate::request::{
     Event, Finish, GenerateOptions, Generated, Logprobs, PromptTokens, RequestId,
@@ -59,6 +60,8 @@ pub(super) struct Live {
     pub held: usize,
     prompt: PromptTokens,
     options: GenerateOptions,
+    /// What of the form that was asked for is still to come.
+    form: Option<ConstraintState>,
     reply: ReplyText,
     tokens: Vec<i64>,
     logprobs: Vec<Logprobs>,
@@ -79,6 +82,7 @@ impl Live {
             room: waiting.room,
             path,
             reply: ReplyText::new(&waiting.options.stop),
+            form: waiting.options.constraint.as_ref().map(|c| c.begin()),
             options: waiting.options,
             tokens: Vec::new(),
             logprobs: Vec::new(),
@@ -92,7 +96,9 @@ impl Live {
 
     /// Whether the likeliest token is all that is wanted.
     pub fn needs_argmax_only(&self) -> bool {
-        self.options.sampling.is_plain_greedy() && self.options.logprobs.is_none()
+        self.options.sampling.is_plain_greedy()
+            && self.options.logprobs.is_none()
+            && self.form.is_none()
     }
 
     /// Chooses a token and adds it.
@@ -102,12 +108,23 @@ impl Live {
         tokenizer: &Tokenizer,
         ends: &[i64],
     ) -> Result<Event, Error> {
+        let restricted;
+        let scores = match &mut self.form {
+            None => logits,
+            Some(form) => match form.restrict(logits, ends) {
+                Some(scores) => {
+                    restricted = scores;
+                    &restricted
+                }
+                None => return self.cut(tokenizer),
+            },
+        };
         let sampling = &self.options.sampling;
         let token = if sampling.is_plain_greedy() {
-            likeliest(logits)
+            likeliest(scores)
         } else {
             let seen = self.keys.iter().map(|key| key.id);
-            sampling.choose(logits, seen, self.tokens.len())
+            sampling.choose(scores, seen, self.tokens.len())
         };
         let logprobs = self.options.logprobs.map(|top| {
             let (chosen, top) = logprobs(logits, token, top);
@@ -124,19 +141,13 @@ impl Live {
         tokenizer: &Tokenizer,
         ends: &[i64],
     ) -> Result<Event, Error> {
-        let mut event = Event {
-            id: self.id,
-            prompt: self.tokens.is_empty().then_some(self.prompt),
-            token: None,
-            logprobs: None,
-            text: String::new(),
-            finished: None,
-        };
+        let mut event = self.nothing_new();
         if ends.contains(&token) {
             event.text = self.reply.finish(tokenizer)?;
             event.finished = Some(self.generated(Finish::Stop));
             return Ok(event);
         }
+        let formed = self.form.as_mut().map_or(Formed::Open, |f| f.accept(token));
         self.tokens.push(token);
         self.keys.push(Key {
             id: token,
@@ -147,11 +158,33 @@ impl Live {
         (event.token, event.logprobs, event.text) = (Some(token), logprobs, text);
         if stopped {
             event.finished = Some(self.generated(Finish::Stop));
-        } else if self.keys.len() >= self.room {
+        } else if formed == Formed::Complete {
+            event.text.push_str(&self.reply.finish(tokenizer)?);
+            event.finished = Some(self.generated(Finish::Stop));
+        } else if formed == Formed::Lost || self.keys.len() >= self.room {
             event.text.push_str(&self.reply.finish(tokenizer)?);
             event.finished = Some(self.generated(Finish::Length));
         }
         Ok(event)
+    }
+
+    /// Ends a reply whose form has become too costly to follow.
+    fn cut(&mut self, tokenizer: &Tokenizer) -> Result<Event, Error> {
+        let mut event = self.nothing_new();
+        event.text = self.reply.finish(tokenizer)?;
+        event.finished = Some(self.generated(Finish::Length));
+        Ok(event)
+    }
+
+    fn nothing_new(&self) -> Event {
+        Event {
+            id: self.id,
+            prompt: self.tokens.is_empty().then_some(self.prompt),
+            token: None,
+            logprobs: None,
+            text: String::new(),
+            finished: None,
+        }
     }
 
     /// The reply so far.

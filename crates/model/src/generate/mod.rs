@@ -4,6 +4,7 @@
 //! leave between steps, each step runs a chunk of prompts or adds one token to every live reply.
 //! [`Generator::generate`] is the loop run until all of a list are answered.
 
+mod constraint;
 mod engine;
 mod filling;
 mod live;
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 
 use crate::{Error, KvCache, Llava, Preprocessor, PromptForm, Quantisation, Tokenizer};
 
+pub use constraint::{Constraint, ConstraintState, Formed};
 pub use engine::{Engine, EngineCounts, EngineLimits, PrefillCounts};
 pub use prompter::{Prepared, Prompter};
 pub use request::{

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::generate::constraint::Constraint;
 use crate::generate::sampling::{Sampling, TokenLogprob};
 use crate::{Part, Pixels, Speaker, Turn};
 
@@ -85,6 +86,8 @@ pub struct GenerateOptions {
     pub stop: Vec<String>,
     /// Log-probabilities of each token, and of so many of the likeliest in its place.
     pub logprobs: Option<usize>,
+    /// The form that the reply must have; it then ends where that form is complete.
+    pub constraint: Option<Constraint>,
 }
 
 impl Default for GenerateOptions {
@@ -94,6 +97,7 @@ impl Default for GenerateOptions {
             sampling: Sampling::default(),
             stop: Vec::new(),
             logprobs: None,
+            constraint: None,
         }
     }
 }
@@ -125,9 +129,9 @@ pub struct Logprobs {
 /// Why a reply ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
-    /// The model wrote an end token, or a stop string.
+    /// The model wrote an end token, or a stop string, or completed the form that was asked for.
     Stop,
-    /// The limit of new tokens, or of the model's context, was reached.
+    /// The limit of new tokens, of the model's context, or of what a form may cost was reached.
     Length,
     /// [`crate::Engine::cancel`].
     Cancelled,

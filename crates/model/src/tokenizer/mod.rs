@@ -5,11 +5,14 @@
 //! that exists, its SentencePiece `tokenizer.model` ([`sentencepiece`]); one can be learnt from a
 //! run's own text ([`train_bpe`]).
 
+mod bytes;
 pub mod sentencepiece;
 pub(crate) mod special;
 mod train;
+mod tree;
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use tokenizers::AddedToken;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -19,6 +22,7 @@ use crate::{Error, LlavaConfig};
 
 pub use special::{IMAGE_PLACEHOLDER, SpecialTokens};
 pub use train::{SPECIAL_TOKENS, train_bpe};
+pub(crate) use tree::{TokenTree, first_line};
 
 /// `tokenizer.json` files are a few megabytes.
 const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
@@ -32,6 +36,8 @@ pub struct Tokenizer {
     later: Option<Box<tokenizers::Tokenizer>>,
     /// By first byte, the longest first among those; none is empty.
     special: Vec<SpecialText>,
+    /// What grammars see of the vocabulary, once one was asked for.
+    tree: Arc<OnceLock<Result<Arc<TokenTree>, String>>>,
     /// First token of a conversation, where the tokenizer has one.
     pub bos: Option<i64>,
     /// Ends a reply.
@@ -126,6 +132,7 @@ impl Tokenizer {
         Ok(Tokenizer {
             later: without_first_space(&inner).map(Box::new),
             special: special_texts(&inner, special.image),
+            tree: Arc::default(),
             inner,
             bos: special.bos,
             eos,
@@ -310,6 +317,7 @@ impl Tokenizer {
         let id = self.id("<image>").unwrap_or(IMAGE_PLACEHOLDER);
         self.image = Some(id);
         self.special = special_texts(&self.inner, self.image);
+        self.tree = Arc::default();
         id
     }
 

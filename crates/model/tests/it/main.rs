@@ -8,6 +8,7 @@ mod checkpoint;
 mod chunks;
 mod compose;
 mod configurations;
+mod constrained;
 mod families;
 mod generation;
 mod gguf;

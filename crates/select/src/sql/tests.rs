@@ -257,6 +257,30 @@ fn a_query_that_needs_too_much_memory_is_refused_and_not_run_to_the_end() {
 }
 
 #[test]
+fn a_query_that_takes_too_long_is_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = open(&run(dir.path()));
+    let forever = "select count(*) from import_samples a, import_samples b, import_samples c, \
+        import_samples d, import_samples e, import_samples f, import_samples g";
+    let mut out = Vec::new();
+    let until = Instant::now() + std::time::Duration::from_millis(50);
+    let stopped = tables.query_until(forever, Format::Csv, None, Some(until), &mut out);
+    let said = stopped.unwrap_err().to_string();
+    assert!(said.contains("took longer"), "{said}");
+    // The next one is answered.
+    assert_eq!(ask(&tables, "select count(*) as n from images"), "n\n10\n");
+}
+
+#[test]
+fn functions_that_are_taken_away_are_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = open(&run(dir.path()));
+    assert_eq!(ask(&tables, "select repeat('ab', 2) as x"), "x\nabab\n");
+    tables.forget(&["repeat", "no such function"]);
+    assert!(refusal(&tables, "select repeat('ab', 2) as x").contains("repeat"));
+}
+
+#[test]
 fn words_are_as_far_apart_as_the_edits_between_them() {
     let cases = [
         ("", "", 0),
