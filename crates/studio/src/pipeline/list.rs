@@ -89,8 +89,7 @@ fn row(studio: &Studio, run: &RunFolder, wanted: &str) -> Option<Markup> {
         .unwrap_or_default();
     let text = format!("{} {done} {begun} {of}", run.name).to_lowercase();
     let mut words = wanted.split_whitespace();
-    if !words.all(|word| text.contains(&word.to_lowercase()))
-    {
+    if !words.all(|word| text.contains(&word.to_lowercase())) {
         return None;
     }
     Some(html! {

@@ -81,12 +81,7 @@ impl Studio {
     }
 
     /// Adds the stages below `folder`; whether there is one.
-    fn look(
-        &self,
-        folder: &Path,
-        names: &mut Vec<String>,
-        found: &mut Vec<StageFolder>,
-    ) -> bool {
+    fn look(&self, folder: &Path, names: &mut Vec<String>, found: &mut Vec<StageFolder>) -> bool {
         let before = found.len();
         let Ok(entries) = std::fs::read_dir(folder) else {
             return false;

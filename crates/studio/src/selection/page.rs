@@ -10,8 +10,8 @@ use maud::{Markup, PreEscaped, html};
 use report::components::{PlanRow, plan_bars, plan_flows, plan_rows, shares};
 use sample::Row;
 use select::inspect::{
-    CONTAMINATED_IMAGES, CONTAMINATED_QUESTIONS, ContaminatedImage, ContaminatedQuestion, NEAR, NearPair,
-    REPORT,
+    CONTAMINATED_IMAGES, CONTAMINATED_QUESTIONS, ContaminatedImage, ContaminatedQuestion, NEAR,
+    NearPair, REPORT,
 };
 use serde::Deserialize;
 

@@ -62,7 +62,10 @@ fn shown(studio: &Studio, run: RunFolder) -> Result<Shown, Error> {
         Shown {
             state: state(&run, log),
             generation: log.generation,
-            steps: log.steps.last().map_or(0, |s| (s.step.max(0.0) as u64).saturating_add(1)),
+            steps: log
+                .steps
+                .last()
+                .map_or(0, |s| (s.step.max(0.0) as u64).saturating_add(1)),
             hours: timing.map_or(0.0, |t| t.elapsed / 3600.0),
             loss: finite(log.steps.last().map(|s| s.loss)),
             samples_per_second: finite(timing.map(|t| t.samples_per_second)),
