@@ -234,16 +234,16 @@ fn failed(status: StatusCode) -> ApiError {
     ApiError::server(status, "upstream_error", message)
 }
 
-/// The other server's answer. Its redirects are followed by nobody, and that it does not know our key is
-/// nothing that our client could mend; pages of its are not to be shown under our name.
+/// The other server's answer. That it would not have our key is nothing that our client could mend; pages of
+/// its are not to be shown under our name.
 fn answer(relayed: Relayed) -> Result<Response, ApiError> {
-    let status =
-        StatusCode::from_u16(relayed.status).map_err(|_| failed(StatusCode::BAD_GATEWAY))?;
-    let ours = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-    if status.is_informational() || status.is_redirection() || ours {
-        note(&format!("upstream answered {status}"));
-        return Err(failed(StatusCode::BAD_GATEWAY));
-    }
+    let status = StatusCode::from_u16(relayed.status)
+        .ok()
+        .filter(|status| *status != StatusCode::FORBIDDEN)
+        .ok_or_else(|| {
+            note(&format!("upstream answered {}", relayed.status));
+            failed(StatusCode::BAD_GATEWAY)
+        })?;
     let given = relayed.content_type.as_deref().unwrap_or_default();
     let media = match given.split(';').next().unwrap_or_default().trim() {
         "application/json" => "application/json",

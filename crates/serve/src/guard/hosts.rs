@@ -10,6 +10,8 @@ use axum::http::header::{HOST, HeaderMap, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{Method, StatusCode};
 
+use sample::progress::note;
+
 use crate::api::error::ApiError;
 
 /// The names that this host answers to.
@@ -26,11 +28,21 @@ struct Place {
 }
 
 impl Hosts {
-    /// These, beside localhost and plain addresses.
+    /// These, beside localhost and plain addresses. What is no name is said and left out: it could never be
+    /// the host of a request.
     pub fn new(hosts: &[String]) -> Hosts {
-        Hosts {
-            known: hosts.iter().filter_map(|host| place(host)).collect(),
+        let mut known = Vec::with_capacity(hosts.len());
+        for host in hosts {
+            match place(host) {
+                Some(place) => known.push(place),
+                // Plain addresses are let pass as they are, and this one needs brackets in a request only.
+                None if host.parse::<Ipv6Addr>().is_ok() => {}
+                None => note(&format!(
+                    "{host:?} is no name of a host and allows nothing: write `name` or `name:port`"
+                )),
+            }
         }
+        Hosts { known }
     }
 
     /// Lets pass what names this host.

@@ -330,6 +330,13 @@ async fn answers_are_compared_as_mathematics() {
     assert_eq!(posted(&router, SCORE, &body).await.json()["same"], 1);
     let body = json!({ "reference": "(1, 2)", "candidate": "1 < x < 2" });
     assert_eq!(posted(&router, SCORE, &body).await.json()["same"], 0);
+    let body = json!({ "pairs": [
+        { "a": "1 < x < 2", "b": "(1, 2)" },
+        { "a": "(1, 2)", "b": "1 < x < 2" },
+    ] });
+    let pairs = posted(&router, SCORE, &body).await.json();
+    assert_eq!(pairs["data"][0]["same"], true);
+    assert_eq!(pairs["data"][1]["same"], false);
 }
 
 #[tokio::test]

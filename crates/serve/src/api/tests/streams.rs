@@ -185,6 +185,6 @@ async fn a_stream_that_has_nothing_to_say_sends_comments() {
         .text
         .split_terminator("\n\n")
         .partition(|event| event.starts_with(':'));
-    assert!(comments.len() > 2, "{}", answer.text);
+    assert!(!comments.is_empty(), "{}", answer.text);
     assert_eq!(said.len(), 5, "{}", answer.text);
 }
