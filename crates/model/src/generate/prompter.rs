@@ -214,8 +214,7 @@ impl Prompter {
             ));
         }
         let side = self.preprocessor().side;
-        let fits =
-            |image: &Arc<Pixels>| image.side == side && image.bytes.len() == 3 * side * side;
+        let fits = |image: &Arc<Pixels>| image.side == side && image.bytes.len() == 3 * side * side;
         match request.images.iter().find(|image| !fits(image)) {
             Some(other) => meaningless(format!(
                 "an image of {} pixels a side for a tower of {side}",
