@@ -262,3 +262,71 @@ async fn text_from_data_is_never_markup() {
         assert!(!text.contains("<script>"), "{text}");
     }
 }
+
+#[tokio::test]
+async fn near_duplicates_and_what_benchmarks_have_are_shown_beside_a_sample() {
+    let runs = Runs::new(|folder| {
+        run(folder);
+        let digest = |shade| sha256_hex(&png(shade));
+        finish(&folder.join("inspect"), &[], &[], |inspect| {
+            let near = select::inspect::NearPair {
+                image: "a/0.png".into(),
+                image_sha256: digest(0),
+                other: "a/2.png".into(),
+                other_sha256: digest(180),
+                hamming: 3,
+                distance: 4.25,
+            };
+            write_table(&inspect.join(select::inspect::NEAR), &[near]).unwrap();
+            let image = select::inspect::ContaminatedImage {
+                image: "a/0.png".into(),
+                image_sha256: digest(0),
+                benchmark: "mathvista".into(),
+                item: Some("item <7>".into()),
+                benchmark_image: "images/7.jpg".into(),
+                kind: "near".into(),
+                hamming: 1,
+                distance: 2.0,
+            };
+            write_table(
+                &inspect.join(select::inspect::CONTAMINATED_IMAGES),
+                &[image],
+            )
+            .unwrap();
+            let question = select::inspect::ContaminatedQuestion {
+                id: "a:102".into(),
+                image: "a/0.png".into(),
+                question: "asked here".into(),
+                benchmark: "mathverse".into(),
+                item: "item 8".into(),
+                benchmark_question: "asked <there>".into(),
+                overlap: 0.9,
+                dropped: true,
+            };
+            write_table(
+                &inspect.join(select::inspect::CONTAMINATED_QUESTIONS),
+                &[question],
+            )
+            .unwrap();
+        });
+    });
+    // Its image is the first; the third, which looks the same, is held out.
+    let page = runs.page("/data/r/sample/a%3A102").await;
+    let wanted = [
+        "3 bits and 4.2 of 255 apart",
+        "held out",
+        "mathvista",
+        "item &lt;7&gt;",
+        "mathverse",
+        "asked &lt;there&gt;",
+    ];
+    for words in wanted {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(page.contains(&format!("/data/r/image/{}?side=160", sha256_hex(&png(180)))));
+    let page = runs.page("/data/r/sample/a%3A100").await;
+    assert!(
+        !page.contains("Nearly the same") && !page.contains("In benchmarks"),
+        "{page}"
+    );
+}
