@@ -275,7 +275,7 @@ async fn near_duplicates_and_what_benchmarks_have_are_shown_beside_a_sample() {
                 other: "a/2.png".into(),
                 other_sha256: digest(180),
                 hamming: 3,
-                distance: 4.25,
+                distance: 4.5,
             };
             write_table(&inspect.join(select::inspect::NEAR), &[near]).unwrap();
             let image = select::inspect::ContaminatedImage {
@@ -313,7 +313,7 @@ async fn near_duplicates_and_what_benchmarks_have_are_shown_beside_a_sample() {
     // Its image is the first; the third, which looks the same, is held out.
     let page = runs.page("/data/r/sample/a%3A102").await;
     let wanted = [
-        "3 bits and 4.2 of 255 apart",
+        "3 bits and 4.5 of 255 apart",
         "held out",
         "mathvista",
         "item &lt;7&gt;",
