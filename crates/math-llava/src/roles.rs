@@ -108,7 +108,9 @@ mod student {
             batch: &[Request],
             images: &HashMap<PathBuf, Result<Arc<Pixels>, String>>,
         ) -> Result<Vec<Result<Generated, String>>, model::Error> {
-            let mut engine = self.generator.engine(EngineLimits::batch(self.batch_size))?;
+            let mut engine = self
+                .generator
+                .engine(EngineLimits::batch(self.batch_size))?;
             // Requests about one image come together, so that it is read once.
             let mut order: Vec<usize> = (0..batch.len()).collect();
             order.sort_by_key(|&index| batch[index].images.first().map(|image| &image.path));

@@ -34,6 +34,19 @@ pub(super) struct Waiting {
     pub room: usize,
 }
 
+impl Waiting {
+    /// The reply to one that is given up before its first token.
+    pub fn cancelled(self) -> Generated {
+        Generated {
+            text: String::new(),
+            tokens: Vec::new(),
+            logprobs: Vec::new(),
+            prompt_tokens: self.prompt.keys.len(),
+            finish: Finish::Cancelled,
+        }
+    }
+}
+
 /// A request in a slot: the engine's `n`th is in slot `n`.
 #[derive(Debug)]
 pub(super) struct Live {

@@ -1,12 +1,14 @@
 //! From a conversation to a reply.
 //!
 //! A [`Generator`] is a model made ready to answer. Its [`Engine`] is the loop: requests join and
-//! leave between steps, each step runs new prompts or adds one token to every live reply.
+//! leave between steps, each step runs a chunk of prompts or adds one token to every live reply.
 //! [`Generator::generate`] is the loop run until all of a list are answered.
 
 mod constraint;
 mod engine;
+mod filling;
 mod live;
+mod portions;
 mod prefill;
 mod prefix;
 mod prompter;

@@ -173,9 +173,31 @@ impl KvCache {
 }
 
 impl Segment {
+    /// So many tokens of a model without layers.
+    #[cfg(test)]
+    pub(crate) fn empty(tokens: usize) -> Segment {
+        let layers = Vec::new();
+        Segment { layers, tokens }
+    }
+
     /// How many tokens it holds.
     pub fn tokens(&self) -> usize {
         self.tokens
+    }
+
+    /// A copy of it and of `next`, which goes on where it ends, as one.
+    pub fn followed_by(&self, next: &Segment) -> Result<Segment, Error> {
+        let both = |a: &Tensor, b: &Tensor| Tensor::f_cat(&[a, b], 2);
+        let layers = self
+            .layers
+            .iter()
+            .zip(&next.layers)
+            .map(|((k, v), (next_k, next_v))| Ok((both(k, next_k)?, both(v, next_v)?)))
+            .collect::<Result<_, Error>>()?;
+        Ok(Segment {
+            layers,
+            tokens: self.tokens + next.tokens,
+        })
     }
 
     /// A copy of its first `tokens` tokens.
