@@ -91,6 +91,7 @@ impl Engine<'_> {
         for range in batches(&lengths, |rows| rows.len() * lengths[rows.start] <= limit) {
             let batch: Vec<Stretch> = parts.drain(..range.len()).collect();
             let widest = batch.iter().map(Stretch::len).max().unwrap_or(0);
+            self.make_way(batch.iter().map(Stretch::len).sum())?;
             let shape = &model.config().text_config;
             let mut cache = KvCache::new(shape, model.compute, model.device())?;
             cache.resize(batch.len(), widest)?;
