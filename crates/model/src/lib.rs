@@ -47,8 +47,8 @@ pub use conversation::{
 pub use decoder::Rows;
 pub use generate::{
     Constraint, ConstraintState, Engine, EngineCounts, EngineLimits, Event, Finish, Formed,
-    GenerateOptions, Generated, Generator, Logprobs, PrefillCounts, Prepared, PromptTokens, Prompter,
-    Request, RequestId, Said, Sampling, TokenLogprob,
+    GenerateOptions, Generated, Generator, Logprobs, PrefillCounts, Prepared, PromptTokens,
+    Prompter, Request, RequestId, Said, Sampling, TokenLogprob,
 };
 pub use kv_cache::{Extension, KvCache, Segment};
 pub use llava::{FrozenTower, Llava, merge_image_features};

@@ -32,7 +32,7 @@ impl Engine<'_> {
         };
         let whole = (slots.max(self.cache.slots()), room.max(self.cache.room()));
         // Where all slots there ever were do not fit with this room, those in use do.
-        let all = bytes(whole.0, whole.1).saturating_add(self.segment_bytes(false));
+        let all = bytes(whole.0, whole.1).saturating_add(self.stood_on());
         let (slots, room) = match all <= self.limits.cache_bytes {
             true => whole,
             false => (slots, room),
@@ -71,15 +71,16 @@ impl Engine<'_> {
 
     /// Bytes of keys and values.
     pub(super) fn held_bytes(&self) -> u64 {
-        self.cache.bytes().saturating_add(self.segment_bytes(true))
+        let tokens = self.cache.tokens_in_segments() as u64;
+        let segments = tokens.saturating_mul(self.generator.bytes_per_token());
+        self.cache.bytes().saturating_add(segments)
     }
 
-    /// Bytes of what requests stand on, and of what was kept of past ones.
-    fn segment_bytes(&self, past: bool) -> u64 {
+    /// Bytes of the segments that requests stand on.
+    fn stood_on(&self) -> u64 {
         let live = self.live.iter().flat_map(|live| &live.path);
         let filling = self.filling.iter().flat_map(|filling| &filling.path);
-        let past = self.retained.paths().filter(|_| past);
-        let tokens = distinct_tokens(live.chain(filling).chain(past)) as u64;
+        let tokens = distinct_tokens(live.chain(filling)) as u64;
         tokens.saturating_mul(self.generator.bytes_per_token())
     }
 
