@@ -5,9 +5,9 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -17,8 +17,6 @@ use crate::{libtorch, run};
 const PACKAGES: [&str; 2] = ["package.json", "package-lock.json"];
 /// Tests that need no server.
 const UNITS: &str = "units.test.mjs";
-/// Tests of the pages that a server shows.
-const PAGES: [&str; 3] = ["pages.test.mjs", "data.test.mjs", "chat.test.mjs"];
 /// Names that Chromium goes by.
 const CHROMIUMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -26,34 +24,37 @@ const CHROMIUMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 pub struct Plan<'a> {
     /// The checkout.
     pub root: &'a Path,
-    /// A program that serves the studio: its arguments end with the folder of runs and a port, and it says
-    /// its address in its first line.
-    pub server: &'a Path,
-    /// The folder of runs that is shown.
-    pub runs: &'a Path,
+    /// The servers that are tried, each with its tests. They say their address on standard output.
+    pub servers: Vec<(Command, &'static [&'static str])>,
     /// Where screenshots go.
     pub out: &'a Path,
 }
+
+/// All pages, and the chat with models that follow a script.
+pub const ALL: &[&str] = &["pages.test.mjs", "data.test.mjs", "chat.test.mjs"];
+/// The chat alone, for a server with a trained model.
+pub const CHAT: &[&str] = &["chat.test.mjs"];
 
 /// Runs all tests in the browser.
 ///
 /// # Errors
 /// What is missing and how to get it, or that a test failed.
-pub fn test(plan: &Plan<'_>) -> Result<()> {
+pub fn test(plan: Plan<'_>) -> Result<()> {
     let scripts = plan.root.join("crates/studio/tests/browser");
     let chromium = chromium()?;
     let modules = modules(&scripts)?;
     run(&mut node(&scripts, &[UNITS]))?;
-
-    let mut server = Server::start(plan.server, plan.runs)?;
-    let outcome = run(node(&scripts, &PAGES)
-        .env("ADDRESS", &server.address)
-        .env("CHROMIUM", chromium)
-        .env("MODULES", modules)
-        .env("OUT", plan.out));
-    server.stop();
-    println!("screenshots: {}", plan.out.display());
-    outcome
+    for (at, (command, tests)) in plan.servers.into_iter().enumerate() {
+        let server = Server::start(command)?;
+        let out = plan.out.join(at.to_string());
+        println!("screenshots: {}", out.display());
+        run(node(&scripts, tests)
+            .env("ADDRESS", &server.address)
+            .env("CHROMIUM", &chromium)
+            .env("MODULES", &modules)
+            .env("OUT", &out))?;
+    }
+    Ok(())
 }
 
 /// `node --test` of these files.
@@ -69,38 +70,50 @@ fn node(scripts: &Path, files: &[&str]) -> Command {
 struct Server {
     child: Child,
     address: String,
+    /// Open, so that it may say more.
+    _said: BufReader<ChildStdout>,
 }
 
 impl Server {
-    fn start(program: &Path, runs: &Path) -> Result<Server> {
-        let mut child = Command::new(program)
-            .arg(runs)
-            .arg("0")
+    fn start(mut command: Command) -> Result<Server> {
+        let shown = crate::shown(&command);
+        println!("$ {shown}");
+        let mut child = command
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
-        let mut address = String::new();
-        let out = child.stdout.take().context("the server has no output")?;
-        BufReader::new(out).read_line(&mut address)?;
-        let address = address.trim().to_owned();
-        let mut server = Server { child, address };
-        if !server.address.starts_with("http://") {
-            server.stop();
-            bail!("{} ended without an address", program.display());
+            .with_context(|| format!("cannot start `{shown}`"))?;
+        let mut said = BufReader::new(child.stdout.take().context("the server has no output")?);
+        let mut address = None;
+        // It says where it listens, or ends.
+        for line in said.by_ref().lines() {
+            let line = line.context("cannot read what the server says")?;
+            let words = line.split_whitespace();
+            address = words
+                .map(|word| word.trim_end_matches(['/', '.', ',']))
+                .find(|word| word.starts_with("http://"))
+                .map(|word| word.trim_end_matches("/v1").to_owned());
+            if address.is_some() {
+                break;
+            }
+        }
+        let mut server = Server {
+            child,
+            address: String::new(),
+            _said: said,
+        };
+        match address {
+            Some(address) => server.address = address,
+            None => bail!("`{shown}` ended without an address"),
         }
         Ok(server)
-    }
-
-    fn stop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop();
+        // Without effect where it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

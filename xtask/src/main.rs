@@ -23,7 +23,7 @@ cargo xtask TASK
   demo           set up, build, run the whole method on drawn figures (about ten minutes)
   demo --quick   the same in little, under 90 seconds; shows that it runs, not that it learns
   test           set up, then format check, clippy, import table, all tests, docs
-  browser        build, then the studio's pages in Chromium: [--runs DIR] [--out DIR], by default runs and target/browser
+  browser        build, then the pages in Chromium: [--runs DIR] [--out DIR], by default runs and target/browser
   tidy           the import table and the house rules alone
   clients        check OpenAI's clients for Python and Node against the built server (fetches them with pip and npm)
   bench          measure figures per second, demo time and peak memory (see bench/README.md)
@@ -32,6 +32,7 @@ Environment:
   LIBTORCH=DIR             use this libtorch 2.11 instead of fetching one
   LIBTORCH_USE_PYTORCH=1   use the libtorch of the installed PyTorch 2.11
   MATH_LLAVA_CACHE=DIR     the per-user cache (default: $XDG_CACHE_HOME or ~/.cache, math-llava)
+  CHROMIUM=PROGRAM         the browser for `browser` (default: the first on the path)
 ";
 
 fn main() -> ExitCode {
@@ -170,16 +171,31 @@ fn browser(options: &[&str]) -> Result<()> {
             ),
         }
     }
-    build()?;
+    let program = build()?;
     if !runs.is_dir() {
         demo("quick")?;
     }
-    browser::test(&browser::Plan {
+    let preview = target()
+        .join("release/examples")
+        .join(format!("preview{}", std::env::consts::EXE_SUFFIX));
+    let mut scripted = Command::new(preview);
+    scripted.arg(&runs);
+    let mut servers = vec![(scripted, browser::ALL)];
+    let models = [
+        runs.join("tiny/train/model"),
+        runs.join("quick/train/model"),
+    ];
+    if let Some(model) = models.iter().find(|model| model.is_dir()) {
+        let mut own = Command::new(program);
+        own.arg("serve").arg("--model").arg(model);
+        own.arg("--runs")
+            .arg(&runs)
+            .args(["--port", "0"]);
+        servers.push((own, browser::CHAT));
+    }
+    browser::test(browser::Plan {
         root: &root(),
-        server: &target()
-            .join("release/examples")
-            .join(format!("preview{}", std::env::consts::EXE_SUFFIX)),
-        runs: &runs,
+        servers,
         out: &out,
     })
 }

@@ -4,6 +4,7 @@ mod equal;
 mod eval;
 mod models;
 mod score;
+mod serve;
 mod table;
 mod train;
 
@@ -15,6 +16,7 @@ pub use equal::Equal;
 pub use eval::{Eval, EvalFrom};
 pub use models::*;
 pub use score::{Score, ScoreDialect, ScoreExtraction};
+pub use serve::{Listen, Serve, Studio};
 pub use table::{Compare, Table};
 pub use train::Train;
 
@@ -43,7 +45,8 @@ Examples:
   math-llava import --source tabmwp --root DATA/tabmwp --out runs/tabmwp
   math-llava sql --run runs/tiny \"select family, count(*) from images group by 1\"
   math-llava export --run runs/tiny --format hf --out hf-data
-  math-llava report --run runs/tiny";
+  math-llava report --run runs/tiny
+  math-llava serve --model runs/tiny/train/model --runs runs";
 
 /// The stages, each a verb, and `run` for all of them.
 #[derive(Debug, Subcommand)]
@@ -94,6 +97,10 @@ pub enum Verb {
     Sources(Sources),
     /// Ask the tables of a run in SQL
     Sql(Sql),
+    /// Answer over HTTP as OpenAI's API does, with models of your own or other servers
+    Serve(Serve),
+    /// Look at runs in the browser: data, selection, training, scores
+    Studio(Studio),
 }
 
 /// `math-llava import`.

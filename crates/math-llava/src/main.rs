@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     }
     // The first signal asks for a clean stop at the next safe point, the second means now.
     let handler = ctrlc::set_handler(|| {
-        if sample::interrupt::requested() {
+        if sample::interrupt::requests() > 0 {
             std::process::exit(130);
         }
         eprintln!("stopping at the next safe point; once more to stop at once");
@@ -74,6 +74,8 @@ fn main() -> ExitCode {
         Verb::Equal(a) => commands::equal::run(&a),
         Verb::Sources(a) => commands::sources::run(&a),
         Verb::Sql(a) => commands::sql::run(&a),
+        Verb::Serve(a) => commands::serve::run(&a),
+        Verb::Studio(a) => commands::studio::run(&a),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -108,7 +108,7 @@ fn card(item: &Sample, verdicts: &Verdicts<'_>, pictures: &mut Pictures<'_>) -> 
     }
     let _ = write!(
         html,
-        "</div><div class=\"body\"><h4>{}{}</h4><p class=\"meta\">{} · {}{}</p>",
+        "</div><div class=\"body\"><h4 class=\"math-text\">{}{}</h4><p class=\"meta\">{} · {}{}</p>",
         shortened(&item.question, LONGEST),
         item.unit
             .as_ref()

@@ -3,7 +3,7 @@
 use sample::scores::{Accuracy, Difference, Verdict};
 
 /// Text that may stand anywhere in HTML, attributes in quotes included.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -23,7 +23,7 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// Escaped, and cut after `most` characters.
-pub(crate) fn shortened(text: &str, most: usize) -> String {
+pub fn shortened(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", escape(text[..end].trim_end())),
         None => escape(text),
@@ -31,7 +31,7 @@ pub(crate) fn shortened(text: &str, most: usize) -> String {
 }
 
 /// `12,345`.
-pub(crate) fn count(n: u64) -> String {
+pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -44,7 +44,7 @@ pub(crate) fn count(n: u64) -> String {
 }
 
 /// `41.2 [38.0, 44.5]`, or a dash where nothing was asked.
-pub(crate) fn accuracy(a: Accuracy) -> String {
+pub fn accuracy(a: Accuracy) -> String {
     if a.total == 0 {
         return "–".to_owned();
     }
@@ -57,7 +57,7 @@ pub(crate) fn accuracy(a: Accuracy) -> String {
 }
 
 /// `+22.1 [18.3, 25.9]`.
-pub(crate) fn difference(d: &Difference) -> String {
+pub fn difference(d: &Difference) -> String {
     if d.items == 0 {
         return "–".to_owned();
     }
@@ -73,7 +73,7 @@ pub(crate) fn difference(d: &Difference) -> String {
 }
 
 /// The verdict as a badge that says it in words, not by colour alone.
-pub(crate) fn verdict(v: Verdict) -> &'static str {
+pub fn verdict(v: Verdict) -> &'static str {
     match v {
         Verdict::Beats => "<span class=\"badge beats\">beats</span>",
         Verdict::Unclear => "<span class=\"badge unclear\">unclear</span>",

@@ -12,7 +12,10 @@
 pub mod benchmark;
 pub mod card;
 mod chart;
+pub mod components;
 mod examples;
+mod flow;
+mod flows;
 mod html;
 mod markdown;
 mod page;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::flow::{self, FlowPart};
 use crate::html::{count, escape, shortened};
 use crate::picture::Pictures;
 use crate::stages::Run;
@@ -10,17 +11,6 @@ use crate::{Config, Error, chart, examples, scores};
 
 /// Nothing but its own styles and the images inside it: no script, no request.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-/// Counts on a stage's card, in this order; the settings have them all.
-const SHOWN_COUNTS: [&str; 8] = [
-    "samples",
-    "images",
-    "rejects",
-    "heldout",
-    "items",
-    "requests",
-    "steps",
-    "parameters",
-];
 /// No more rows in a table of shares; the rest is summed up.
 const SHARES: usize = 12;
 
@@ -131,35 +121,20 @@ pub(crate) fn missing(what: &str) -> String {
 }
 
 fn pipeline(run: &Run) -> String {
-    let mut html = String::from(
-        "<p class=\"lead\">What each stage took in and gave out, from its manifest.</p>\
-         <ol class=\"flow\">",
+    let parts = run.stages.iter().map(|stage| {
+        let verb = &stage.manifest.key.stage;
+        let counts = flow::shown_counts(&stage.manifest.counts);
+        let part = FlowPart {
+            name: (stage.name != *verb).then(|| stage.name.clone()),
+            counts,
+            ..FlowPart::default()
+        };
+        (verb.clone(), part)
+    });
+    let mut html = format!(
+        "<p class=\"lead\">What each stage took in and gave out, from its manifest.</p>{}",
+        flow::flow(parts)
     );
-    let mut before = "";
-    for stage in &run.stages {
-        let verb = stage.manifest.key.stage.as_str();
-        if verb != before {
-            html.push_str(if before.is_empty() {
-                "<li>"
-            } else {
-                "</li><li>"
-            });
-            let _ = write!(html, "<span class=\"stage\">{}</span>", escape(verb));
-            before = verb;
-        }
-        if stage.name != verb {
-            let _ = write!(html, "<span class=\"part\">{}</span>", escape(&stage.name));
-        }
-        html.push_str("<dl>");
-        for name in SHOWN_COUNTS {
-            if let Some(n) = stage.manifest.counts.get(name) {
-                let _ = write!(html, "<dt>{name}</dt><dd>{}</dd>", count(*n));
-            }
-        }
-        html.push_str("</dl>");
-    }
-    html.push_str("</li>");
-    html.push_str("</ol>");
     if let Some((stage, samples)) = &run.pairs {
         let tally = |name: &dyn Fn(&sample::Sample) -> String| {
             let mut tally: BTreeMap<String, u64> = BTreeMap::new();
@@ -199,7 +174,7 @@ fn pipeline(run: &Run) -> String {
 }
 
 /// Names with their counts and bars, the greatest first where there are many.
-pub(crate) fn shares(caption: &str, mut tally: Vec<(String, u64)>) -> String {
+pub fn shares(caption: &str, mut tally: Vec<(String, u64)>) -> String {
     if tally.len() > SHARES {
         tally.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let rest: u64 = tally[SHARES - 1..].iter().map(|(_, n)| n).sum();

@@ -18,38 +18,63 @@ const QUALITY: u8 = 84;
 /// The bytes of an image, by its path and digest.
 type Find<'a> = Box<dyn Fn(&str, &str) -> Option<Vec<u8>> + 'a>;
 
-/// The page's images, each encoded once.
-pub(crate) struct Pictures<'a> {
-    find: Find<'a>,
-    side: u32,
-    /// By digest.
-    encoded: BTreeMap<String, Option<String>>,
+/// The address of an image, by its path and digest; none where it has none.
+type Address<'a> = Box<dyn Fn(&str, &str) -> Option<String> + 'a>;
+
+/// How a page has its images.
+enum How<'a> {
+    /// Inside it, each encoded once.
+    Inside {
+        find: Find<'a>,
+        side: u32,
+        /// By digest.
+        encoded: BTreeMap<String, Option<String>>,
+    },
+    /// At addresses of their own.
+    Linked(Address<'a>),
 }
+
+/// The images of a page.
+pub struct Pictures<'a>(How<'a>);
 
 impl<'a> Pictures<'a> {
     pub(crate) fn new(
         find: impl Fn(&str, &str) -> Option<Vec<u8>> + 'a,
         side: u32,
     ) -> Pictures<'a> {
-        Pictures {
+        Pictures(How::Inside {
             find: Box::new(find),
             side,
             encoded: BTreeMap::new(),
-        }
+        })
+    }
+
+    /// Images that a page loads from where `address` says.
+    pub fn linked(address: impl Fn(&str, &str) -> Option<String> + 'a) -> Pictures<'a> {
+        Pictures(How::Linked(Box::new(address)))
     }
 
     /// An `img` element for an image; a note where the file cannot be shown.
     pub(crate) fn element(&mut self, path: &str, sha256: &str, alt: &str) -> String {
-        let (find, side) = (&self.find, self.side);
-        let uri = self.encoded.entry(sha256.to_owned()).or_insert_with(|| {
-            let image = pixels::decode(&find(path, sha256)?).ok()?;
-            data_uri(&image, side)
-        });
-        match uri {
-            // Only base64 and our own words are in it.
-            Some(uri) => {
+        let place = match &mut self.0 {
+            How::Linked(address) => address(path, sha256),
+            How::Inside {
+                find,
+                side,
+                encoded,
+            } => {
+                let uri = encoded.entry(sha256.to_owned()).or_insert_with(|| {
+                    let image = pixels::decode(&find(path, sha256)?).ok()?;
+                    data_uri(&image, *side)
+                });
+                uri.clone()
+            }
+        };
+        match place {
+            Some(place) => {
                 format!(
-                    "<img loading=\"lazy\" src=\"{uri}\" alt=\"{}\">",
+                    "<img loading=\"lazy\" src=\"{}\" alt=\"{}\">",
+                    escape(&place),
                     escape(alt)
                 )
             }
@@ -59,6 +84,13 @@ impl<'a> Pictures<'a> {
 }
 
 fn data_uri(image: &RgbImage, side: u32) -> Option<String> {
+    let (kind, bytes) = encoded(image, side)?;
+    Some(format!("data:{kind};base64,{}", STANDARD.encode(bytes)))
+}
+
+/// The image for a page, its longer side at most `side` pixels: its media type and its bytes, as PNG or
+/// JPEG, whichever is shorter.
+pub fn encoded(image: &RgbImage, side: u32) -> Option<(&'static str, Vec<u8>)> {
     let small = fitted(image, side);
     let mut png = Cursor::new(Vec::new());
     small.write_to(&mut png, ImageFormat::Png).ok()?;
@@ -67,15 +99,11 @@ fn data_uri(image: &RgbImage, side: u32) -> Option<String> {
         .write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, QUALITY))
         .ok()?;
     let png = png.into_inner();
-    let (kind, bytes) = if png.len() <= jpeg.len() {
-        ("png", png)
+    Some(if png.len() <= jpeg.len() {
+        ("image/png", png)
     } else {
-        ("jpeg", jpeg)
-    };
-    Some(format!(
-        "data:image/{kind};base64,{}",
-        STANDARD.encode(bytes)
-    ))
+        ("image/jpeg", jpeg)
+    })
 }
 
 /// Scaled down until the longer side fits; never up.

@@ -14,7 +14,7 @@ const TEMPLATES: usize = 6;
 const FEWEST: u64 = 5;
 
 /// What the first screen says.
-pub(crate) fn tiles(results: &Results) -> String {
+pub fn tiles(results: &Results) -> String {
     let overall = &results.overall;
     let mut html = String::from("<dl class=\"tiles\">");
     let mut tile = |name: &str, big: &str, note: &str| {
@@ -70,7 +70,7 @@ pub(crate) fn tiles(results: &Results) -> String {
 }
 
 /// The charts and tables.
-pub(crate) fn section(results: &Results) -> String {
+pub fn section(results: &Results) -> String {
     let mut html = format!(
         "<p class=\"lead\">{}.</p><p class=\"lead\"><strong>model</strong> sees each question's own \
          image. <strong>swapped</strong> is the same model with another image of the same source and \

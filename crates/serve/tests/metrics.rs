@@ -1,5 +1,7 @@
 //! What `/metrics` shows is read as strictly as the format's description allows.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

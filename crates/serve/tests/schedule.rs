@@ -1,13 +1,16 @@
 //! What a schedule promises those who ask, tried with engines that follow a script.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serve::scripted::{Faults, ScriptedEngine, ScriptedModel, ScriptedQuestion, Watch};
 use serve::{
-    Ask, Client, Driver, Finish, Form, Metrics, Model, ModelCard, Part, Prompt, Refusal,
-    RefusalKind, Replies, Role, Sampling, Schedule, ScheduleLimits, Turn, Usage,
+    Ask, Client, Driver, Finish, Form, ImageBytes, Metrics, Model, ModelCard, Part, Prompt,
+    Refusal, RefusalKind, Replies, Role, Sampling, Schedule, ScheduleLimits, Turn, Usage,
 };
 
 const SLOW: Faults = Faults {
@@ -211,6 +214,37 @@ async fn too_many_requests_are_refused_with_a_hint() {
     assert_eq!(stage.metric(busy), 2.0);
     assert_eq!(stage.metric("math_llava_waiting_requests"), 3.0);
 }
+
+#[tokio::test]
+async fn an_image_that_waits_counts_as_a_request() {
+    let limits = ScheduleLimits {
+        slots: 1,
+        queue: 4,
+        ..ScheduleLimits::default()
+    };
+    let stage = Stage::new(limits, SLOW);
+    let mut live = stage.ask("a", &words(3000)).await.unwrap();
+    live.next().await.unwrap().unwrap();
+    let image = Part::Image(ImageBytes {
+        bytes: bytes::Bytes::from_static(GIF),
+    });
+    let mut shown = ask("what is it", 1);
+    let Prompt::Chat(turns) = &mut shown.prompt else {
+        panic!("a chat")
+    };
+    turns[0].parts.extend(vec![image; 3]);
+    let waits = stage.schedule.ask(&client("b"), shown).await.unwrap();
+    let full = stage.ask("c", "no room").await.err().unwrap();
+    assert_eq!(full.kind, RefusalKind::Busy);
+    assert_eq!(stage.metric("math_llava_waiting_requests"), 1.0);
+    assert_eq!(stage.metric("math_llava_images_total"), 3.0);
+    drop(waits);
+    stage.ask("c", "room").await.unwrap();
+}
+
+/// Ten by ten pixels, of which no decoder needs to see more than the head.
+const GIF: &[u8] =
+    b"GIF89a\x0a\0\x0a\0\x80\0\0\0\0\0\xff\xff\xff\x2c\0\0\0\0\x0a\0\x0a\0\0\x02\x02\x44\x01\0\x3b";
 
 #[tokio::test]
 async fn a_late_request_is_ended_whether_it_waits_or_is_written() {
@@ -586,4 +620,76 @@ async fn finishes_are_told_apart() {
         }
         assert_eq!(last, Some(finish));
     }
+}
+
+/// A model that reads what it is asked when it is told to.
+struct Patient {
+    inner: ScriptedModel,
+    begun: AtomicUsize,
+    go: Mutex<Receiver<()>>,
+}
+
+impl Model for Patient {
+    type Question = ScriptedQuestion;
+
+    fn card(&self) -> &ModelCard {
+        self.inner.card()
+    }
+
+    fn prepare(&self, ask: &Ask) -> Result<ScriptedQuestion, Refusal> {
+        self.begun.fetch_add(1, SeqCst);
+        self.go.lock().unwrap().recv().unwrap();
+        self.inner.prepare(ask)
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_being_read_can_be_given_up_be_late_and_be_stopped() {
+    let (go, wait) = channel();
+    let model = Arc::new(Patient {
+        inner: ScriptedModel::echo("patient"),
+        begun: AtomicUsize::new(0),
+        go: Mutex::new(wait),
+    });
+    let limits = ScheduleLimits {
+        preparing: 1,
+        queue: 2,
+        request_time: Duration::from_millis(300),
+        ..ScheduleLimits::default()
+    };
+    let body = |mut driver: Driver<ScriptedQuestion>| {
+        driver.drive(&mut ScriptedEngine::default()).unwrap();
+    };
+    let schedule = Schedule::start(Arc::clone(&model), limits, Arc::default(), body);
+    let client = client("a");
+    let request = |text: &str| schedule.ask(&client, ask(text, 1));
+
+    // Two have places: one is read, one waits to be. A third has none, until the first is given up.
+    let mut read_now = Box::pin(request("one"));
+    let mut read_next = Box::pin(request("two"));
+    let polled = async {
+        tokio::select! { _ = &mut read_now => 1, _ = &mut read_next => 2 }
+    };
+    let brief = Duration::from_millis(100);
+    assert!(tokio::time::timeout(brief, polled).await.is_err());
+    assert_eq!(model.begun.load(SeqCst), 1);
+    let third = request("three").await.err().unwrap();
+    assert_eq!(third.kind, RefusalKind::Busy);
+    drop(read_now);
+
+    // It is still being read, so that the second's time ends before its turn.
+    let late = read_next.await.err().unwrap();
+    assert_eq!(late.kind, RefusalKind::TimedOut);
+    assert_eq!(model.begun.load(SeqCst), 1);
+
+    // The next is read after the first, and then there is a stop.
+    go.send(()).unwrap();
+    let stopped = async {
+        until("it is read", || model.begun.load(SeqCst) == 2).await;
+        schedule.stop();
+        go.send(()).unwrap();
+    };
+    let (refused, ()) = tokio::join!(request("four"), stopped);
+    assert_eq!(refused.err().unwrap().kind, RefusalKind::Stopping);
+    schedule.stopped().await;
 }

@@ -1,5 +1,7 @@
 //! The socket's limits, tried byte by byte.
 
+#![allow(clippy::unwrap_used)]
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;

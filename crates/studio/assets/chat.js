@@ -12,6 +12,9 @@ const at = (id) => document.getElementById(id);
 const [settings, models, key, turnList, composer, question, status, live] =
   ["settings", "models", "key", "turns", "composer", "question", "status", "live"].map(at);
 
+/** Questions longer than this may not fit their box, in characters. */
+const LONG = 800;
+
 /** `{text, images, replies: Map(model -> Reply), element}` in order. */
 let turns = [];
 /** What stops the replies that are being written; null while there are none. */
@@ -149,12 +152,12 @@ function stop() {
 function reply(model, turn) {
   const one = new Reply(model, announce);
   one.buttons.append(
-    button("Regenerate", `Ask ${model} again`, "quiet idle again", () => {
+    button("Regenerate", `Regenerate the reply of ${model}`, "quiet idle again", () => {
       const body = running ? null : bodyFor(model, turn);
       if (body) run([[one, body]]);
     }),
-    button("Copy text", `Copy the reply of ${model}`, "quiet", () => copy(one.text, "The reply")),
-    button("Copy as curl", `Copy the request to ${model} as a curl command`, "quiet", () => {
+    button("Copy text", `Copy text of the reply of ${model}`, "quiet", () => copy(one.text, "The reply")),
+    button("Copy as curl", `Copy as curl the request to ${model}`, "quiet", () => {
       const body = bodyFor(model, turn);
       if (body) showCommand(body);
     }),
@@ -173,6 +176,8 @@ function button(text, label, className, act) {
 function shown(turn) {
   const text = make("div", { className: "asked-text", textContent: turn.text });
   typeset(text);
+  // A text that may scroll in its box is reached by keyboard.
+  if (turn.text.length > LONG) text.tabIndex = 0;
   const pictures = make("div", { className: "asked-images" },
     ...turn.images.map((image) => make("img", { src: image.data, alt: image.name })));
   const edit = button("Edit", "Edit this question; what follows is dropped", "quiet idle", () => {

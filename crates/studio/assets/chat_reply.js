@@ -44,7 +44,7 @@ export class Reply {
     this.figures = make("p", { className: "figures" });
     this.buttons = make("div", { className: "buttons" });
     this.element = make("section", { className: "reply-card" },
-      make("h3", { textContent: model }), this.body, this.figures, this.buttons);
+      make("h2", { textContent: model }), this.body, this.figures, this.buttons);
     this.element.setAttribute("aria-label", `Reply of ${model}`);
     this.clear();
   }

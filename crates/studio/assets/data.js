@@ -4,6 +4,12 @@
 const main = document.querySelector("main");
 let loading = null;
 
+// Says how many rows there are to those who do not see it; it stays while the list is replaced.
+const says = document.createElement("div");
+says.className = "hidden-text";
+says.setAttribute("role", "status");
+main.append(says);
+
 /// Waits until typing pauses.
 function pausing(work, milliseconds) {
   let timer;
@@ -42,7 +48,7 @@ async function show(address, remember) {
     const typed = focused === "q" ? document.querySelector("#q") : null;
     const scrolled = document.querySelector("#filters").scrollTop;
     const lists = [...document.querySelectorAll(".facet ul")].map((list) => list.scrollTop);
-    const closed = [...document.querySelectorAll(".facet:not([open])")].map((facet) => facet.textContent.split(" ")[0]);
+    const closed = [...document.querySelectorAll(".facet:not([open])")].map((facet) => facet.querySelector("summary").textContent);
     for (const id of ["filters", "results"]) {
       const fresh = next.getElementById(id);
       // A page that still reads the table: it is loaded as a whole, and loads itself again.
@@ -51,12 +57,13 @@ async function show(address, remember) {
       document.getElementById(id).replaceWith(document.adoptNode(fresh));
     }
     for (const facet of document.querySelectorAll(".facet")) {
-      if (closed.includes(facet.textContent.split(" ")[0])) facet.open = false;
+      if (closed.includes(facet.querySelector("summary").textContent)) facet.open = false;
     }
     document.querySelector("#filters").scrollTop = scrolled;
     document.querySelectorAll(".facet ul").forEach((list, at) => { list.scrollTop = lists[at] ?? 0; });
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
     if (remember) history.pushState(null, "", address);
+    says.textContent = document.querySelector("#found").textContent;
     ready();
   } catch (error) {
     if (error.name !== "AbortError") location.assign(address);
@@ -113,7 +120,6 @@ function ready() {
   document.querySelectorAll("img.thumb").forEach((picture) => {
     if (picture.complete && picture.naturalWidth === 0 && picture.src) gone(picture);
   });
-  document.dispatchEvent(new CustomEvent("math", { detail: document.querySelector("#rows") }));
 }
 
 main.addEventListener("error", (event) => {

@@ -15,11 +15,15 @@ mod chat;
 mod data;
 mod error;
 mod evaluation;
+mod kept;
+#[cfg(test)]
+mod made_run;
 mod pipeline;
 mod runs;
 mod selection;
 mod shell;
 mod training;
+mod when;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +46,10 @@ pub struct StudioOptions {
 pub struct Studio {
     options: StudioOptions,
     data: data::Tables,
+    /// Parsed files of runs.
+    kept: kept::Kept,
+    /// Logs of trainings.
+    logs: training::Logs,
 }
 
 impl Studio {
@@ -56,6 +64,8 @@ impl Studio {
         Ok(Studio {
             options,
             data: data::Tables::default(),
+            kept: kept::Kept::default(),
+            logs: training::Logs::default(),
         })
     }
 }

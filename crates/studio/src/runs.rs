@@ -9,8 +9,15 @@ const DEPTH: usize = 3;
 /// No more runs are listed.
 const MOST: usize = 2000;
 /// Folders of stages; one of these makes its parent a run.
-const STAGES: [&str; 7] = [
-    "import", "inspect", "grade", "select", "synth", "train", "eval",
+const STAGES: [&str; 8] = [
+    "import",
+    "inspect",
+    "grade",
+    "select",
+    "synth",
+    "train",
+    "eval",
+    "benchmarks",
 ];
 
 /// A run.

@@ -29,6 +29,8 @@ pub struct Plan<'b> {
     pub(super) all: usize,
     /// Questions with more than one image.
     pub(super) several_images: usize,
+    /// The benchmark's folder: its images lie below it, as the manifest says.
+    pub(super) root: PathBuf,
     /// Digests: of the whole split, of what is shown, of what is said.
     pub(super) data: String,
     pub(super) shown: String,
@@ -94,6 +96,7 @@ pub fn plan<'b>(
         prompt: prompts_digest(config.system.as_deref(), &items, &prompts),
         order: together(&images),
         several_images,
+        root: std::path::absolute(data).unwrap_or_else(|_| data.to_owned()),
         benchmark,
         config: config.clone(),
         split,

@@ -452,6 +452,8 @@ fn finish(
     total: &BenchmarkScore,
 ) -> Result<(), Error> {
     let mut manifest = Manifest::new(stage.key().clone());
+    let name = plan.benchmark.name().to_owned();
+    let _ = manifest.image_roots.insert(name, plan.root.clone());
     manifest.count("items", plan.items.len() as u64);
     manifest.count("images", plan.images() as u64);
     let sum = |of: fn(&Response) -> u32| replies.iter().map(|line| u64::from(of(line))).sum();

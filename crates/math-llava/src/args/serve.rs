@@ -16,11 +16,11 @@ Prints the address once it listens. Clients of OpenAI's API are given http://HOS
   MATH_LLAVA_KEYS=secret math-llava serve --model DIR --host 0.0.0.0 --allow-host my-machine
 
   curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' -d '{
-    \"model\": \"model\", \"messages\": [{\"role\": \"user\", \"content\": \"What is 2+3?\"}]}'
+    \"model\": \"tiny\", \"messages\": [{\"role\": \"user\", \"content\": \"What is 2+3?\"}]}'
 
 Ctrl-C or SIGTERM ends it: what is being answered is answered, what waits is refused.")]
 pub struct Serve {
-    /// A model to serve, under the name of its folder or the one given; may be given more than once
+    /// A model to serve, under the name given or that of its folder (RUN/train/model: the run's); may be given more than once
     #[arg(long = "model", value_name = "[NAME=]DIR", required_unless_present_any = ["upstream", "runs"])]
     pub models: Vec<String>,
     /// A PEFT LoRA adapter to use beside the weights, with one --model
@@ -110,7 +110,4 @@ pub struct Listen {
     /// Connections at the same time
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub connections: usize,
-    /// No line a request on standard error
-    #[arg(long)]
-    pub no_log: bool,
 }

@@ -24,7 +24,8 @@ mod torch {
     use anyhow::{Context, Result, bail};
     use model::{
         Checkpoint, Constraint, Finish, GenerateOptions, Generated, Generator, LoadOptions, Part,
-        Pixels, Placement, PromptForm, Quantisation, Request, Said, Sampling, Speaker, Template, Turn,
+        Pixels, Placement, PromptForm, Quantisation, Request, Said, Sampling, Speaker, Template,
+        Turn,
     };
 
     use crate::args::{Generate, ModelArguments, SamplingArguments};

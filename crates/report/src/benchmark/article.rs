@@ -21,7 +21,7 @@ pub(super) fn anchor(prefix: &str, place: usize) -> String {
 }
 
 /// A question as an article; `names` are the runs'.
-pub(super) fn article(
+pub fn article(
     question: &Question,
     id: &str,
     names: &[String],
@@ -45,7 +45,7 @@ pub(super) fn article(
     };
     let _ = write!(
         html,
-        "<div class=\"body\"><h4>{heading}</h4><p class=\"meta\"><a href=\"#{id}\">{}</a>",
+        "<div class=\"body\"><h4 class=\"math-text\">{heading}</h4><p class=\"meta\"><a href=\"#{id}\">{}</a>",
         shortened(&record.id, SHORT)
     );
     for (dimension, name) in record.groups.iter().take(MOST) {
@@ -61,7 +61,11 @@ pub(super) fn article(
         html.push_str("<ol>");
         for (i, choice) in record.choices.iter().take(MOST).enumerate() {
             let letter = char::from(b'A' + u8::try_from(i).unwrap_or(25).min(25));
-            let _ = write!(html, "<li>({letter}) {}</li>", shortened(choice, SHORT));
+            let _ = write!(
+                html,
+                "<li class=\"math-text\">({letter}) {}</li>",
+                shortened(choice, SHORT)
+            );
         }
         html.push_str("</ol>");
     }
@@ -136,7 +140,11 @@ fn reply(name: &str, score: &ItemScore) -> String {
                 .char_indices()
                 .nth(LONGEST)
                 .map_or(text, |(end, _)| &text[..end]);
-            let _ = write!(html, "<p class=\"reply\">{}{rest}</p>", escape(shown));
+            let _ = write!(
+                html,
+                "<p class=\"reply math-text\">{}{rest}</p>",
+                escape(shown)
+            );
         }
     }
     html

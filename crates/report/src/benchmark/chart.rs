@@ -40,11 +40,7 @@ pub(super) fn shares<'a>(breakdowns: &[&'a Breakdown], dimension: &str) -> Share
 }
 
 /// The charts of all dimensions with few groups, and a legend.
-pub(super) fn charts(
-    breakdowns: &[&Breakdown],
-    names: &[String],
-    board: Option<&Scoreboard>,
-) -> String {
+pub fn charts(breakdowns: &[&Breakdown], names: &[String], board: Option<&Scoreboard>) -> String {
     let marked = marked_rows(board);
     let mut html = String::from("<ul class=\"legend\">");
     for (i, name) in names.iter().enumerate() {

@@ -60,8 +60,8 @@ pub(super) fn card(paired: &Paired, questions: &[Question], shown: &Shown<'_>) -
     html
 }
 
-/// What the test says, in words.
-fn sentence(paired: &Paired) -> String {
+/// What the test says, in words, as HTML.
+pub fn sentence(paired: &Paired) -> String {
     let (gained, lost) = (
         paired.flips.gained.len() as u64,
         paired.flips.lost.len() as u64,
@@ -104,7 +104,8 @@ fn chance(p: f64) -> String {
     }
 }
 
-fn groups(paired: &Paired) -> String {
+/// Flips by group, as a table behind its heading; nothing where the runs know no groups.
+pub fn groups(paired: &Paired) -> String {
     if paired.groups.is_empty() {
         return String::new();
     }

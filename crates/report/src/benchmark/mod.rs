@@ -8,13 +8,13 @@
 //! **Invariant:** the page's size is bounded whatever the runs hold: so many questions of each kind, so
 //! many bytes in all; what does not fit is counted.
 
-mod article;
-mod chart;
-mod flips;
+pub(crate) mod article;
+pub(crate) mod chart;
+pub(crate) mod flips;
 mod gallery;
 mod page;
-mod questions;
-mod table;
+pub(crate) mod questions;
+pub(crate) mod table;
 
 #[cfg(test)]
 mod tests;

@@ -12,20 +12,28 @@ use crate::Error;
 
 /// What became of a question: the first of these that holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Fate {
+pub enum Fate {
+    /// The model could not be asked.
     Failed,
+    /// The outputs have no reply.
     Missing,
+    /// The reply has no text.
     Empty,
+    /// The official code guessed.
     Fallback,
+    /// Wrong, and cut at the token limit.
     Truncated,
+    /// No answer was found in the reply.
     Unparsed,
+    /// Another answer was found.
     Wrong,
+    /// Right.
     Right,
 }
 
 impl Fate {
     /// Errors, in the order the page shows them: what is the model's own fault first.
-    pub(super) const ERRORS: [Fate; 7] = [
+    pub const ERRORS: [Fate; 7] = [
         Fate::Wrong,
         Fate::Unparsed,
         Fate::Truncated,
@@ -35,7 +43,8 @@ impl Fate {
         Fate::Missing,
     ];
 
-    pub(super) fn of(score: &ItemScore) -> Fate {
+    /// What became of a question, by its verdict.
+    pub fn of(score: &ItemScore) -> Fate {
         match score.reading {
             Reading::Failed => Fate::Failed,
             _ if score.response.is_none() => Fate::Missing,
@@ -49,7 +58,7 @@ impl Fate {
     }
 
     /// A heading.
-    pub(super) fn title(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
             Fate::Failed => "Could not be asked",
             Fate::Missing => "Missing",
@@ -63,7 +72,7 @@ impl Fate {
     }
 
     /// A word for a badge.
-    pub(super) fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Fate::Failed => "failed",
             Fate::Missing => "missing",
@@ -79,16 +88,18 @@ impl Fate {
 
 /// A question and what each run said; a run that does not have it has none.
 #[derive(Debug)]
-pub(super) struct Question {
-    pub(super) record: ItemRecord,
+pub struct Question {
+    /// What the benchmark asks.
+    pub record: ItemRecord,
     /// Image files, found from the folder of the run that keeps them.
-    pub(super) images: Vec<PathBuf>,
-    pub(super) said: Vec<Option<ItemScore>>,
+    pub images: Vec<PathBuf>,
+    /// What each run said; in the runs' order.
+    pub said: Vec<Option<ItemScore>>,
 }
 
 impl Question {
     /// Fates in the runs that have it.
-    pub(super) fn fates(&self) -> impl Iterator<Item = Fate> + '_ {
+    pub fn fates(&self) -> impl Iterator<Item = Fate> + '_ {
         self.said.iter().flatten().map(Fate::of)
     }
 }

@@ -10,7 +10,7 @@ use crate::html::{accuracy, count, escape, shortened};
 const MOST_GROUPS: usize = 400;
 
 /// The table, a heading for each kind of row, with sources numbered below it.
-pub(super) fn board(board: &Scoreboard) -> String {
+pub fn board(board: &Scoreboard) -> String {
     let caption = format!(
         "{}, {}: accuracy in per cent, of these runs with 95% intervals",
         escape(&board.benchmark),
@@ -89,7 +89,7 @@ fn number(cell: Cell) -> String {
 }
 
 /// All groups of the runs, a table for each dimension.
-pub(super) fn groups(breakdowns: &[&Breakdown], names: &[String]) -> String {
+pub fn groups(breakdowns: &[&Breakdown], names: &[String]) -> String {
     let mut html = String::new();
     let mut dimensions: Vec<&str> = Vec::new();
     for (dimension, _) in breakdowns.iter().flat_map(|b| &b.dimensions) {

@@ -13,7 +13,7 @@ mod histogram;
 mod losses;
 mod markdown;
 mod page;
-mod provenance;
+pub(crate) mod provenance;
 mod synthesis;
 mod tally;
 

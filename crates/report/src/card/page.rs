@@ -251,9 +251,10 @@ fn plan(rows: &[PlanRow]) -> String {
         .collect();
     format!(
         "<p class=\"lead\">{} of {} images were taken: by level of complexity, and within a level the \
-         same quota from each source.</p>{}",
+         same quota from each source.</p><div class=\"card\">{}</div>{}",
         count(taken),
         count(available),
+        crate::flows::sankey(rows),
         table(
             "Images by level and source",
             &["level", "<source", "available", "quota", "taken"],

@@ -1,7 +1,10 @@
 //! What went in: the sources with their licences, and the plan by which images were taken.
 
+use std::path::Path;
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{UInt8Type, UInt64Type};
+use sample::Manifest;
 use sample::scan::Table;
 use serde_json::Value;
 
@@ -90,23 +93,35 @@ fn total(value: &Value) -> Option<u64> {
 
 /// What is taken of one level of one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PlanRow {
+pub struct PlanRow {
     /// Missing for images without a grade.
-    pub(crate) level: Option<u64>,
-    pub(crate) source: String,
-    pub(crate) available: u64,
-    pub(crate) quota: u64,
-    pub(crate) taken: u64,
+    pub level: Option<u64>,
+    /// The source.
+    pub source: String,
+    /// Images there are.
+    pub available: u64,
+    /// Images asked for.
+    pub quota: u64,
+    /// Images that were taken.
+    pub taken: u64,
 }
 
 /// The selection's plan, from its table, or from its manifest where it has none.
 pub(crate) fn plan(found: &Stages) -> Result<Vec<PlanRow>, Error> {
-    let Some(select) = found.get("select") else {
-        return Ok(Vec::new());
-    };
-    let path = select.folder.join("plan.parquet");
+    match found.get("select") {
+        Some(select) => plan_rows(&select.folder, &select.manifest),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The plan of the selection in `folder`, from its table, or from its manifest where it has none.
+///
+/// # Errors
+/// Where the table cannot be read.
+pub fn plan_rows(folder: &Path, manifest: &Manifest) -> Result<Vec<PlanRow>, Error> {
+    let path = folder.join("plan.parquet");
     if !path.is_file() {
-        let rows = select.manifest.results["plan"]["rows"].as_array();
+        let rows = manifest.results["plan"]["rows"].as_array();
         return Ok(rows.into_iter().flatten().filter_map(from_json).collect());
     }
     let mut plan = Vec::new();

@@ -8,13 +8,13 @@ use crate::html::escape;
 
 /// Colours that are told apart also by those who see few (Okabe and Ito's), for light grounds and for
 /// dark ones.
-pub(super) const COLOURS: [&str; 6] = [
+pub const COLOURS: [&str; 6] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9",
 ];
 
 /// A chart of one quantity, for wide and narrow screens. `smooth` draws the mean around each step over
 /// the values themselves.
-pub(super) fn chart(title: &str, runs: &[(&str, &Series)], smooth: bool) -> String {
+pub fn chart(title: &str, runs: &[(&str, &Series)], smooth: bool) -> String {
     both(|width| {
         // Half a page wide on a desk.
         let width = if width > 600.0 { 530.0 } else { width };

@@ -1,9 +1,9 @@
 //! Trainings as they go: curves of one run or of several over each other, on a page that a browser
 //! reads again by itself while a run is at it, or as one picture.
 
-mod curve;
+pub(crate) mod curve;
 mod page;
-mod records;
+pub(crate) mod records;
 
 use std::path::{Path, PathBuf};
 

@@ -71,10 +71,9 @@ pub(super) fn page(runs: &[Records], live: bool) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">{refresh}\
-         <title>Training: {title}</title><style>{}{}</style></head><body><header class=\"top\">\
+         <title>Training: {title}</title><style>{}</style></head><body><header class=\"top\">\
          <h1>Training</h1><p class=\"lead\">{title}</p></header><main>{body}</main></body></html>\n",
         include_str!("../style.css"),
-        include_str!("training.css"),
     )
 }
 

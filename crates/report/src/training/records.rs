@@ -8,7 +8,7 @@ use crate::Error;
 use crate::stages::text;
 
 /// (step, value) of one quantity.
-pub(super) type Series = Vec<(f64, f64)>;
+pub type Series = Vec<(f64, f64)>;
 
 /// One training.
 #[derive(Debug, Default)]

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
 use crate::guard::BodyTooLarge;
+use crate::server::upload_timed_out;
 
 /// Bytes of all bodies that are held at the same time.
 const ROOM: usize = 512 << 20;
@@ -117,6 +118,13 @@ fn broken_off(error: &axum::Error) -> ApiError {
             return ApiError::body_too_large(*limit);
         }
         cause = error.source();
+    }
+    if upload_timed_out(error) {
+        return ApiError::invalid(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_timeout",
+            "the body came too slowly; send it again",
+        );
     }
     ApiError::invalid(
         StatusCode::BAD_REQUEST,

@@ -98,7 +98,7 @@ pub(super) async fn complete(
         n,
     };
     let head = Head::new("chatcmpl-", schedule.card());
-    let replies = schedule.ask(&asker.client, ask).await?;
+    let replies = Shared::ask(schedule, &asker.client, ask).await?;
     // The prompt is the schedule's now.
     drop(json);
     let answers = Answers::new(vec![replies], n);

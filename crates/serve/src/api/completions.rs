@@ -10,6 +10,7 @@ use super::error::ApiError;
 use super::field::Field;
 use super::forms::form;
 use super::parameters::{Parameters, TOP_LOGPROBS, flag, parameters, refuse_unsupported};
+use super::parts::text_within;
 use super::reply::{Head, Object, UsageObject, finish_reason, logprob, written};
 use super::stream::{self, Dialect, Streamed};
 use super::{Api, ApiLimits, Asker, Served, Shared, body, proxy};
@@ -49,8 +50,15 @@ pub(super) fn completion(value: &Value, api: &Api) -> Result<Completion, ApiErro
 /// The prompts of a request.
 pub(super) fn prompts(body: &Field, limits: &ApiLimits) -> Result<Vec<String>, ApiError> {
     let prompt = body.need("prompt")?;
+    let mut bytes = 0;
+    let mut text = |field: &Field| {
+        let text = field.text()?;
+        bytes += text.len();
+        text_within(bytes, field.place(), limits)?;
+        Ok(text.to_owned())
+    };
     if prompt.is_text() {
-        return Ok(vec![prompt.text()?.to_owned()]);
+        return Ok(vec![text(&prompt)?]);
     }
     let Value::Array(entries) = prompt.value() else {
         return Err(prompt.not_a("a string or a list of strings"));
@@ -72,10 +80,7 @@ pub(super) fn prompts(body: &Field, limits: &ApiLimits) -> Result<Vec<String>, A
         );
         return Err(ApiError::limit(prompt.place(), message));
     }
-    prompt
-        .list()?
-        .map(|entry| entry.text().map(str::to_owned))
-        .collect()
+    prompt.list()?.map(|entry| text(&entry)).collect()
 }
 
 /// `echo`, `suffix` and `best_of` change what is written, unless they ask for nothing.
@@ -137,7 +142,7 @@ pub(super) async fn complete(
             form: form.clone(),
             n,
         };
-        replies.push(schedule.ask(&asker.client, ask).await?);
+        replies.push(Shared::ask(schedule, &asker.client, ask).await?);
     }
     drop(json);
     let answers = Answers::new(replies, n);

@@ -1,14 +1,17 @@
 //! `GET /health` and `GET /metrics`: for those who watch the server.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::reply::written;
 use super::{JSON, Served, Shared};
+use crate::model::RefusalKind;
 
-/// Whether requests are taken on, model by model.
+/// Whether requests are taken on, model by model; of the whole server, the worst of it. What is not well has
+/// a status that load balancers understand.
 pub(super) async fn health(State(shared): State<Shared>) -> Response {
     #[derive(Serialize)]
     struct Health<'a> {
@@ -18,20 +21,40 @@ pub(super) async fn health(State(shared): State<Shared>) -> Response {
     #[derive(Serialize)]
     struct ModelHealth<'a> {
         id: &'a str,
-        kind: &'static str,
+        status: &'static str,
     }
-    let models = shared.api.models.iter().map(|served| ModelHealth {
-        id: served.id(),
-        kind: match served {
-            Served::Own(_) => "own",
-            Served::Upstream(_) => "upstream",
-        },
-    });
-    let health = Health {
-        status: "ok",
-        models: models.collect(),
+    let models: Vec<ModelHealth> = shared
+        .api
+        .models
+        .iter()
+        .map(|served| ModelHealth {
+            id: served.id(),
+            status: state(served),
+        })
+        .collect();
+    let any = |word| models.iter().any(|model| model.status == word);
+    let (code, status) = match () {
+        () if any(STOPPING) => (StatusCode::SERVICE_UNAVAILABLE, STOPPING),
+        () if any(FAILED) => (StatusCode::SERVICE_UNAVAILABLE, FAILED),
+        () => (StatusCode::OK, OK),
     };
-    (JSON, written(&health)).into_response()
+    (code, JSON, written(&Health { status, models })).into_response()
+}
+
+const OK: &str = "ok";
+const STOPPING: &str = "stopping";
+const FAILED: &str = "failed";
+
+fn state(served: &Served) -> &'static str {
+    let Served::Own(schedule) = served else {
+        // How another server does is not asked: it would be made to answer whenever we are.
+        return "proxied";
+    };
+    match schedule.takes_on() {
+        Ok(()) => OK,
+        Err(refusal) if refusal.kind == RefusalKind::Stopping => STOPPING,
+        Err(_) => FAILED,
+    }
 }
 
 /// What Prometheus reads.

@@ -20,6 +20,8 @@ mod remote;
 mod reply;
 mod score;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,9 +35,11 @@ use tokio::sync::Semaphore;
 
 use self::error::ApiError;
 use self::field::Field;
+use crate::ask::Ask;
 use crate::guard::Spent;
 use crate::metrics::Metrics;
-use crate::schedule::{Client, Schedule};
+use crate::model::RefusalKind;
+use crate::schedule::{Client, Replies, Schedule};
 
 /// A model and who answers for it.
 pub enum Served {
@@ -62,11 +66,13 @@ pub struct ApiLimits {
     pub n: usize,
     /// Prompts of one plain completion.
     pub prompts: usize,
+    /// Bytes of all texts of one request: what is far beyond any context need not be read as tokens first.
+    pub text_bytes: usize,
     /// Images of one request.
     pub images: usize,
     /// Bytes of one image file.
     pub image_bytes: usize,
-    /// Bytes of all image files of one request that are fetched.
+    /// Bytes of all image files of one request, where some of them are fetched.
     pub all_image_bytes: usize,
     /// The longest silence of a stream; then a comment is sent. The head of a stream waits no longer than this.
     pub keep_alive: Duration,
@@ -77,6 +83,7 @@ impl Default for ApiLimits {
         ApiLimits {
             n: 16,
             prompts: 64,
+            text_bytes: 4 << 20,
             images: 16,
             image_bytes: 20 << 20,
             all_image_bytes: 64 << 20,
@@ -97,8 +104,10 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
 }
 
-/// Comparisons that run at the same time.
+/// Requests for comparisons that are worked on at the same time.
 const SCORING: usize = 2;
+/// Of those, and of those that wait for them.
+const SCORES: usize = 64;
 /// Images that are fetched at the same time.
 const FETCHING: usize = 8;
 
@@ -108,6 +117,7 @@ struct Shared {
     api: Arc<Api>,
     room: body::Room,
     scoring: Arc<Semaphore>,
+    scores: Arc<Semaphore>,
     fetching: Arc<Semaphore>,
     /// Seconds since 1970.
     started: u64,
@@ -123,10 +133,12 @@ pub fn router(api: Arc<Api>) -> Router {
         api,
         room: body::Room::default(),
         scoring: Arc::new(Semaphore::new(SCORING)),
+        scores: Arc::new(Semaphore::new(SCORES)),
         fetching: Arc::new(Semaphore::new(FETCHING)),
         started: reply::now(),
     };
-    Router::new()
+    let metrics = shared.api.metrics.clone();
+    let routes = Router::new()
         .route("/v1/chat/completions", post(chat::complete))
         .route("/v1/completions", post(completions::complete))
         .route("/v1/models", get(models::list))
@@ -136,7 +148,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/health", get(health::health))
         .route("/metrics", get(health::metrics))
         .method_not_allowed_fallback(async |method: Method| wrong_method(&method))
-        .with_state(shared)
+        .with_state(shared);
+    crate::metrics::counted(routes, metrics)
 }
 
 /// There is nothing at this path.
@@ -170,6 +183,19 @@ impl Shared {
             None if self.api.models.is_empty() => self.named(""),
             None => Ok(0),
         }
+    }
+
+    /// Has one of our own models answer; one that has no place says when it will.
+    async fn ask(schedule: &Schedule, client: &Client, ask: Ask) -> Result<Replies, ApiError> {
+        schedule.ask(client, ask).await.map_err(|refusal| {
+            let retry_after =
+                (refusal.kind == RefusalKind::Busy).then(|| schedule.wait().as_secs());
+            let error = ApiError::from(refusal);
+            ApiError {
+                retry_after: retry_after.or(error.retry_after),
+                ..error
+            }
+        })
     }
 
     fn named(&self, id: &str) -> Result<usize, ApiError> {

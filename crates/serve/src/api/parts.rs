@@ -54,6 +54,7 @@ pub(super) fn messages(
         image_bytes: 0,
     };
     let mut images = 0;
+    let mut text_bytes = 0;
     for (at, message) in list.list()?.enumerate() {
         let message = message.object()?;
         let role = role(&message)?;
@@ -61,7 +62,11 @@ pub(super) fn messages(
         let mut parts = Vec::new();
         for shown in content(&message, role)? {
             parts.push(match shown {
-                Shown::Text(text) => Part::Text(text),
+                Shown::Text(text) => {
+                    text_bytes += text.len();
+                    text_within(text_bytes, message.place(), limits)?;
+                    Part::Text(text)
+                }
                 Shown::Image(url) => {
                     if role != Role::User {
                         return Err(url.wrong(format!(
@@ -96,6 +101,18 @@ pub(super) fn messages(
         return Err(list.wrong("`messages` is empty: give at least one message"));
     }
     Ok(read)
+}
+
+/// Refuses a request with more text than one may have.
+pub(super) fn text_within(bytes: usize, place: &str, limits: &ApiLimits) -> Result<(), ApiError> {
+    if bytes > limits.text_bytes {
+        let message = format!(
+            "the texts of the request have more than {} bytes",
+            limits.text_bytes
+        );
+        return Err(ApiError::limit(place, message));
+    }
+    Ok(())
 }
 
 /// More images than a request may show.
@@ -283,4 +300,41 @@ pub(super) fn too_large(place: &str, limits: &ApiLimits) -> ApiError {
         limits.image_bytes
     );
     ApiError::limit(place, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_address_is_read_or_refused(text in "(data:)?(image/)?[a-z;,:/=+é]{0,30}(;base64)?,?.{0,30}") {
+            let value = Value::from(text);
+            let body = serde_json::json!({ "url": value });
+            let field = Field::body(&body).unwrap().get("url");
+            if let Some(Err(error)) = field.map(|url| address(&url, &ApiLimits::default(), true)) {
+                prop_assert_eq!(error.param.as_deref(), Some("url"));
+            }
+        }
+
+        #[test]
+        fn what_is_encoded_comes_out_as_it_was(bytes in proptest::collection::vec(any::<u8>(), 1..300)) {
+            let text = format!("data:image/jpeg;base64,{}", STANDARD.encode(&bytes));
+            let body = serde_json::json!({ "url": text });
+            let url = Field::body(&body).unwrap().need("url").unwrap();
+            let read = address(&url, &ApiLimits::default(), false).unwrap();
+            prop_assert_eq!(read, Address::Data(bytes.into()));
+        }
+
+        #[test]
+        fn the_limit_on_an_image_holds_to_the_byte(bytes in 1_usize..40, limit in 1_usize..40) {
+            let text = format!("data:image/png;base64,{}", STANDARD.encode(vec![7; bytes]));
+            let body = serde_json::json!({ "url": text });
+            let url = Field::body(&body).unwrap().need("url").unwrap();
+            let limits = ApiLimits { image_bytes: limit, ..ApiLimits::default() };
+            prop_assert_eq!(address(&url, &limits, false).is_ok(), bytes <= limit);
+        }
+    }
 }

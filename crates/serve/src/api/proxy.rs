@@ -10,7 +10,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use chat::relay::{Relayed, Upstream};
+use futures::StreamExt;
+use sample::progress::note;
 use serde_json::{Map, Value, json};
 
 use super::body::{Json, off_thread_if_large};
@@ -220,7 +223,7 @@ async fn hand_on(
         Ok(relayed) => answer(relayed),
         Err(error) => {
             // Its address is the operator's business.
-            sample::progress::note(&format!("upstream of {}: {error}", upstream.model()));
+            note(&format!("upstream of {}: {error}", upstream.model()));
             Err(failed(StatusCode::BAD_GATEWAY))
         }
     }
@@ -231,23 +234,36 @@ fn failed(status: StatusCode) -> ApiError {
     ApiError::server(status, "upstream_error", message)
 }
 
-/// The other server's answer. Its redirects are followed by nobody, and that it does not know our key is
-/// nothing that our client could mend; pages of its are not to be shown under our name.
+/// The other server's answer. That it would not have our key is nothing that our client could mend; pages of
+/// its are not to be shown under our name.
 fn answer(relayed: Relayed) -> Result<Response, ApiError> {
-    let status =
-        StatusCode::from_u16(relayed.status).map_err(|_| failed(StatusCode::BAD_GATEWAY))?;
-    let ours = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-    if status.is_informational() || status.is_redirection() || ours {
-        sample::progress::note(&format!("upstream answered {status}"));
-        return Err(failed(StatusCode::BAD_GATEWAY));
-    }
+    let status = StatusCode::from_u16(relayed.status)
+        .ok()
+        .filter(|status| *status != StatusCode::FORBIDDEN)
+        .ok_or_else(|| {
+            note(&format!("upstream answered {}", relayed.status));
+            failed(StatusCode::BAD_GATEWAY)
+        })?;
     let given = relayed.content_type.as_deref().unwrap_or_default();
     let media = match given.split(';').next().unwrap_or_default().trim() {
         "application/json" => "application/json",
         "text/event-stream" => "text/event-stream",
         _ => "text/plain; charset=utf-8",
     };
-    let mut response = Response::new(Body::from_stream(relayed.body));
+    let events = media == "text/event-stream";
+    let body = relayed.body.map(move |piece| match piece {
+        // The status is sent: clients find an error as an event, and the end of the stream. A piece that was
+        // cut off is closed before it.
+        Err(error) if events => {
+            note(&error.to_string());
+            let error = failed(StatusCode::BAD_GATEWAY).json();
+            Ok(Bytes::from(format!(
+                "\n\ndata: {error}\n\ndata: [DONE]\n\n"
+            )))
+        }
+        piece => piece,
+    });
+    let mut response = Response::new(Body::from_stream(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));

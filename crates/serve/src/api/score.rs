@@ -105,6 +105,10 @@ pub(super) async fn compare(
     let json = body::read(&shared.room, request).await?;
     let pairs = pairs(&json.value)?;
     drop(json);
+    let _place = shared
+        .scores
+        .try_acquire()
+        .map_err(|_| ApiError::busy("too many comparisons wait already; ask again in a moment"))?;
     let turn = shared.scoring.clone().acquire_owned().await;
     let gone = Arc::new(AtomicBool::new(false));
     let _gone = Gone(gone.clone());

@@ -10,6 +10,8 @@ use axum::http::header::{HOST, HeaderMap, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{Method, StatusCode};
 
+use sample::progress::note;
+
 use crate::api::error::ApiError;
 
 /// The names that this host answers to.
@@ -26,11 +28,21 @@ struct Place {
 }
 
 impl Hosts {
-    /// These, beside localhost and plain addresses.
+    /// These, beside localhost and plain addresses. What is no name is said and left out: it could never be
+    /// the host of a request.
     pub fn new(hosts: &[String]) -> Hosts {
-        Hosts {
-            known: hosts.iter().filter_map(|host| place(host)).collect(),
+        let mut known = Vec::with_capacity(hosts.len());
+        for host in hosts {
+            match place(host) {
+                Some(place) => known.push(place),
+                // Plain addresses are let pass as they are, and this one needs brackets in a request only.
+                None if host.parse::<Ipv6Addr>().is_ok() => {}
+                None => note(&format!(
+                    "{host:?} is no name of a host and allows nothing: write `name` or `name:port`"
+                )),
+            }
         }
+        Hosts { known }
     }
 
     /// Lets pass what names this host.
@@ -89,9 +101,14 @@ fn place(text: &str) -> Option<Place> {
     };
     let host = authority.host();
     let host = match host.strip_prefix('[') {
-        Some(inner) => inner.strip_suffix(']')?,
+        Some(inner) => inner
+            .strip_suffix(']')
+            .filter(|inner| inner.parse::<Ipv6Addr>().is_ok())?,
         None => host.strip_suffix('.').unwrap_or(host),
     };
+    if host.contains(['[', ']']) {
+        return None;
+    }
     (!host.is_empty()).then(|| Place {
         host: host.to_ascii_lowercase(),
         port,
@@ -233,6 +250,16 @@ mod tests {
         assert!(check("http://localhost:8000/v1/models").is_ok());
         assert!(check("http://evil.example/v1/models").is_err());
         assert!(check("http://localhost:8001/v1/models").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_host_is_read_or_refused(text in "[a-z0-9.:@\\[\\]%-]{0,20}") {
+            if let Some(place) = place(&text) {
+                proptest::prop_assert!(text.to_ascii_lowercase().contains(&place.host));
+                proptest::prop_assert!(!place.host.contains(['@', '[', ']']));
+            }
+        }
     }
 
     #[test]

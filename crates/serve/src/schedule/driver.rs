@@ -9,16 +9,18 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use super::Client;
 use super::queue::Turn;
 use super::replies::{Event, ended, timed_out};
-use super::{Client, Shared};
+use super::shared::Shared;
 use crate::ask::ChoiceEvent;
 use crate::metrics::ModelMetrics;
 use crate::model::{Counts, Engine, EngineId, Fault, Refusal, RefusalKind, Step};
 
 /// A request on its way to the engine.
 pub(super) struct Prepared<Q> {
-    pub(super) question: Q,
+    /// Until the turn of its last reply: pixels are large.
+    pub(super) question: Option<Q>,
     pub(super) replies: usize,
     pub(super) events: UnboundedSender<Result<Event, Refusal>>,
     pub(super) arrived: Instant,
@@ -159,7 +161,7 @@ impl<Q> Driver<Q> {
                 };
                 self.requests.insert(id, open);
             }
-            let Some(open) = self.requests.get(&id) else {
+            let Some(open) = self.requests.get_mut(&id) else {
                 self.shared.ended(&client);
                 continue;
             };
@@ -168,8 +170,16 @@ impl<Q> Driver<Q> {
                 self.leave(engine, id, leave)?;
                 continue;
             }
-            match engine.admit(&open.request.question, choice) {
+            // It is there until the last of its replies was admitted.
+            let Some(question) = &open.request.question else {
+                self.shared.ended(&client);
+                continue;
+            };
+            match engine.admit(question, choice) {
                 Ok(engine_id) => {
+                    if last {
+                        open.request.question = None;
+                    }
                     let live = Live {
                         request: id,
                         choice,

@@ -59,8 +59,8 @@ impl Gate {
             state.next += 1;
             let number = state.next;
             // Without a limit there always is a place.
-            state.turns.reserve(client).ok()?;
-            state.turns.enter(client, number, 1, sender);
+            state.turns.reserve(client, 1).ok()?;
+            state.turns.enter(client, number, 1, 1, sender);
             number
         };
         let _wait = Wait {

@@ -5,6 +5,8 @@
 //! waited longest since its last turn. With more slots than clients everybody so has the same share of the
 //! slots, whatever the replies' length; with fewer, clients take turns. How many requests a client has
 //! waiting does not matter to the others.
+//!
+//! A request takes as many places as it is heavy, since it is memory that the bound is for.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -12,13 +14,15 @@ use super::Client;
 
 /// Requests of type `T` that wait, by client.
 pub(super) struct Turns<T> {
-    /// Most places in all, and of one client.
+    /// Most places in all, and of one client; the last request in may go over by its weight.
     limit: usize,
     limit_per_client: usize,
     lines: HashMap<Client, Line<T>>,
     /// Clients with something waiting: replies being written, the number of their last turn, name.
     order: BTreeSet<(usize, u64, Client)>,
     places: usize,
+    /// Requests that have places.
+    requests: usize,
     next_turn: u64,
 }
 
@@ -28,13 +32,14 @@ struct Line<T> {
     live: usize,
     /// When it last had a turn, or came.
     turn: u64,
-    /// Requests that wait or are about to.
+    /// Places of requests that wait or are about to.
     places: usize,
     waiting: VecDeque<Waiting<T>>,
 }
 
 struct Waiting<T> {
     request: u64,
+    weight: usize,
     /// Taken out with the first reply.
     item: Option<T>,
     given: usize,
@@ -71,6 +76,7 @@ impl<T> Turns<T> {
             lines: HashMap::new(),
             order: BTreeSet::new(),
             places: 0,
+            requests: 0,
             next_turn: 0,
         }
     }
@@ -99,8 +105,8 @@ impl<T> Turns<T> {
         result
     }
 
-    /// Takes a place for a request that will come.
-    pub(super) fn reserve(&mut self, client: &Client) -> Result<(), Full> {
+    /// Takes places for a request that will come.
+    pub(super) fn reserve(&mut self, client: &Client, weight: usize) -> Result<(), Full> {
         if self.places >= self.limit {
             return Err(Full::Queue);
         }
@@ -108,23 +114,33 @@ impl<T> Turns<T> {
         if taken >= self.limit_per_client {
             return Err(Full::Client);
         }
-        self.places += 1;
-        self.change(client, |line| line.places += 1);
+        self.places += weight;
+        self.requests += 1;
+        self.change(client, |line| line.places += weight);
         Ok(())
     }
 
-    /// Gives up a place that was taken with [`Turns::reserve`] and not used.
-    pub(super) fn release(&mut self, client: &Client) {
-        self.places -= 1;
-        self.change(client, |line| line.places -= 1);
+    /// Gives up places that were taken with [`Turns::reserve`] and not used.
+    pub(super) fn release(&mut self, client: &Client, weight: usize) {
+        self.places -= weight;
+        self.requests -= 1;
+        self.change(client, |line| line.places -= weight);
     }
 
-    /// Puts a request in its place, which it keeps until the turn of its last reply. Requests are told
-    /// apart by their numbers.
-    pub(super) fn enter(&mut self, client: &Client, request: u64, replies: usize, item: T) {
+    /// Puts a request in the places that were taken for its weight. It keeps them until the turn of its
+    /// last reply. Requests are told apart by their numbers.
+    pub(super) fn enter(
+        &mut self,
+        client: &Client,
+        request: u64,
+        weight: usize,
+        replies: usize,
+        item: T,
+    ) {
         self.change(client, |line| {
             line.waiting.push_back(Waiting {
                 request,
+                weight,
                 item: Some(item),
                 given: 0,
                 replies: replies.max(1),
@@ -137,6 +153,7 @@ impl<T> Turns<T> {
         let (_, _, client) = self.order.first()?.clone();
         self.next_turn += 1;
         let number = self.next_turn;
+        let mut freed = None;
         let turn = self.change(&client, |line| {
             let first = line.waiting.front_mut()?;
             let choice = first.given;
@@ -151,12 +168,13 @@ impl<T> Turns<T> {
             line.live += 1;
             line.turn = number;
             if turn.last {
+                freed = Some(first.weight);
+                line.places -= first.weight;
                 line.waiting.pop_front();
-                line.places -= 1;
             }
             Some(turn)
         })?;
-        self.places -= usize::from(turn.last);
+        self.free(freed);
         Some(turn)
     }
 
@@ -172,10 +190,11 @@ impl<T> Turns<T> {
         }
         let gone = self.change(client, |line| {
             let at = line.waiting.iter().position(|w| w.request == request)?;
-            line.places -= 1;
-            line.waiting.remove(at)
+            let gone = line.waiting.remove(at)?;
+            line.places -= gone.weight;
+            Some(gone)
         })?;
-        self.places -= 1;
+        self.free(Some(gone.weight));
         gone.item
     }
 
@@ -184,24 +203,31 @@ impl<T> Turns<T> {
         let clients: Vec<Client> = self.lines.keys().cloned().collect();
         let mut items = Vec::new();
         for client in clients {
-            let gone = self.change(&client, |line| {
-                let before = line.waiting.len();
-                for waiting in &mut line.waiting {
-                    items.extend(waiting.item.take());
-                }
-                line.waiting.retain(|waiting| waiting.given > 0);
-                let gone = before - line.waiting.len();
-                line.places -= gone;
-                gone
+            let weights = self.change(&client, |line| {
+                let waiting = std::mem::take(&mut line.waiting).into_iter();
+                let (begun, gone): (Vec<_>, Vec<_>) = waiting.partition(|w| w.given > 0);
+                line.waiting = begun.into();
+                let weights: Vec<usize> = gone.iter().map(|waiting| waiting.weight).collect();
+                line.places -= weights.iter().sum::<usize>();
+                items.extend(gone.into_iter().filter_map(|waiting| waiting.item));
+                weights
             });
-            self.places -= gone;
+            self.free(weights);
         }
         items
     }
 
+    /// Requests of these weights have left.
+    fn free(&mut self, weights: impl IntoIterator<Item = usize>) {
+        for weight in weights {
+            self.places -= weight;
+            self.requests -= 1;
+        }
+    }
+
     /// Requests that wait or are about to.
-    pub(super) fn places(&self) -> usize {
-        self.places
+    pub(super) fn requests(&self) -> usize {
+        self.requests
     }
 
     /// Whether no turn can be given.
@@ -220,8 +246,8 @@ mod tests {
     }
 
     fn put(turns: &mut Turns<u64>, name: usize, request: u64, replies: usize) {
-        turns.reserve(&client(name)).unwrap();
-        turns.enter(&client(name), request, replies, request);
+        turns.reserve(&client(name), 1).unwrap();
+        turns.enter(&client(name), request, 1, replies, request);
     }
 
     #[test]
@@ -258,6 +284,24 @@ mod tests {
     }
 
     #[test]
+    fn with_one_slot_clients_take_turns() {
+        let mut turns = Turns::new(10, 10);
+        for request in 0..3 {
+            put(&mut turns, 0, request, 1);
+        }
+        for request in 10..13 {
+            put(&mut turns, 1, request, 1);
+        }
+        let order: Vec<u64> = std::iter::from_fn(|| {
+            let turn = turns.take()?;
+            turns.ended(&turn.client);
+            Some(turn.request)
+        })
+        .collect();
+        assert_eq!(order, [0, 10, 1, 11, 2, 12]);
+    }
+
+    #[test]
     fn a_client_that_holds_slots_long_gets_no_more_of_them() {
         let mut turns = Turns::new(1000, 1000);
         for request in 0..100 {
@@ -285,13 +329,20 @@ mod tests {
     #[test]
     fn places_are_bounded_for_each_client_and_in_all() {
         let mut turns = Turns::<u64>::new(3, 2);
-        assert_eq!(turns.reserve(&client(0)), Ok(()));
-        assert_eq!(turns.reserve(&client(0)), Ok(()));
-        assert_eq!(turns.reserve(&client(0)), Err(Full::Client));
-        assert_eq!(turns.reserve(&client(1)), Ok(()));
-        assert_eq!(turns.reserve(&client(2)), Err(Full::Queue));
-        turns.release(&client(0));
-        assert_eq!(turns.reserve(&client(2)), Ok(()));
+        assert_eq!(turns.reserve(&client(0), 1), Ok(()));
+        assert_eq!(turns.reserve(&client(0), 1), Ok(()));
+        assert_eq!(turns.reserve(&client(0), 1), Err(Full::Client));
+        assert_eq!(turns.reserve(&client(1), 1), Ok(()));
+        assert_eq!(turns.reserve(&client(2), 1), Err(Full::Queue));
+        turns.release(&client(0), 1);
+        assert_eq!(
+            turns.reserve(&client(2), 9),
+            Ok(()),
+            "the last may be heavier than what is left"
+        );
+        assert_eq!(turns.reserve(&client(3), 1), Err(Full::Queue));
+        turns.release(&client(2), 9);
+        assert_eq!(turns.reserve(&client(3), 1), Ok(()));
     }
 
     #[test]
@@ -306,12 +357,12 @@ mod tests {
         assert_eq!(cleared, [2, 3]);
         assert_eq!(turns.take().unwrap().choice, 1);
         assert!(turns.is_empty());
-        assert_eq!(turns.places(), 0);
+        assert_eq!((turns.places, turns.requests()), (0, 0));
     }
 
     #[derive(Debug, Clone)]
     enum Act {
-        Put(usize, usize),
+        Put(usize, usize, usize),
         Take,
         End(usize),
         Remove(usize),
@@ -319,7 +370,8 @@ mod tests {
 
     fn act() -> impl Strategy<Value = Act> {
         prop_oneof![
-            (0..4_usize, 1..4_usize).prop_map(|(name, replies)| Act::Put(name, replies)),
+            (0..4_usize, 1..4_usize, 1..3_usize)
+                .prop_map(|(name, replies, weight)| Act::Put(name, replies, weight)),
             Just(Act::Take),
             any::<usize>().prop_map(Act::End),
             any::<usize>().prop_map(Act::Remove),
@@ -333,23 +385,24 @@ mod tests {
             acts in proptest::collection::vec(act(), 1..200),
         ) {
             let mut turns = Turns::new(8, 3);
-            // Waiting requests in the order they came: client, request, replies given, replies.
-            let mut waiting: Vec<(usize, u64, usize, usize)> = Vec::new();
+            // Waiting requests in the order they came: client, request, replies given, replies,
+            // weight.
+            let mut waiting: Vec<(usize, u64, usize, usize, usize)> = Vec::new();
             let mut live: Vec<usize> = Vec::new();
             let mut number = 0;
             for act in acts {
                 match act {
-                    Act::Put(name, replies) => {
-                        let own = waiting.iter().filter(|w| w.0 == name).count();
-                        let expected = match (waiting.len(), own) {
-                            (8, _) => Err(Full::Queue),
-                            (_, 3) => Err(Full::Client),
+                    Act::Put(name, replies, weight) => {
+                        let own = waiting.iter().filter(|w| w.0 == name).map(|w| w.4).sum();
+                        let expected = match (waiting.iter().map(|w| w.4).sum(), own) {
+                            (8.., _) => Err(Full::Queue),
+                            (_, 3..) => Err(Full::Client),
                             _ => Ok(()),
                         };
-                        prop_assert_eq!(turns.reserve(&client(name)), expected);
+                        prop_assert_eq!(turns.reserve(&client(name), weight), expected);
                         if expected.is_ok() {
-                            turns.enter(&client(name), number, replies, number);
-                            waiting.push((name, number, 0, replies));
+                            turns.enter(&client(name), number, weight, replies, number);
+                            waiting.push((name, number, 0, replies, weight));
                             number += 1;
                         }
                     }
@@ -360,7 +413,7 @@ mod tests {
                         };
                         let has = |name: usize| live.iter().filter(|l| **l == name).count();
                         let at = waiting.iter().position(|w| w.1 == turn.request).unwrap();
-                        let (name, _, given, replies) = waiting[at];
+                        let (name, _, given, replies, _) = waiting[at];
                         prop_assert_eq!(&turn.client, &client(name));
                         prop_assert!(waiting[..at].iter().all(|w| w.0 != name), "first come, first served");
                         prop_assert!(waiting.iter().all(|w| has(w.0) >= has(name)), "the fewest live go first");
@@ -378,14 +431,15 @@ mod tests {
                         turns.ended(&client(name));
                     }
                     Act::Remove(which) if !waiting.is_empty() => {
-                        let (name, request, given, _) = waiting.remove(which % waiting.len());
+                        let (name, request, given, ..) = waiting.remove(which % waiting.len());
                         let item = turns.remove(&client(name), request);
                         prop_assert_eq!(item, (given == 0).then_some(request));
                         prop_assert_eq!(turns.remove(&client(name), request), None);
                     }
                     Act::End(_) | Act::Remove(_) => {}
                 }
-                prop_assert_eq!(turns.places(), waiting.len());
+                prop_assert_eq!(turns.requests(), waiting.len());
+                prop_assert_eq!(turns.places, waiting.iter().map(|w| w.4).sum::<usize>());
                 prop_assert_eq!(turns.is_empty(), waiting.is_empty());
             }
             while let Some(turn) = turns.take() {

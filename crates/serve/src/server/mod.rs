@@ -71,6 +71,9 @@ impl Default for ServerLimits {
     }
 }
 
+/// Bytes that a connection buffers each way.
+const BUFFER: usize = 128 << 10;
+
 /// Fields of a request's head.
 const HEAD_FIELDS: usize = 100;
 
@@ -206,6 +209,7 @@ fn connection(
         .max_header_size(limits.head_bytes)
         .max_headers(HEAD_FIELDS)
         .half_close(false)
+        .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(socket), service);
     let connection = graceful.watch(connection);
     async move {

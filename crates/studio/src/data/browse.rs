@@ -16,6 +16,7 @@ use super::opened::Halt;
 use super::provenance::hex;
 use super::{LONG, Opening, PATIENCE, blocking, count, page_or_wait, shortened, style};
 use crate::runs::segment;
+use crate::shell::parts::missing;
 use crate::shell::{Page, Place};
 use crate::{Error, Studio};
 
@@ -91,6 +92,10 @@ pub(super) async fn page(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Response {
     let made = blocking(move || {
+        let opening = studio.open_run(&run, PATIENCE)?;
+        if opening.tables.is_empty() {
+            return Ok(nothing(&opening));
+        }
         let list = List::open(&studio, &run, &pairs, PATIENCE)?;
         let page = Page {
             title: "Data",
@@ -117,6 +122,20 @@ pub(super) async fn rows(
     .await
 }
 
+/// The page of a run that is only begun.
+fn nothing(opening: &Opening) -> Response {
+    let page = Page {
+        title: "Data",
+        place: Place::Data,
+        run: Some(&opening.run),
+        scripts: &[],
+        body: missing(
+            "No stage of this run has finished a table yet. What is begun is under Runs.",
+        ),
+    };
+    page.into_response()
+}
+
 fn body(list: &List) -> Markup {
     let found = list.matches.rows.len() as u64;
     let all = list.index.len() as u64;
@@ -125,7 +144,7 @@ fn body(list: &List) -> Markup {
         div.browse {
             (form(list))
             section #results.results aria-label="Rows" {
-                p #found.found role="status" {
+                p #found.found {
                     @if found == all {
                         strong { (count(all)) } " rows in " code { (list.index.listed.name) }
                     } @else {
@@ -159,7 +178,7 @@ fn chosen(list: &List) -> Markup {
             li {
                 a.chip href={ (address) (rest.query()) } {
                     (label) ": " (shortened(value, 60)) " "
-                    span aria-hidden="true" { "×" } span.hidden { " (take away)" }
+                    span aria-hidden="true" { "×" } span.hidden-text { " (take away)" }
                 }
             }
         }
@@ -184,7 +203,7 @@ fn form(list: &List) -> Markup {
     let asked = &list.asked;
     let sql = format!("{}/sql", list.address());
     html! {
-        form #filters.filters method="get" action=(list.address()) {
+        form #filters.finder method="get" action=(list.address()) {
             p.field {
                 label for="table" { "Table" }
                 select #table name="table" {
@@ -215,7 +234,7 @@ fn form(list: &List) -> Markup {
                 (facet_field(facet, counts, asked))
             }
             p.buttons {
-                button type="submit" { "Apply" }
+                button.primary type="submit" { "Apply" }
                 " " a href=(list.address()) { "Reset" }
                 " " a href=(sql) { "SQL" }
             }

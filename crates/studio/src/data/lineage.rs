@@ -11,7 +11,7 @@ use super::ledger::{self, Request};
 use super::listing::Kind;
 use super::opened::Halt;
 use super::provenance::Contaminated;
-use super::{LONG, Opening, shortened};
+use super::{Opening, PATIENCE, shortened};
 use crate::Studio;
 use crate::runs::segment;
 
@@ -223,7 +223,7 @@ pub(super) fn find(
             if elsewhere || first.is_some_and(|index| index.listed.name == listed.name) {
                 continue;
             }
-            let index = studio.index(opening, listed, LONG)?;
+            let index = studio.index(opening, listed, PATIENCE)?;
             if let Some(row) = index.named(id).first().copied() {
                 return Ok(Some((index, row)));
             }
@@ -248,7 +248,7 @@ fn made(studio: &Studio, opening: &Opening, sample: &Sample) -> Result<Option<Ma
         .iter()
         .filter(|table| table.kind == Kind::Pairs)
     {
-        let index = studio.index(opening, listed, LONG)?;
+        let index = studio.index(opening, listed, PATIENCE)?;
         if let Some(row) = index.named(&sample.id).first().copied() {
             pair = Some(index.pair(row)?);
         }
@@ -269,7 +269,7 @@ fn rejects(studio: &Studio, opening: &Opening, name: &str) -> Result<Vec<[String
         table.kind == Kind::Rejects && !table.stage.name.starts_with("import")
     };
     for listed in opening.tables.iter().filter(later) {
-        let index = studio.index(opening, listed, LONG)?;
+        let index = studio.index(opening, listed, PATIENCE)?;
         for row in index.named(name).into_iter().take(10) {
             let reject = index.reject(row)?;
             found.push([listed.stage.name.clone(), reject.reason, reject.detail]);

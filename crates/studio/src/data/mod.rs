@@ -25,10 +25,11 @@ use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 use tokio::sync::Semaphore;
 
 use crate::runs::RunFolder;
+use crate::shell::parts::count;
 use crate::shell::{Page, Place};
 use crate::{Error, Studio};
 use index::Index;
@@ -63,8 +64,8 @@ pub(crate) struct Tables {
     known: Opened<Provenance>,
     queried: Opened<query::Queried>,
     pictures: picture::Pictures,
-    decoding: Semaphore,
-    querying: Semaphore,
+    decoding: Arc<Semaphore>,
+    querying: Arc<Semaphore>,
 }
 
 impl Default for Tables {
@@ -74,8 +75,8 @@ impl Default for Tables {
             known: Opened::new(IMAGES),
             queried: Opened::new(query::KEPT),
             pictures: picture::Pictures::default(),
-            decoding: Semaphore::new(DECODED_AT_ONCE),
-            querying: Semaphore::new(query::AT_ONCE),
+            decoding: Arc::new(Semaphore::new(DECODED_AT_ONCE)),
+            querying: Arc::new(Semaphore::new(query::AT_ONCE)),
         }
     }
 }
@@ -170,7 +171,7 @@ fn page_or_wait(done: Result<Response, Halt>) -> Response {
             "This table is being read for the first time: " (count(read)) " of " (count(total)) " rows. "
             "The page shows it as soon as it is there."
         }
-        progress max=(total.max(1)) value=(read.min(total)) { (count(read)) " of " (count(total)) }
+        progress aria-label="Rows that are read" max=(total.max(1)) value=(read.min(total)) { (count(read)) " of " (count(total)) }
     };
     let page = Page {
         title: "Data",
@@ -188,20 +189,7 @@ fn page_or_wait(done: Result<Response, Halt>) -> Response {
 
 /// The style of these pages.
 fn style() -> Markup {
-    html! { style { (PreEscaped(include_str!("../../assets/data.css"))) } }
-}
-
-/// `12,345`.
-fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    html! { link rel="stylesheet" href=(crate::shell::address("data.css")); }
 }
 
 /// The first characters of a text.

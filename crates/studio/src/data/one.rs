@@ -156,7 +156,7 @@ fn sample_part(opening: &Opening, index: &Index, row: usize, sample: &Sample) ->
     html! {
         div.sample {
             (viewer(opening, &sample.image.sha256, &sample.image.path))
-            section.asked aria-label="Question and answer" {
+            section.about aria-label="Question and answer" {
                 h2.math-text { (shortened(&sample.question, SHOWN)) }
                 @if !sample.choices.is_empty() {
                     ol.choices {
@@ -206,7 +206,7 @@ fn pair_part(opening: &Opening, pair: &MadePair) -> Markup {
     html! {
         div.sample {
             (viewer(opening, &pair.image_sha256, &pair.image))
-            section.asked aria-label="Question and answer" {
+            section.about aria-label="Question and answer" {
                 h2.math-text { (shortened(&pair.question, SHOWN)) }
                 @if !pair.choices.is_empty() {
                     ol.choices {

@@ -106,14 +106,15 @@ pub(super) async fn image(
     let picture = match studio.data.pictures.get(&digest, side) {
         Some(picture) => picture,
         None => {
-            let turn = studio.data.decoding.acquire().await;
-            let made = blocking(move || {
-                make(&held.known, &digest, side).map_err(|why| Halt::from(Error::NotFound(why)))
+            let turn = Arc::clone(&studio.data.decoding).acquire_owned().await;
+            blocking(move || {
+                // Held until it is made, also where the asker is gone.
+                let _turn = turn;
+                let made = make(&held.known, &digest, side).map_err(Error::NotFound)?;
+                studio.data.pictures.keep(digest, side, made.clone());
+                Ok(made)
             })
-            .await?;
-            drop(turn);
-            studio.data.pictures.keep(digest, side, made.clone());
-            made
+            .await?
         }
     };
     let headers = [

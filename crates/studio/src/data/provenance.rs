@@ -351,12 +351,6 @@ impl Provenance {
         )
     }
 
-    /// The image's file, as the last stage that has it has it.
-    pub fn file(&self, digest: &Digest) -> Option<PathBuf> {
-        let place = self.places.get(self.image(digest)?.place? as usize)?;
-        safe_join(self.roots.get(usize::from(place.root))?, &place.path).ok()
-    }
-
     /// The image's bytes, from the first place where a file has that digest.
     ///
     /// # Errors

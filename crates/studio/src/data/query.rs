@@ -65,13 +65,9 @@ impl Drop for Queried {
     fn drop(&mut self) {
         // It has a runtime, which must not end on a thread of another one.
         if let Some(tables) = self.0.take() {
-            let ended = std::thread::Builder::new()
-                .name("studio-close".into())
-                .spawn(move || drop(tables));
-            if let Err(error) = ended {
-                // Without threads there is no query either; the tables stay open until the end.
-                std::mem::forget(error);
-            }
+            let closing = std::thread::Builder::new().name("studio-close".to_owned());
+            // Where there are no more threads it is closed here.
+            let _ = closing.spawn(move || drop(tables));
         }
     }
 }
@@ -140,28 +136,39 @@ async fn answer(
     let Some(sql) = sql else {
         return blocking(move || Ok(show(&run, tables.tables()?.entries(), None))).await;
     };
-    let turn = tokio::time::timeout(TURN, studio.data.querying.acquire()).await;
+    let turns = Arc::clone(&studio.data.querying);
+    let turn = tokio::time::timeout(TURN, turns.acquire_owned()).await;
     let Ok(Ok(turn)) = turn else {
         return Err(Error::Failed(format!(
             "{AT_ONCE} other queries are running and take long; try again in a while"
         ))
         .into());
     };
-    let done = blocking(move || match format {
-        Some(format) => download(&run, &tables, sql, format),
-        None => {
-            let answered = ask(&tables, sql, Format::Csv, ROWS.0, BYTES.0)?;
-            Ok(show(&run, tables.tables()?.entries(), Some(answered)))
+    blocking(move || {
+        // Held until the query has ended, also where the asker is gone.
+        let _turn = turn;
+        match format {
+            Some(format) => download(&run, &tables, sql, format),
+            None => {
+                let answered = ask(&tables, sql, Format::Csv, ROWS.0, BYTES.0)?;
+                Ok(show(&run, tables.tables()?.entries(), Some(answered)))
+            }
         }
     })
-    .await;
-    drop(turn);
-    done
+    .await
 }
 
 fn open(studio: &Studio, name: &str) -> Result<(RunFolder, Arc<Queried>), Halt> {
     let run = studio.run(name)?;
-    let stamp = listing::whole_stamp(&listing::stages(&run.path));
+    let stages = listing::stages(&run.path);
+    let stamp = listing::whole_stamp(&stages);
+    if stages.is_empty() {
+        return Err(Error::NotFound(format!(
+            "the run {} has no finished stage yet, so there is nothing to ask",
+            run.name
+        ))
+        .into());
+    }
     let path = run.path.clone();
     let tables = studio
         .data
@@ -284,7 +291,7 @@ fn show(run: &RunFolder, entries: &[TableEntry], answered: Option<Answered>) -> 
                 (ROWS.0) " rows, a file has up to " (count(ROWS.1 as u64)) "."
             }
             p.buttons {
-                button type="submit" { "Run" }
+                button.primary type="submit" { "Run" }
                 " " button type="submit" name="format" value="csv" { "CSV" }
                 " " button type="submit" name="format" value="json" { "JSON" }
                 " " a href={ "/data/" (run.segment()) } { "Browse" }
@@ -349,7 +356,7 @@ fn rows(run: &RunFolder, answered: &Answered) -> Markup {
                 @if answer.more { " of more; a file has the rest" }
                 " in " (format!("{:.2}", answered.taken.as_secs_f64())) " s"
             }
-            div.scroll tabindex="0" {
+            div.scroll tabindex="0" role="region" aria-label="Rows of the answer" {
                 table.answer {
                     thead { tr { @for head in &heads { th scope="col" { (head) } } } }
                     tbody {

@@ -35,12 +35,18 @@ const FILES: &[File] = files![
     "chat_images.js",
     "chat_reply.js",
     "chat_request.js",
+    "data.css",
+    "data.js",
     "dom.js",
     "markdown.js",
     "math.js",
     "math_split.js",
+    "runs.js",
+    "sql.js",
     "sse.js",
     "studio.css",
+    "training.js",
+    "zoom.js",
     "katex/LICENSE",
     "katex/fonts/KaTeX_AMS-Regular.woff2",
     "katex/fonts/KaTeX_Caligraphic-Bold.woff2",
@@ -82,7 +88,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The address of a file, by its name below `assets/`.
-pub(super) fn address(name: &str) -> String {
+pub(crate) fn address(name: &str) -> String {
     format!("/assets/{}/{name}", *VERSION)
 }
 

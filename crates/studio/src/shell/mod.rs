@@ -20,6 +20,7 @@ use axum::routing::get;
 
 use crate::Studio;
 
+pub(crate) use assets::address;
 pub(crate) use fault::fault;
 pub use fault::not_found;
 pub(crate) use frame::{Page, Place};

@@ -32,6 +32,10 @@ test("amounts of money are text", () => {
   ]) assert.deepEqual(formulas(text), [], text);
 });
 
+test("a dollar behind a backslash is a dollar", () => {
+  assert.deepEqual(split("\\$5 and \\alpha"), [{ text: "$5 and \\alpha" }]);
+});
+
 test("maths between any of the delimiters is found", () => {
   for (const [text, found] of [
     ["let $x$ be", ["x"]],
@@ -80,7 +84,7 @@ async function read(...chunks) {
 }
 
 test("events are read however they are cut", async () => {
-  const stream = 'data: {"a":"ü"}\r\n\r\n: waiting\n\nevent: x\ndata:two\ndata: lines\n\ndata: [DONE]\n\ndata: cut';
+  const stream = 'data: {"a":"ü"}\r\n\r\n: waiting\n\nevent: x\r\ndata:two\r\ndata: lines\r\n\r\ndata: [DONE]\n\ndata: cut';
   const whole = ['{"a":"ü"}', "two\nlines", "[DONE]"];
   assert.deepEqual(await read(stream), whole);
   const bytes = new TextEncoder().encode(stream);
@@ -115,6 +119,7 @@ test("stars are marks only around text, and code is never maths", () => {
     { text: " and 2" }, { text: "*" }, { text: "3" }, { text: "*" }, { text: "4" },
   ]);
   assert.deepEqual(inline("`$x$ **b**`"), [{ code: "$x$ **b**" }]);
+  assert.deepEqual(inline("2*3* 4").map((piece) => piece.text).join(""), "2*3* 4");
   assert.deepEqual(inline("an *em* word"), [{ text: "an " }, { em: [{ text: "em" }] }, { text: " word" }]);
 });
 

@@ -51,9 +51,9 @@ impl Constraint {
     /// false, as JSON Schema has it. White space is at most a line break and 16 spaces at a place.
     ///
     /// # Errors
-    /// A schema that is none, that holds more than [`bounds`] allow, that says what cannot be kept to
-    /// token by token (such as `uniqueItems` or `not`), or that nothing satisfies; a tokenizer whose
-    /// tokens have no bytes of their own.
+    /// A schema that is none, that holds more than one may, that says what cannot be kept to token by
+    /// token (such as `uniqueItems` or `not`), or that nothing satisfies; a tokenizer whose tokens have no
+    /// bytes of their own.
     pub fn json_schema(tokenizer: &Tokenizer, schema: &Value) -> Result<Constraint, Error> {
         bounds::check(schema).map_err(Error::Schema)?;
         let mut grammar = schema.clone();

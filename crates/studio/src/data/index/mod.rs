@@ -171,7 +171,9 @@ impl Index {
             let listed = listed.unwrap_or_default();
             let fits = self.ids.push([id]) && self.texts.push(fields.into_iter().chain(listed));
             if !fits {
-                return Err("its texts are longer than 4 GB; ask it with SQL instead".to_owned());
+                return Err(
+                    "its texts are longer than can be held; ask it with SQL instead".to_owned(),
+                );
             }
             let at = u32::try_from(self.images.len()).map_err(|_| "has too many rows")?;
             self.by_id
@@ -309,7 +311,7 @@ fn facets(kind: Kind) -> Vec<Facet> {
 }
 
 fn is_always_shown(key: &str) -> bool {
-    matches!(key, "source" | "task" | "reason" | "level")
+    matches!(key, "source" | "task" | "reason")
 }
 
 fn columns(kind: Kind) -> &'static [&'static str] {

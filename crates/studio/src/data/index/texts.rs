@@ -7,6 +7,8 @@ use memchr::{memchr2_iter, memmem};
 
 /// Ends a text; a search cannot hold it, so nothing is found across two texts.
 const END: u8 = 0x1e;
+/// A table of more text is for SQL: a gigabyte.
+const MOST_BYTES: u32 = 1 << 30;
 /// Between the fields of a text.
 const FIELD: char = '\u{1f}';
 
@@ -34,7 +36,10 @@ impl Texts {
                 self.all.push_str(field);
             }
         }
-        let Ok(end) = u32::try_from(self.all.len()) else {
+        let Some(end) = u32::try_from(self.all.len())
+            .ok()
+            .filter(|end| *end <= MOST_BYTES)
+        else {
             return false;
         };
         self.ends.push(end);
