@@ -80,7 +80,7 @@ async fn pass(State(post): State<Arc<Post>>, mut request: Request, next: Next) -
             let request = size::limited(request, post.max_body);
             panics::caught(next.run(request)).await
         }
-        Err(refused) => refused,
+        Err(refused) => *refused,
     };
     if headers::is_bare(&response) {
         response = in_form(response, &method);
@@ -90,23 +90,24 @@ async fn pass(State(post): State<Arc<Post>>, mut request: Request, next: Next) -
 }
 
 /// Lets a request in, with the name of its client, or says why not.
-fn admit(post: &Post, request: &mut Request, spent: &Arc<Spent>) -> Result<(), Response> {
+fn admit(post: &Post, request: &mut Request, spent: &Arc<Spent>) -> Result<(), Box<Response>> {
+    let boxed = |error: ApiError| Box::new(error.into_response());
     // Until it is known who asks, for the log.
     let peer = access::peer(request);
     request.extensions_mut().insert(peer.clone());
     post.hosts
         .check(request)
         .and_then(|()| hosts::same_site(request))
-        .map_err(IntoResponse::into_response)?;
+        .map_err(boxed)?;
     if request.uri().path() != "/health" {
         let client = match post.keys.owner(request.headers()) {
             Ok(Some(key)) => Client(format!("key {key}")),
             Ok(None) => peer,
-            Err(error) => return Err(unauthorised(error)),
+            Err(error) => return Err(Box::new(unauthorised(error))),
         };
         request.extensions_mut().insert(client);
     }
-    size::announced(request, post.max_body).map_err(IntoResponse::into_response)?;
+    size::announced(request, post.max_body).map_err(boxed)?;
     request.extensions_mut().insert(spent.clone());
     Ok(())
 }

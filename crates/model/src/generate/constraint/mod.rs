@@ -114,7 +114,7 @@ impl std::fmt::Debug for Constraint {
 }
 
 fn compile(tree: &TokenTree, schema: Value) -> Result<Matcher, String> {
-    let compiled = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         std::thread::Builder::new()
             .name("json-schema".to_owned())
             .stack_size(STACK_BYTES)
@@ -129,8 +129,7 @@ fn compile(tree: &TokenTree, schema: Value) -> Result<Matcher, String> {
             .map_err(|e| format!("no thread to compile it on: {e}"))?
             .join()
             .map_err(|_| "it cannot be compiled".to_owned())
-    })?;
-    compiled
+    })?
 }
 
 /// llguidance's messages name its own options where a client has something to do.
