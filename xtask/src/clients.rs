@@ -132,7 +132,7 @@ impl Server {
                 "--queue",
                 "8",
             ])
-            .args(["--port", "0", "--no-log"])
+            .args(["--port", "0", "--quiet"])
             .env("MATH_LLAVA_KEYS", KEY)
             .stdout(Stdio::piped())
             .spawn()

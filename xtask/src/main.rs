@@ -190,7 +190,7 @@ fn browser(options: &[&str]) -> Result<()> {
         own.arg("serve").arg("--model").arg(model);
         own.arg("--runs")
             .arg(&runs)
-            .args(["--port", "0", "--no-log"]);
+            .args(["--port", "0"]);
         servers.push((own, browser::CHAT));
     }
     browser::test(browser::Plan {

@@ -20,6 +20,8 @@ pub const MAX_PIXELS: u64 = 64_000_000;
 pub const MIN_SIDE: u32 = 8;
 /// No file may be longer, in bytes.
 pub const MAX_FILE: u64 = 256 << 20;
+/// What a decoder may take beside the pixels, in bytes: for a header, a palette, a colour profile.
+const BESIDE: u64 = 8 << 20;
 
 /// Why an image cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -138,10 +140,7 @@ fn cut_short(bytes: &[u8]) -> bool {
 /// Width and height from the header alone, checked against the limits; a file that is visibly cut
 /// short is broken.
 pub fn size(bytes: &[u8]) -> Result<(u32, u32), Fault> {
-    let reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|e| Fault::Broken(e.to_string()))?;
-    let (width, height) = reader
+    let (width, height) = reader(bytes, BESIDE)?
         .into_dimensions()
         .map_err(|e| Fault::Broken(e.to_string()))?;
     if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
@@ -204,17 +203,23 @@ pub fn decode_as_pil(bytes: &[u8]) -> Result<RgbImage, Fault> {
 }
 
 fn decode_dynamic(bytes: &[u8]) -> Result<DynamicImage, Fault> {
-    size(bytes)?;
+    let (width, height) = size(bytes)?;
+    // 16-bit RGBA.
+    let pixels = u64::from(width) * u64::from(height) * 8;
+    let reader = reader(bytes, pixels + BESIDE)?;
+    reader.decode().map_err(|e| Fault::Broken(e.to_string()))
+}
+
+/// A reader that takes no more than `memory` bytes. A PNG's colour profile is inflated with its header; one that
+/// does not fit is left out, and as no profile is applied here, that changes no pixel.
+fn reader(bytes: &[u8], memory: u64) -> Result<ImageReader<Cursor<&[u8]>>, Fault> {
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|e| Fault::Broken(e.to_string()))?;
     let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    // 16-bit RGBA of the largest image allowed.
-    limits.max_alloc = Some(MAX_PIXELS * 8);
+    limits.max_alloc = Some(memory);
     reader.limits(limits);
-    reader.decode().map_err(|e| Fault::Broken(e.to_string()))
+    Ok(reader)
 }
 
 /// Reads and decodes a file.
@@ -305,6 +310,26 @@ mod tests {
             decode(&bytes),
             Err(Fault::TooLarge(60_000, 60_000))
         ));
+    }
+
+    #[test]
+    fn a_profile_that_unfolds_is_left_out_and_costs_no_more_than_its_share() {
+        use image::{ExtendedColorType, ImageDecoder, ImageEncoder, codecs::png::PngEncoder};
+        let kept = |length: u64| {
+            let mut bytes = Vec::new();
+            let mut encoder = PngEncoder::new(&mut bytes);
+            let profile = vec![0; usize::try_from(length).unwrap()];
+            encoder.set_icc_profile(profile).unwrap();
+            let pixels = [7; 8 * 8 * 3];
+            encoder
+                .write_image(&pixels, 8, 8, ExtendedColorType::Rgb8)
+                .unwrap();
+            assert_eq!(decode(&bytes).unwrap().as_raw(), &pixels);
+            let mut decoder = reader(&bytes, BESIDE).unwrap().into_decoder().unwrap();
+            decoder.icc_profile().unwrap().is_some()
+        };
+        assert!(kept(100_000));
+        assert!(!kept(10 * BESIDE));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serve::scripted::{Faults, ScriptedEngine, ScriptedModel, ScriptedQuestion, Watch};
@@ -619,4 +620,76 @@ async fn finishes_are_told_apart() {
         }
         assert_eq!(last, Some(finish));
     }
+}
+
+/// A model that reads what it is asked when it is told to.
+struct Patient {
+    inner: ScriptedModel,
+    begun: AtomicUsize,
+    go: Mutex<Receiver<()>>,
+}
+
+impl Model for Patient {
+    type Question = ScriptedQuestion;
+
+    fn card(&self) -> &ModelCard {
+        self.inner.card()
+    }
+
+    fn prepare(&self, ask: &Ask) -> Result<ScriptedQuestion, Refusal> {
+        self.begun.fetch_add(1, SeqCst);
+        self.go.lock().unwrap().recv().unwrap();
+        self.inner.prepare(ask)
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_being_read_can_be_given_up_be_late_and_be_stopped() {
+    let (go, wait) = channel();
+    let model = Arc::new(Patient {
+        inner: ScriptedModel::echo("patient"),
+        begun: AtomicUsize::new(0),
+        go: Mutex::new(wait),
+    });
+    let limits = ScheduleLimits {
+        preparing: 1,
+        queue: 2,
+        request_time: Duration::from_millis(300),
+        ..ScheduleLimits::default()
+    };
+    let body = |mut driver: Driver<ScriptedQuestion>| {
+        driver.drive(&mut ScriptedEngine::default()).unwrap();
+    };
+    let schedule = Schedule::start(Arc::clone(&model), limits, Arc::default(), body);
+    let client = client("a");
+    let request = |text: &str| schedule.ask(&client, ask(text, 1));
+
+    // Two have places: one is read, one waits to be. A third has none, until the first is given up.
+    let mut read_now = Box::pin(request("one"));
+    let mut read_next = Box::pin(request("two"));
+    let polled = async {
+        tokio::select! { _ = &mut read_now => 1, _ = &mut read_next => 2 }
+    };
+    let brief = Duration::from_millis(100);
+    assert!(tokio::time::timeout(brief, polled).await.is_err());
+    assert_eq!(model.begun.load(SeqCst), 1);
+    let third = request("three").await.err().unwrap();
+    assert_eq!(third.kind, RefusalKind::Busy);
+    drop(read_now);
+
+    // It is still being read, so that the second's time ends before its turn.
+    let late = read_next.await.err().unwrap();
+    assert_eq!(late.kind, RefusalKind::TimedOut);
+    assert_eq!(model.begun.load(SeqCst), 1);
+
+    // The next is read after the first, and then there is a stop.
+    go.send(()).unwrap();
+    let stopped = async {
+        until("it is read", || model.begun.load(SeqCst) == 2).await;
+        schedule.stop();
+        go.send(()).unwrap();
+    };
+    let (refused, ()) = tokio::join!(request("four"), stopped);
+    assert_eq!(refused.err().unwrap().kind, RefusalKind::Stopping);
+    schedule.stopped().await;
 }

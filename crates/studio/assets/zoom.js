@@ -39,8 +39,8 @@ function viewer(figure) {
   };
   button("−", "Smaller", () => zoom(current() / STEP));
   button("+", "Larger", () => zoom(current() * STEP));
-  button("Fit", "As large as fits", () => zoom(null));
-  button("100 %", "Pixel by pixel", () => zoom(1));
+  button("Fit", "Fit: as large as the box", () => zoom(null));
+  button("100 %", "100 %: pixel by pixel", () => zoom(1));
   const says = document.createElement("span");
   says.className = "n";
   says.setAttribute("role", "status");

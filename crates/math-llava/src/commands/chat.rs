@@ -163,10 +163,6 @@ Ctrl-C stops a reply.";
             }
             let events = match engine.step() {
                 Ok(events) => events,
-                // A prompt that was stopped while it ran left nothing behind.
-                Err(model::Error::Sample(sample::Error::Interrupted)) => {
-                    break engine.cancel(id)?;
-                }
                 Err(error) => {
                     *engine = generator.engine(EngineLimits::default())?;
                     eprintln!("{error}");

@@ -1,68 +1,34 @@
 //! The loop that answers: requests join and leave between steps.
 //!
-//! A step either runs the prompts of requests that wait and fit, or adds one token to every live
-//! reply. Each live request has a slot of the cache; slots are used from the first on without gaps,
-//! so that all live requests are neighbours in memory: when one leaves, the last takes its place.
+//! A step either runs a chunk of prompts or adds one token to every live reply; where there are
+//! both they take turns, so that no one waits longer than a chunk for the next token. Each live request
+//! has a slot of the cache; slots are used from the first on without gaps, so that all live requests
+//! are neighbours in memory: when one leaves, the last takes its place.
 //!
 //! **Invariant:** in f32 a greedy reply has the same tokens whatever else is live.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tch::Tensor;
 
 use crate::generate::Generator;
+use crate::generate::filling::Filling;
+use crate::generate::limits::{EngineCounts, EngineLimits, PrefillCounts};
 use crate::generate::live::{Live, Prompt, Waiting};
 use crate::generate::prefix::Key;
 use crate::generate::prompter::Prepared;
 use crate::generate::request::{Event, Finish, Generated, PromptTokens, Request, RequestId};
-use crate::generate::retained::{Retained, distinct_tokens};
+use crate::generate::retained::Retained;
 use crate::kv_cache::{KvCache, Segment};
 use crate::{Error, Unanswerable};
-
-/// How much an engine does and keeps at a time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EngineLimits {
-    /// Requests that are answered at the same time.
-    pub slots: usize,
-    /// Bytes of keys and values, those of past conversations included.
-    pub cache_bytes: u64,
-    /// Prompt tokens in one pass through the model, which bounds its memory.
-    pub prefill_tokens: usize,
-    /// Prompt tokens in one step, which bounds how long live replies wait for their next token, and
-    /// short prompts behind long ones for their first.
-    pub chunk_tokens: usize,
-}
-
-impl Default for EngineLimits {
-    fn default() -> EngineLimits {
-        EngineLimits {
-            slots: 32,
-            cache_bytes: a_quarter_of_memory(),
-            prefill_tokens: 2048,
-            chunk_tokens: 512,
-        }
-    }
-}
-
-impl EngineLimits {
-    /// Limits for who waits for all replies and for no one's first token: prompts are run in steps of
-    /// their own, as many as there are slots for.
-    pub fn batch(slots: usize) -> EngineLimits {
-        EngineLimits {
-            slots,
-            chunk_tokens: usize::MAX,
-            ..EngineLimits::default()
-        }
-    }
-}
 
 /// A past conversation is worth keeping from this many tokens of its own on.
 pub(super) const WORTH_KEEPING: usize = 16;
 
-/// Images whose features are kept between steps; more are encoded again when they come.
-const KEPT_FEATURES: usize = 64;
+/// From this many images on, those that no conversation shows are forgotten.
+pub(super) const MANY_IMAGES: usize = 256;
 
 /// Answers requests as they come; see [`Generator::engine`].
 pub struct Engine<'m> {
@@ -73,43 +39,23 @@ pub struct Engine<'m> {
     pub(super) retained: Retained,
     /// [image tokens, hidden] by image.
     pub(super) features: BTreeMap<u32, Tensor>,
-    /// Tokens that the longest of the live conversations may grow to.
-    reach: usize,
-    waiting: VecDeque<Waiting>,
-    /// Replies of no tokens.
-    done: Vec<Event>,
+    pub(super) waiting: VecDeque<Waiting>,
+    /// Requests whose prompts are being run, in order of arrival.
+    pub(super) filling: Vec<Filling>,
+    /// Tokens that the last chunk had of prompts that did not end in it.
+    pub(super) unfinished: usize,
+    /// Whose turn it is.
+    prompts_next: bool,
+    /// Events that the next step gives out.
+    pub(super) done: Vec<Event>,
     /// Images by the digest of their pixels.
-    images: BTreeMap<String, u32>,
+    pub(super) images: BTreeMap<String, u32>,
     next_image: u32,
+    /// How many of these are too many.
+    pub(super) many_images: usize,
     next_request: u64,
     /// Prompt tokens that were run, and those that were found in the cache.
     pub(super) counts: PrefillCounts,
-}
-
-/// What an engine holds now, and what it did so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EngineCounts {
-    /// Requests that have no slot yet.
-    pub waiting: usize,
-    /// Requests whose prompts are being run.
-    pub filling: usize,
-    /// Replies that are being written.
-    pub live: usize,
-    /// Bytes of keys and values, those of past conversations included.
-    pub cache_bytes: u64,
-    /// What became of all prompt tokens so far.
-    pub prefill: PrefillCounts,
-}
-
-/// What became of prompt tokens.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PrefillCounts {
-    /// Run through the model.
-    pub run: usize,
-    /// Not run, because another prompt, live or past, had them.
-    pub shared: usize,
-    /// Images encoded.
-    pub images: usize,
 }
 
 impl<'m> Engine<'m> {
@@ -128,11 +74,14 @@ impl<'m> Engine<'m> {
             live: Vec::new(),
             retained: Retained::default(),
             features: BTreeMap::new(),
-            reach: 0,
             waiting: VecDeque::new(),
+            filling: Vec::new(),
+            unfinished: 0,
+            prompts_next: true,
             done: Vec::new(),
             images: BTreeMap::new(),
             next_image: 1,
+            many_images: MANY_IMAGES,
             next_request: 0,
             counts: PrefillCounts::default(),
         })
@@ -203,19 +152,22 @@ impl<'m> Engine<'m> {
 
     /// Whether there is nothing to do.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.live.is_empty() && self.done.is_empty()
+        self.waiting.is_empty()
+            && self.filling.is_empty()
+            && self.live.is_empty()
+            && self.done.is_empty()
     }
 
-    /// Requests that are answered now, and those that wait.
+    /// Requests that have a slot, and those that wait for one.
     pub fn load(&self) -> (usize, usize) {
-        (self.live.len(), self.waiting.len())
+        (self.live.len() + self.filling.len(), self.waiting.len())
     }
 
     /// What it holds now, and what it did so far.
     pub fn counts(&self) -> EngineCounts {
         EngineCounts {
             waiting: self.waiting.len(),
-            filling: 0,
+            filling: self.filling.len(),
             live: self.live.len(),
             cache_bytes: self.held_bytes(),
             prefill: self.counts,
@@ -231,10 +183,13 @@ impl<'m> Engine<'m> {
     pub fn cancel(&mut self, id: RequestId) -> Result<Option<Generated>, Error> {
         if let Some(at) = self.waiting.iter().position(|w| w.id == id) {
             let waiting = self.waiting.remove(at);
-            return Ok(waiting.map(|w| Live::new(w, Vec::new(), 0).generated(Finish::Cancelled)));
+            return Ok(waiting.map(Waiting::cancelled));
+        }
+        self.done.retain(|event| event.id != id);
+        if let Some(at) = self.filling.iter().position(|f| f.waiting.id == id) {
+            return self.give_up(at).map(Some);
         }
         let Some(slot) = self.live.iter().position(|live| live.id == id) else {
-            self.done.retain(|event| event.id != id);
             return Ok(None);
         };
         let reply = self.live[slot].generated(Finish::Cancelled);
@@ -242,22 +197,24 @@ impl<'m> Engine<'m> {
         Ok(Some(reply))
     }
 
-    /// Runs waiting prompts, or adds a token to every live reply; at most one event a request.
+    /// Runs a chunk of prompts, or adds a token to every live reply, in turns where there are both;
+    /// at most one event a request.
     ///
     /// # Errors
     /// libtorch's own. What was live is then in no defined state: drop the engine.
     pub fn step(&mut self) -> Result<Vec<Event>, Error> {
-        let mut events = std::mem::take(&mut self.done);
-        let arriving = self.arriving();
-        let before = self.live.len();
-        let (first, hidden) = if !arriving.is_empty() {
-            (before, tch::no_grad(|| self.prefill(arriving))?)
-        } else if before > 0 {
-            (0, tch::no_grad(|| self.run_live())?)
-        } else {
-            return Ok(events);
-        };
-        events.extend(self.choose(first, &hidden)?);
+        self.join()?;
+        self.prompts_next |= self.live.is_empty();
+        if self.prompts_next && !self.filling.is_empty() {
+            self.prompts_next = false;
+            tch::no_grad(|| self.prefill())?;
+        } else if !self.live.is_empty() {
+            self.prompts_next = true;
+            let hidden = tch::no_grad(|| self.run_live())?;
+            let events = self.choose(0, &hidden)?;
+            self.done.extend(events);
+        }
+        let events = std::mem::take(&mut self.done);
         let finished: Vec<RequestId> = events
             .iter()
             .filter(|event| event.finished.is_some())
@@ -270,31 +227,6 @@ impl<'m> Engine<'m> {
         }
         self.forget_images();
         Ok(events)
-    }
-
-    /// Requests that join now: in order of arrival, while there are slots and memory. Where others
-    /// are live, they wait for company, so that prompts are not run one by one between steps.
-    fn arriving(&mut self) -> Vec<Waiting> {
-        let free = self.limits.slots.saturating_sub(self.live.len());
-        let company = self.waiting.len().min(self.limits.slots.div_ceil(4));
-        if free == 0 || (!self.live.is_empty() && free < company) {
-            return Vec::new();
-        }
-        let mut room = self.live.iter().map(|live| live.room).max().unwrap_or(0);
-        self.reach = room;
-        let mut arriving = Vec::new();
-        while let Some(next) = self.waiting.front() {
-            room = room.max(next.room);
-            let rows = self.live.len() + arriving.len() + 1;
-            let tokens = (rows as u64).saturating_mul(room as u64);
-            let bytes = tokens.saturating_mul(self.generator.bytes_per_token());
-            if arriving.len() == free || (rows > 1 && bytes > self.limits.cache_bytes) {
-                break;
-            }
-            arriving.extend(self.waiting.pop_front());
-            self.reach = room;
-        }
-        arriving
     }
 
     /// One token of every live request; [live, hidden].
@@ -324,7 +256,7 @@ impl<'m> Engine<'m> {
     }
 
     /// The next token of the live requests from `first` on, from their hidden states.
-    fn choose(&mut self, first: usize, hidden: &Tensor) -> Result<Vec<Event>, Error> {
+    pub(super) fn choose(&mut self, first: usize, hidden: &Tensor) -> Result<Vec<Event>, Error> {
         let generator = self.generator;
         let (tokenizer, ends) = (generator.tokenizer(), &generator.ends[..]);
         let logits = tch::no_grad(|| generator.model.logits(hidden))?; // [rows, vocabulary]
@@ -360,50 +292,6 @@ impl<'m> Engine<'m> {
         let _ = self.live.swap_remove(slot);
         self.forget(0);
         Ok(())
-    }
-
-    /// Room for `tokens` tokens in each of `slots` slots; past conversations make way for it.
-    pub(super) fn make_room(&mut self, slots: usize, tokens: usize) -> Result<(), Error> {
-        if self.cache.fits(slots, tokens) {
-            return Ok(());
-        }
-        let held = self.live.iter().map(|live| live.held).max().unwrap_or(0);
-        let tokens = tokens.max(held);
-        // Half as much again, so that a reply does not move all slots every few tokens.
-        let room = (tokens + tokens / 2).min(self.reach).max(tokens);
-        let bytes = |slots: usize, room: usize| {
-            (slots as u64)
-                .saturating_mul(room as u64)
-                .saturating_mul(self.generator.bytes_per_token())
-        };
-        let whole = (slots.max(self.cache.slots()), room.max(self.cache.room()));
-        // Where all slots there ever were do not fit with this room, those in use do.
-        let (slots, room) = match bytes(whole.0, whole.1) <= self.limits.cache_bytes {
-            true => whole,
-            false => (slots, room),
-        };
-        self.forget(bytes(slots, room).saturating_sub(self.cache.bytes()));
-        self.cache.resize(slots, room)
-    }
-
-    /// Forgets past conversations until `more` bytes fit beside what is left.
-    fn forget(&mut self, more: u64) {
-        loop {
-            let fits = self.held_bytes().saturating_add(more) <= self.limits.cache_bytes;
-            if fits || !self.retained.forget_oldest() {
-                return;
-            }
-        }
-    }
-
-    /// Bytes of keys and values.
-    fn held_bytes(&self) -> u64 {
-        let live = self.live.iter().flat_map(|live| &live.path);
-        let tokens = distinct_tokens(self.retained.paths().chain(live)) as u64;
-        let per_token = self.generator.bytes_per_token();
-        self.cache
-            .bytes()
-            .saturating_add(tokens.saturating_mul(per_token))
     }
 
     /// Tokens as prefixes compare them, images known by their pixels.
@@ -450,32 +338,4 @@ impl<'m> Engine<'m> {
                 .collect(),
         }
     }
-
-    /// Forgets images that no conversation here shows, once there are many.
-    fn forget_images(&mut self) {
-        while self.features.len() > KEPT_FEATURES {
-            let _ = self.features.pop_first();
-        }
-        if self.images.len() <= 4 * KEPT_FEATURES {
-            return;
-        }
-        let waiting = self.waiting.iter().flat_map(|w| &w.prompt.keys);
-        let live = self.live.iter().flat_map(|live| &live.keys);
-        let shown: HashSet<u32> = waiting
-            .chain(live)
-            .chain(self.retained.keys())
-            .map(|key| key.image)
-            .collect();
-        self.images.retain(|_, image| shown.contains(image));
-    }
-}
-
-/// A quarter of the machine's memory; 4 GiB where that is not known.
-fn a_quarter_of_memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| {
-        let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?;
-        kib.trim().parse::<u64>().ok()
-    });
-    total.map_or(4 << 30, |kib| kib * 1024 / 4)
 }

@@ -34,6 +34,19 @@ pub(super) struct Waiting {
     pub room: usize,
 }
 
+impl Waiting {
+    /// The reply to one that is given up before its first token.
+    pub fn cancelled(self) -> Generated {
+        Generated {
+            text: String::new(),
+            tokens: Vec::new(),
+            logprobs: Vec::new(),
+            prompt_tokens: self.prompt.keys.len(),
+            finish: Finish::Cancelled,
+        }
+    }
+}
+
 /// A request in a slot: the engine's `n`th is in slot `n`.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -135,6 +148,9 @@ impl Live {
             return Ok(event);
         }
         let formed = self.form.as_mut().map_or(Formed::Open, |f| f.accept(token));
+        if formed == Formed::Lost {
+            return self.cut(tokenizer);
+        }
         self.tokens.push(token);
         self.keys.push(Key {
             id: token,
@@ -148,7 +164,7 @@ impl Live {
         } else if formed == Formed::Complete {
             event.text.push_str(&self.reply.finish(tokenizer)?);
             event.finished = Some(self.generated(Finish::Stop));
-        } else if formed == Formed::Lost || self.keys.len() >= self.room {
+        } else if self.keys.len() >= self.room {
             event.text.push_str(&self.reply.finish(tokenizer)?);
             event.finished = Some(self.generated(Finish::Length));
         }

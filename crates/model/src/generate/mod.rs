@@ -1,12 +1,16 @@
 //! From a conversation to a reply.
 //!
 //! A [`Generator`] is a model made ready to answer. Its [`Engine`] is the loop: requests join and
-//! leave between steps, each step runs new prompts or adds one token to every live reply.
+//! leave between steps, each step runs a chunk of prompts or adds one token to every live reply.
 //! [`Generator::generate`] is the loop run until all of a list are answered.
 
 mod constraint;
 mod engine;
+mod filling;
+mod limits;
 mod live;
+mod memory;
+mod portions;
 mod prefill;
 mod prefix;
 mod prompter;
@@ -20,7 +24,8 @@ use std::collections::HashMap;
 use crate::{Error, KvCache, Llava, Preprocessor, PromptForm, Quantisation, Tokenizer};
 
 pub use constraint::{Constraint, ConstraintState, Formed};
-pub use engine::{Engine, EngineCounts, EngineLimits, PrefillCounts};
+pub use engine::Engine;
+pub use limits::{EngineCounts, EngineLimits, PrefillCounts};
 pub use prompter::{Prepared, Prompter};
 pub use request::{
     Event, Finish, GenerateOptions, Generated, Logprobs, PromptTokens, Request, RequestId, Said,

@@ -1,19 +1,19 @@
-//! Running prompts: what several share once, the rest in padded batches.
+//! Running parts of prompts: as padded batches, in slots of a cache.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tch::Tensor;
 
-use crate::generate::Engine;
-use crate::generate::live::{Live, Prompt, Waiting};
-use crate::generate::prefix::{Key, common, shared_runs};
-use crate::generate::retained::{head, tokens};
-use crate::kv_cache::Segment;
+use crate::generate::filling::Filling;
+use crate::generate::live::{Live, Prompt};
+use crate::generate::request::RequestId;
+use crate::generate::retained::tokens;
+use crate::generate::{Engine, Generator};
+use crate::kv_cache::{KvCache, Segment};
 use crate::{Error, Pixels};
-
-use super::engine::WORTH_KEEPING;
 
 /// A segment is attended in place, once for all who stand on it, where that saves reading this many
 /// bytes a layer; below, each gets a copy in its slot, and a step has one product fewer.
@@ -22,9 +22,13 @@ const WORTH_SHARING: u64 = 1 << 20;
 /// Images encoded in one pass.
 const IMAGES_AT_ONCE: usize = 8;
 
+/// A pass through the model takes about as long as so many more tokens in another pass.
+const PASS: usize = 32;
+
 /// Tokens of a prompt that are to be run.
-struct Chunk<'a> {
-    prompt: &'a Prompt,
+struct Stretch {
+    id: RequestId,
+    prompt: Rc<Prompt>,
     /// The segments below, which hold the tokens before its slot's.
     path: Vec<Rc<Segment>>,
     /// Tokens that its slot holds.
@@ -33,7 +37,7 @@ struct Chunk<'a> {
     end: usize,
 }
 
-impl Chunk<'_> {
+impl Stretch {
     fn start(&self) -> usize {
         tokens(&self.path) + self.held
     }
@@ -44,164 +48,127 @@ impl Chunk<'_> {
 }
 
 impl Engine<'_> {
-    /// Runs the prompts of requests, which then are live; gives the hidden state of each one's last
-    /// token, [requests, hidden], in the order of their slots.
-    pub(super) fn prefill(&mut self, arriving: Vec<Waiting>) -> Result<Tensor, Error> {
-        let prompts: Vec<&Prompt> = arriving.iter().map(|w| w.prompt.as_ref()).collect();
-        let total: usize = prompts.iter().map(|prompt| prompt.keys.len()).sum();
-        let run_before = self.counts.run;
-        let paths = self.shared_paths(&prompts)?;
-        let users = self.users(&paths);
-        let first = self.live.len();
-        let mut order: Vec<usize> = (0..prompts.len()).collect();
-        // Prompts with about as much to run go together.
-        order.sort_by_key(|&index| {
-            std::cmp::Reverse(prompts[index].keys.len() - tokens(&paths[index]))
-        });
-        let mut chunks = Vec::new();
-        for &index in &order {
-            let path = &paths[index];
-            let in_place = self.in_place(path, &users);
-            chunks.push((
-                &path[in_place..],
-                Chunk {
-                    prompt: prompts[index],
-                    path: path[..in_place].to_vec(),
-                    held: tokens(&path[in_place..]),
-                    end: prompts[index].keys.len(),
-                },
-            ));
-        }
-        let longest = chunks.iter().map(|(_, chunk)| chunk.held + chunk.len());
-        self.make_room(first + chunks.len(), longest.max().unwrap_or(0))?;
-        for (place, (copied, _)) in chunks.iter().enumerate() {
-            let mut at = 0;
-            for segment in *copied {
-                self.cache.place(first + place, at, segment)?;
-                at += segment.tokens();
-            }
-        }
-        let chunks: Vec<Chunk> = chunks.into_iter().map(|(_, chunk)| chunk).collect();
-        let hidden = self.run(first, &chunks)?;
-        let mut bases: HashMap<usize, Vec<Rc<Segment>>> = order
-            .iter()
-            .zip(chunks)
-            .map(|(&index, chunk)| (index, chunk.path))
-            .collect();
-        let mut arriving: Vec<Option<Waiting>> = arriving.into_iter().map(Some).collect();
-        for index in order {
-            if let (Some(waiting), Some(path)) = (arriving[index].take(), bases.remove(&index)) {
-                self.live.push(Live::new(waiting, path, 0));
-            }
-        }
-        self.counts.shared += total.saturating_sub(self.counts.run - run_before);
-        Ok(hidden)
-    }
-
-    /// For each prompt, segments that hold its beginning: what past and live conversations have of
-    /// it, and what several of the prompts share, which is run here.
-    fn shared_paths(&mut self, prompts: &[&Prompt]) -> Result<Vec<Vec<Rc<Segment>>>, Error> {
-        let keys: Vec<&[Key]> = prompts.iter().map(|prompt| &prompt.keys[..]).collect();
-        let (runs, of_prompt) = shared_runs(&keys);
-        let mut held: Vec<Vec<Rc<Segment>>> = vec![Vec::new(); runs.len()];
-        let deepest = runs.iter().map(|run| run.depth).max();
-        for depth in 0..deepest.map_or(0, |d| d + 1) {
-            let mut missing = Vec::new();
-            for (index, run) in runs.iter().enumerate().filter(|(_, r)| r.depth == depth) {
-                let below = run.parent.map_or_else(Vec::new, |p| held[p].clone());
-                let path = self.found(&keys[run.example][..run.end], below)?;
-                if tokens(&path) < run.end {
-                    missing.push(index);
-                }
-                held[index] = path;
-            }
-            missing.sort_by_key(|&index| std::cmp::Reverse(runs[index].end - tokens(&held[index])));
-            let chunks: Vec<Chunk> = missing
-                .iter()
-                .map(|&index| Chunk {
-                    prompt: prompts[runs[index].example],
-                    path: held[index].clone(),
-                    held: 0,
-                    end: runs[index].end,
-                })
-                .collect();
-            // They are run in free slots, from where they are taken as segments.
-            let first = self.live.len();
-            let longest = chunks.iter().map(Chunk::len).max().unwrap_or(0);
-            if chunks.is_empty() {
+    /// Runs so many tokens of the prompts at these places; whether all were run: an interruption is
+    /// heeded after each pass, and what was run is kept.
+    pub(super) fn run_portions(&mut self, portions: &[(usize, usize)]) -> Result<bool, Error> {
+        let users = self.users();
+        let (mut ends, mut parts) = (Vec::new(), Vec::new());
+        for &(index, tokens) in portions {
+            let filling = &self.filling[index];
+            let end = filling.done() + tokens;
+            let mut stretch = Stretch {
+                id: filling.waiting.id,
+                prompt: Rc::clone(&filling.waiting.prompt),
+                path: filling.path.clone(),
+                held: 0,
+                end,
+            };
+            if end < filling.keys().len() {
+                parts.push(stretch);
                 continue;
             }
-            self.make_room(first + chunks.len(), longest)?;
-            let _ = self.run(first, &chunks)?;
-            for (place, &index) in missing.iter().enumerate() {
-                let length = chunks[place].len();
-                let segment = self.cache.segment(first + place, 0, length)?;
-                held[index].push(Rc::new(segment));
-            }
+            let copied = stretch.path.split_off(self.in_place(&filling.path, &users));
+            stretch.held = self::tokens(&copied);
+            ends.push((copied, stretch));
         }
-        of_prompt
-            .into_iter()
-            .zip(&keys)
-            .map(|(run, keys)| {
-                let path = run.map_or_else(Vec::new, |r| held[r].clone());
-                self.found(&keys[..keys.len() - 1], path)
-            })
-            .collect()
+        let shown = parts.iter().chain(ends.iter().map(|(_, stretch)| stretch));
+        let shown: Vec<(Rc<Prompt>, Range<usize>)> = shown
+            .map(|s| (Rc::clone(&s.prompt), s.start()..s.end))
+            .collect();
+        self.encode_images(&shown)?;
+        // Those with about as much to run go together.
+        parts.sort_by_key(|stretch| std::cmp::Reverse(stretch.len()));
+        ends.sort_by_key(|(_, stretch)| std::cmp::Reverse(stretch.len()));
+        Ok(self.run_parts(parts)? && self.run_ends(ends)?)
     }
 
-    /// `path` holds the beginning of `keys`; lengthened by what a past or live conversation has of
-    /// the rest.
-    fn found(&mut self, keys: &[Key], path: Vec<Rc<Segment>>) -> Result<Vec<Rc<Segment>>, Error> {
-        let held = tokens(&path);
-        let enough = held + WORTH_KEEPING;
-        let past = self.retained.longest(keys).filter(|past| past.0 >= enough);
-        let live = self
-            .live
-            .iter()
-            .enumerate()
-            .map(|(slot, live)| {
-                let there = tokens(&live.path) + live.held;
-                (common(&live.keys[..there], keys), slot)
-            })
-            .max()
-            .filter(|live| live.0 >= enough);
-        let theirs = match (past, live) {
-            (Some((length, index)), other) if other.is_none_or(|other| other.0 <= length) => {
-                self.retained.take(index, length)?
-            }
-            (_, Some((length, slot))) => {
-                let live = &self.live[slot];
-                let below = tokens(&live.path);
-                let mut theirs = live.path.clone();
-                if length > below {
-                    theirs.push(Rc::new(self.cache.segment(slot, 0, length - below)?));
+    /// Runs stretches that do not end their prompts, in slots of their own, from where they are taken
+    /// as segments.
+    fn run_parts(&mut self, mut parts: Vec<Stretch>) -> Result<bool, Error> {
+        let limit = self.limits.prefill_tokens;
+        let lengths: Vec<usize> = parts.iter().map(Stretch::len).collect();
+        for range in batches(&lengths, |rows| rows.len() * lengths[rows.start] <= limit) {
+            let batch: Vec<Stretch> = parts.drain(..range.len()).collect();
+            let widest = batch.iter().map(Stretch::len).max().unwrap_or(0);
+            self.make_way(batch.iter().map(Stretch::len).sum())?;
+            let mut cache = self.cache.beside()?;
+            cache.resize(batch.len(), widest)?;
+            let passes = Passes {
+                generator: self.generator,
+                features: &self.features,
+                limit,
+            };
+            let _ = passes.run(&mut cache, 0, &batch)?;
+            for (row, stretch) in batch.into_iter().enumerate() {
+                let (id, tokens) = (stretch.id, stretch.len());
+                let part = cache.segment(row, 0, tokens)?;
+                self.counts.run += tokens;
+                // From here on its path is the prompt's alone, and may grow together.
+                drop(stretch);
+                let filling = self.filling.iter_mut().find(|f| f.waiting.id == id);
+                if let Some(filling) = filling {
+                    filling.add(part)?;
                 }
-                head(&theirs, length)?
             }
-            _ => return Ok(path),
-        };
-        // Where both hold the same tokens, what is here already is kept, since others stand on it;
-        // theirs goes on from the first of their segments that begins where it ends.
-        let mut at = 0;
-        let beyond = theirs.iter().position(|segment| {
-            let begins = at;
-            at += segment.tokens();
-            begins == held
-        });
-        match beyond {
-            Some(first) => Ok([&path[..], &theirs[first..]].concat()),
-            None => Ok(theirs),
+            if sample::interrupt::requested() {
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
 
-    /// How many stand on each segment.
-    fn users(&self, paths: &[Vec<Rc<Segment>>]) -> HashMap<*const Segment, usize> {
-        let mut users = HashMap::new();
-        let live = self.live.iter().map(|live| &live.path);
-        for segment in live.chain(paths).flatten() {
-            *users.entry(Rc::as_ptr(segment)).or_insert(0) += 1;
+    /// Runs stretches that end their prompts, which then are live; each comes with the segments that
+    /// its slot gets a copy of.
+    fn run_ends(&mut self, ends: Vec<(Vec<Rc<Segment>>, Stretch)>) -> Result<bool, Error> {
+        let (copied, ends): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+        let longest = ends.iter().map(|stretch| stretch.held + stretch.len());
+        if let Some(longest) = longest.max() {
+            self.make_room(self.live.len() + ends.len(), longest)?;
         }
-        users
+        let (limit, room) = (self.limits.prefill_tokens, self.cache.room());
+        let lengths: Vec<usize> = ends.iter().map(Stretch::len).collect();
+        // Padding takes room too: one that holds much does not go with one that gets much.
+        let fits = |rows: Range<usize>| {
+            let widest = lengths[rows.start];
+            let held = ends[rows.clone()].iter().map(|s| s.held).max();
+            rows.len() * widest <= limit && held.unwrap_or(0) + widest <= room
+        };
+        for range in batches(&lengths, fits) {
+            let first = self.live.len();
+            for (place, segments) in copied[range.clone()].iter().enumerate() {
+                let mut at = 0;
+                for segment in segments {
+                    self.cache.place(first + place, at, segment)?;
+                    at += segment.tokens();
+                }
+            }
+            let batch = &ends[range];
+            let passes = Passes {
+                generator: self.generator,
+                features: &self.features,
+                limit,
+            };
+            let hidden = passes.run(&mut self.cache, first, batch)?;
+            for stretch in batch {
+                let place = |f: &Filling| f.waiting.id == stretch.id;
+                let Some(place) = self.filling.iter().position(place) else {
+                    continue;
+                };
+                let filling = self.filling.remove(place);
+                let ran = filling.ran + stretch.len();
+                let cached = stretch.prompt.keys.len() - ran.min(stretch.prompt.keys.len());
+                self.counts.run += stretch.len();
+                self.counts.shared += cached;
+                let path = stretch.path.clone();
+                self.live.push(Live::new(filling.waiting, path, cached));
+            }
+            let events = self.choose(first, &hidden)?;
+            self.done.extend(events);
+            if sample::interrupt::requested() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// How many of a path's segments are attended in place; those after are copied.
@@ -221,108 +188,13 @@ impl Engine<'_> {
         path.iter().rposition(saves).map_or(0, |last| last + 1)
     }
 
-    /// Runs chunks in slots from `first` on, those of neighbours together while they are within the
-    /// limit of a pass; gives the hidden state of each one's last token, [chunks, hidden].
-    fn run(&mut self, first: usize, chunks: &[Chunk]) -> Result<Tensor, Error> {
-        self.encode_images(chunks)?;
-        let limit = self.limits.prefill_tokens;
-        let mut hidden = Vec::new();
-        let mut done = 0;
-        while done < chunks.len() {
-            sample::interrupt::check()?;
-            // The first is the longest of what is left.
-            let widest = chunks[done].len();
-            let most = (limit / widest.max(1)).clamp(1, chunks.len() - done);
-            // Padding takes room too: one that holds much does not go with one that gets much.
-            let room = self.cache.room();
-            let rows = chunks[done..done + most]
-                .iter()
-                .take_while(|chunk| chunk.held + widest <= room)
-                .count()
-                .max(1);
-            let batch = &chunks[done..done + rows];
-            hidden.push(self.run_batch(first + done, batch, limit)?);
-            done += rows;
-        }
-        self.counts.run += chunks.iter().map(Chunk::len).sum::<usize>();
-        Ok(Tensor::f_cat(&hidden, 0)?)
-    }
-
-    /// One batch, at most `limit` columns at a time.
-    fn run_batch(&mut self, first: usize, batch: &[Chunk], limit: usize) -> Result<Tensor, Error> {
-        let model = self.generator.model();
-        let widest = batch.iter().map(Chunk::len).max().unwrap_or(0);
-        let mut last: Vec<Option<Tensor>> = batch.iter().map(|_| None).collect();
-        let mut from = 0;
-        while from < widest {
-            let width = limit.min(widest - from);
-            let embeds = self.embed(batch, from, width)?;
-            let rows: Vec<(&[Rc<Segment>], usize)> = batch
-                .iter()
-                // A row that is done goes on as padding behind its own tokens.
-                .map(|chunk| (&chunk.path[..], chunk.held + from))
-                .collect();
-            let mut extension =
-                self.cache
-                    .extend(first, &rows, width, model.config().text_config.window())?;
-            let positions = extension.positions()?;
-            let hidden = model.decode(&embeds, &positions, None, Some(&mut extension))?;
-            for (row, (chunk, last)) in batch.iter().zip(&mut last).enumerate() {
-                if (from + 1..=from + width).contains(&chunk.len()) {
-                    let column = (chunk.len() - 1 - from) as i64;
-                    *last = Some(hidden.f_select(0, row as i64)?.f_select(0, column)?);
-                }
-            }
-            from += width;
-        }
-        let last: Vec<Tensor> = last.into_iter().flatten().collect();
-        Ok(Tensor::f_stack(&last, 0)?)
-    }
-
-    /// Columns `from..from + width` of chunks, [chunks, width, hidden], images in place.
-    fn embed(&self, batch: &[Chunk], from: usize, width: usize) -> Result<Tensor, Error> {
-        let model = self.generator.model();
-        let mut ids = Vec::with_capacity(batch.len() * width);
-        for chunk in batch {
-            let start = (chunk.start() + from).min(chunk.end);
-            let keys = &chunk.prompt.keys[start..chunk.end.min(start + width)];
-            // An image's own token may be beyond the embedding; what it has there is not used.
-            ids.extend(
-                keys.iter()
-                    .map(|key| if key.image > 0 { 0 } else { key.id }),
-            );
-            ids.extend(std::iter::repeat_n(0, width - keys.len()));
-        }
-        let ids = Tensor::f_from_slice(&ids)?
-            .f_view([batch.len() as i64, width as i64])?
-            .f_to_device(model.device())?;
-        let embeds = model.embed(&ids)?;
-        let run = self.generator.prompter.image_tokens();
-        for (row, chunk) in batch.iter().enumerate() {
-            let start = chunk.start() + from;
-            let end = (start + width).min(chunk.end);
-            for &(image_start, image) in &chunk.prompt.images {
-                let (a, b) = (start.max(image_start), end.min(image_start + run));
-                let Some(features) = self.features.get(&image).filter(|_| a < b) else {
-                    continue;
-                };
-                let tokens = (b - a) as i64;
-                embeds
-                    .f_select(0, row as i64)?
-                    .f_narrow(0, (a - start) as i64, tokens)?
-                    .f_copy_(&features.f_narrow(0, (a - image_start) as i64, tokens)?)?;
-            }
-        }
-        Ok(embeds)
-    }
-
-    /// Features of the images that chunks show and that are not known yet.
-    fn encode_images(&mut self, chunks: &[Chunk]) -> Result<(), Error> {
+    /// Features of the images that these places of prompts show and that are not known yet.
+    fn encode_images(&mut self, shown: &[(Rc<Prompt>, Range<usize>)]) -> Result<(), Error> {
         let run = self.generator.prompter.image_tokens();
         let mut missing: Vec<(u32, &Arc<Pixels>)> = Vec::new();
-        for chunk in chunks {
-            for (&(start, image), pixels) in chunk.prompt.images.iter().zip(&chunk.prompt.pixels) {
-                let shown = start < chunk.end && start + run > chunk.start();
+        for (prompt, tokens) in shown {
+            for (&(start, image), pixels) in prompt.images.iter().zip(&prompt.pixels) {
+                let shown = start < tokens.end && start + run > tokens.start;
                 let known = self.features.contains_key(&image)
                     || missing.iter().any(|(other, _)| *other == image);
                 if shown && !known {
@@ -332,7 +204,6 @@ impl Engine<'_> {
         }
         let model = self.generator.model();
         for batch in missing.chunks(IMAGES_AT_ONCE) {
-            sample::interrupt::check()?;
             let pixels: Vec<&Pixels> = batch.iter().map(|(_, pixels)| pixels.as_ref()).collect();
             let values = self
                 .generator
@@ -346,5 +217,132 @@ impl Engine<'_> {
             self.counts.images += batch.len();
         }
         Ok(())
+    }
+}
+
+/// How stretches go through the model.
+struct Passes<'a> {
+    generator: &'a Generator,
+    /// Of images, [image tokens, hidden].
+    features: &'a BTreeMap<u32, Tensor>,
+    /// Most tokens in one pass.
+    limit: usize,
+}
+
+impl Passes<'_> {
+    /// Runs stretches in slots from `first` on, a row each; gives the hidden state of each one's last
+    /// token, [stretches, hidden].
+    fn run(&self, cache: &mut KvCache, first: usize, batch: &[Stretch]) -> Result<Tensor, Error> {
+        let model = self.generator.model();
+        let widest = batch.iter().map(Stretch::len).max().unwrap_or(0);
+        let mut last: Vec<Option<Tensor>> = batch.iter().map(|_| None).collect();
+        let mut from = 0;
+        while from < widest {
+            let width = self.limit.min(widest - from);
+            let embeds = self.embed(batch, from, width)?;
+            let rows: Vec<(&[Rc<Segment>], usize)> = batch
+                .iter()
+                // A row that is done goes on as padding behind its own tokens.
+                .map(|stretch| (&stretch.path[..], stretch.held + from))
+                .collect();
+            let mut extension =
+                cache.extend(first, &rows, width, model.config().text_config.window())?;
+            let positions = extension.positions()?;
+            let hidden = model.decode(&embeds, &positions, None, Some(&mut extension))?;
+            for (row, (stretch, last)) in batch.iter().zip(&mut last).enumerate() {
+                if (from + 1..=from + width).contains(&stretch.len()) {
+                    let column = (stretch.len() - 1 - from) as i64;
+                    *last = Some(hidden.f_select(0, row as i64)?.f_select(0, column)?);
+                }
+            }
+            from += width;
+        }
+        let last: Vec<Tensor> = last.into_iter().flatten().collect();
+        Ok(Tensor::f_stack(&last, 0)?)
+    }
+
+    /// Columns `from..from + width` of stretches, [stretches, width, hidden], images in place.
+    fn embed(&self, batch: &[Stretch], from: usize, width: usize) -> Result<Tensor, Error> {
+        let model = self.generator.model();
+        let mut ids = Vec::with_capacity(batch.len() * width);
+        for stretch in batch {
+            let start = (stretch.start() + from).min(stretch.end);
+            let keys = &stretch.prompt.keys[start..stretch.end.min(start + width)];
+            // An image's own token may be beyond the embedding; what it has there is not used.
+            ids.extend(
+                keys.iter()
+                    .map(|key| if key.image > 0 { 0 } else { key.id }),
+            );
+            ids.extend(std::iter::repeat_n(0, width - keys.len()));
+        }
+        let ids = Tensor::f_from_slice(&ids)?
+            .f_view([batch.len() as i64, width as i64])?
+            .f_to_device(model.device())?;
+        let embeds = model.embed(&ids)?;
+        let run = self.generator.prompter.image_tokens();
+        for (row, stretch) in batch.iter().enumerate() {
+            let start = stretch.start() + from;
+            let end = (start + width).min(stretch.end);
+            for &(image_start, image) in &stretch.prompt.images {
+                let (a, b) = (start.max(image_start), end.min(image_start + run));
+                let Some(features) = self.features.get(&image).filter(|_| a < b) else {
+                    continue;
+                };
+                let tokens = (b - a) as i64;
+                embeds
+                    .f_select(0, row as i64)?
+                    .f_narrow(0, (a - start) as i64, tokens)?
+                    .f_copy_(&features.f_narrow(0, (a - image_start) as i64, tokens)?)?;
+            }
+        }
+        Ok(embeds)
+    }
+}
+
+/// Cuts rows, the longest first, into batches. What padding costs is weighed against what a pass
+/// costs, and the cheapest cuts are taken; a batch of several `fits`.
+fn batches(lengths: &[usize], fits: impl Fn(Range<usize>) -> bool) -> Vec<Range<usize>> {
+    let rows = lengths.len();
+    // From each row on: what all take, and where the first batch ends.
+    let mut best = vec![(0, rows); rows + 1];
+    for start in (0..rows).rev() {
+        let mut cheapest = (usize::MAX, rows);
+        for (end, &(rest, _)) in best.iter().enumerate().skip(start + 1) {
+            if end > start + 1 && !fits(start..end) {
+                break;
+            }
+            let cost = (end - start) * lengths[start] + PASS + rest;
+            cheapest = cheapest.min((cost, end));
+        }
+        best[start] = cheapest;
+    }
+    let mut cut = Vec::new();
+    let mut start = 0;
+    while start < rows {
+        cut.push(start..best[start].1);
+        start = best[start].1;
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_batch_are_about_as_long_and_no_more_than_fit() {
+        for (lengths, limit, expected) in [
+            (vec![], 100, vec![]),
+            (vec![500, 40, 40, 40], 2048, vec![1, 3]),
+            (vec![50, 40, 40, 30], 2048, vec![4]),
+            (vec![600, 600, 600, 600], 1200, vec![2, 2]),
+            (vec![5000, 10], 2048, vec![1, 1]),
+        ] {
+            let fits = |rows: Range<usize>| rows.len() * lengths[rows.start] <= limit;
+            let found = batches(&lengths, fits);
+            let rows: Vec<usize> = found.iter().map(Range::len).collect();
+            assert_eq!(rows, expected, "{lengths:?}");
+            assert!(found.into_iter().flatten().eq(0..lengths.len()));
+        }
     }
 }

@@ -7,6 +7,9 @@ use crate::Error;
 use crate::generate::prefix::{Key, common};
 use crate::kv_cache::Segment;
 
+/// So many are kept, whatever memory there is: each prompt is compared with all of them.
+const MOST: usize = 1024;
+
 /// Keys and values of past conversations, those used longest ago first.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
@@ -31,6 +34,9 @@ impl Retained {
         // What the new one has wholly is not needed twice.
         self.entries.retain(|entry| !keys.starts_with(&entry.keys));
         self.entries.push_back(Entry { keys, path });
+        if self.entries.len() > MOST {
+            let _ = self.forget_oldest();
+        }
     }
 
     /// The longest common prefix of `keys` and an entry: its length and the entry's index.
@@ -55,10 +61,6 @@ impl Retained {
     /// Forgets the conversation used longest ago; whether there was one.
     pub fn forget_oldest(&mut self) -> bool {
         self.entries.pop_front().is_some()
-    }
-
-    pub fn paths(&self) -> impl Iterator<Item = &Rc<Segment>> {
-        self.entries.iter().flat_map(|entry| &entry.path)
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
@@ -96,4 +98,22 @@ pub(super) fn distinct_tokens<'a>(segments: impl Iterator<Item = &'a Rc<Segment>
         .filter(|segment| seen.insert(Rc::as_ptr(segment)))
         .map(|segment| segment.tokens())
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_conversations_the_latest_are_kept() {
+        let talk = |id: i64| vec![Key { id, image: 0 }];
+        let mut retained = Retained::default();
+        for id in 0..2 * MOST as i64 {
+            retained.keep(talk(id), vec![Rc::new(Segment::empty(1))]);
+        }
+        assert_eq!(retained.entries.len(), MOST);
+        let found = |id| retained.longest(&talk(id)).map(|(length, _)| length);
+        assert_eq!(found(0), Some(0));
+        assert_eq!(found(2 * MOST as i64 - 1), Some(1));
+    }
 }

@@ -328,6 +328,38 @@ fn schemas_that_cannot_be_kept_to_are_refused_and_say_why() {
             "options",
         ),
         (deep, "levels deep"),
+        // llguidance cuts this text inside a character when it says what is wrong with it.
+        (
+            json!({"type": "array", "minItems": "é".repeat(99)}),
+            "not well formed",
+        ),
+        (
+            json!({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}),
+            "nothing satisfies",
+        ),
+        (
+            json!({"allOf": [{"type": "string", "pattern": "a.*b"}, {"pattern": "[^c]d"},
+                             {"pattern": "e|f"}]}),
+            "parts of it hold together",
+        ),
+        (
+            json!({"properties": (0..300).map(|n| (format!("p{n}"), json!({"format": "email"})))
+                .collect::<serde_json::Map<_, _>>()}),
+            "patterns and formats",
+        ),
+        (
+            json!({"type": "string", "pattern": "a".repeat(2000)}),
+            "2000 bytes",
+        ),
+        (
+            json!({"type": "integer", "multipleOf": 4_294_967_291u32}),
+            "multipleOf",
+        ),
+        (json!({"type": "number", "multipleOf": 0}), "multipleOf"),
+        (
+            json!({"allOf": [{"multipleOf": 7}, {"multipleOf": 9}]}),
+            "multipleOf",
+        ),
         (
             json!({"patternProperties": (0..40).map(|n| (format!("^{n}"), json!({})))
                 .collect::<serde_json::Map<_, _>>()}),

@@ -11,7 +11,7 @@ use tch::Device;
 
 use super::{golden, golden_tokenizer, load, small_config, tensors, texts};
 
-fn pictures(model: &Llava) -> Vec<Arc<Pixels>> {
+pub(super) fn pictures(model: &Llava) -> Vec<Arc<Pixels>> {
     let preprocessor = Preprocessor::new(model.config());
     [0, 1]
         .map(|i| {
@@ -21,11 +21,11 @@ fn pictures(model: &Llava) -> Vec<Arc<Pixels>> {
         .to_vec()
 }
 
-fn generator(model: &Llava) -> Generator {
+pub(super) fn generator(model: &Llava) -> Generator {
     Generator::new(model, golden_tokenizer()).unwrap()
 }
 
-fn answer(generator: &Generator, request: &Request) -> Generated {
+pub(super) fn answer(generator: &Generator, request: &Request) -> Generated {
     let requests = std::slice::from_ref(request);
     generator
         .generate(requests, 1, |_, _| ())
@@ -63,7 +63,7 @@ fn greedy_tokens_are_those_of_transformers() {
 }
 
 /// Several questions on an image, in any order, some the same, some without an image, some long.
-fn mixed(images: &[Arc<Pixels>]) -> Vec<Request> {
+pub(super) fn mixed(images: &[Arc<Pixels>]) -> Vec<Request> {
     [
         (Some(1), "Question: How many bars?", 12),
         (None, "What is 2 + 2?", 3),
@@ -92,7 +92,7 @@ fn mixed(images: &[Arc<Pixels>]) -> Vec<Request> {
 }
 
 /// Tokens equal, log-probabilities within 1e-5.
-fn assert_same(found: &Generated, expected: &Generated, what: &str) {
+pub(super) fn assert_same(found: &Generated, expected: &Generated, what: &str) {
     assert_eq!(found.tokens, expected.tokens, "{what}");
     assert_eq!(
         (&found.text, found.finish, found.prompt_tokens),

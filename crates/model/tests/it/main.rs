@@ -5,6 +5,7 @@
 
 mod agreement;
 mod checkpoint;
+mod chunks;
 mod compose;
 mod configurations;
 mod constrained;

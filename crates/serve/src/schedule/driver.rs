@@ -9,9 +9,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use super::Client;
 use super::queue::Turn;
 use super::replies::{Event, ended, timed_out};
-use super::{Client, Shared};
+use super::shared::Shared;
 use crate::ask::ChoiceEvent;
 use crate::metrics::ModelMetrics;
 use crate::model::{Counts, Engine, EngineId, Fault, Refusal, RefusalKind, Step};

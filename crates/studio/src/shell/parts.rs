@@ -81,16 +81,6 @@ pub(crate) fn missing(text: impl maud::Render) -> Markup {
     html! { p.missing { (text) } }
 }
 
-/// A section with a heading; `id` is the address of it on the page.
-pub(crate) fn section(id: &str, heading: &str, body: &Markup) -> Markup {
-    html! {
-        section id=(id) aria-labelledby={ (id) "-title" } {
-            h2 id={ (id) "-title" } { (heading) }
-            (body)
-        }
-    }
-}
-
 /// A box that scrolls sideways by itself, where its table is wider than the page. It can be reached and
 /// scrolled by keyboard.
 pub(crate) fn scroll(label: &str, table: &Markup) -> Markup {
@@ -139,25 +129,6 @@ pub(crate) fn pager(label: &str, here: &str, previous: Option<&str>, next: Optio
     }
 }
 
-/// A form's choice of one thing out of several: value and what is shown; the first may be the empty value.
-pub(crate) fn choice(
-    name: &str,
-    label: &str,
-    options: &[(String, String)],
-    chosen: &str,
-) -> Markup {
-    html! {
-        label.field {
-            span { (label) }
-            select name=(name) {
-                @for (value, text) in options {
-                    option value=(value) selected[value == chosen] { (text) }
-                }
-            }
-        }
-    }
-}
-
 /// A form's line of text; `kind` is HTML's (`search`, `number`, `text`).
 pub(crate) fn entry(kind: &str, name: &str, label: &str, value: &str) -> Markup {
     html! {
@@ -199,11 +170,10 @@ mod tests {
             tiles(&[Tile::new(hostile, hostile, hostile)]),
             badge(Tone::Bad, hostile),
             missing(hostile),
-            section("a", hostile, &math(hostile)),
+            math(hostile),
             scroll(hostile, &math(hostile)),
             tabs(hostile, &[(own.clone(), own.clone(), true)]),
             pager(hostile, hostile, Some(hostile), None),
-            choice("a", hostile, &[(own.clone(), own.clone())], hostile),
             entry("search", "a", hostile, hostile),
         ];
         for piece in pieces {

@@ -20,7 +20,7 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::{JsonCompileOptions, Matcher};
 use serde_json::{Value, json};
 
-use crate::tokenizer::{TokenTree, first_line};
+use crate::tokenizer::{TokenTree, on_one_line};
 use crate::{Error, Tokenizer};
 
 /// White space that may stand between the parts of JSON: one space, or one line break with so many
@@ -51,9 +51,9 @@ impl Constraint {
     /// false, as JSON Schema has it. White space is at most a line break and 16 spaces at a place.
     ///
     /// # Errors
-    /// A schema that is none, that holds more than [`bounds`] allow, that says what cannot be kept to
-    /// token by token (such as `uniqueItems` or `not`), or that nothing satisfies; a tokenizer whose
-    /// tokens have no bytes of their own.
+    /// A schema that is none, that holds more than one may, that says what cannot be kept to token by
+    /// token (such as `uniqueItems` or `not`), or that nothing satisfies; a tokenizer whose tokens have no
+    /// bytes of their own.
     pub fn json_schema(tokenizer: &Tokenizer, schema: &Value) -> Result<Constraint, Error> {
         bounds::check(schema).map_err(Error::Schema)?;
         let mut grammar = schema.clone();
@@ -124,7 +124,7 @@ fn compile(tree: &TokenTree, schema: Value) -> Result<Matcher, String> {
                 let mut matcher = Matcher::new(parser);
                 // What is not compiled yet is now, and a form that nothing has is found out.
                 let mask = matcher.compute_mask();
-                mask.map(|_| matcher).map_err(|e| first_line(&e))
+                mask.map(|_| matcher).map_err(|e| on_one_line(&e))
             })
             .map_err(|e| format!("no thread to compile it on: {e}"))?
             .join()
@@ -139,6 +139,13 @@ fn in_our_words(message: String) -> String {
         return "its oneOf has options that may hold at the same time, which cannot be told token by \
                 token: write anyOf"
             .to_owned();
+    }
+    if message.contains("NoExtension") {
+        return "nothing satisfies it, or nothing that this model's vocabulary can write"
+            .to_owned();
+    }
+    if message.starts_with("panic") {
+        return "it is not well formed".to_owned();
     }
     message
 }
