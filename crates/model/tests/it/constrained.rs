@@ -278,8 +278,13 @@ fn an_object_of_any_kind_is_one_that_json_knows() {
             .unwrap()
             .remove(0);
         if reply.finish == Finish::Stop {
-            let value: Value = serde_json::from_str(&reply.text).unwrap();
-            assert!(value.is_object(), "{value}");
+            // Read without its numbers, which may be larger than any type holds.
+            let read: Result<serde::de::IgnoredAny, _> = serde_json::from_str(&reply.text);
+            assert!(
+                read.is_ok() && reply.text.starts_with('{'),
+                "{:?}",
+                reply.text
+            );
             complete += 1;
         }
     }

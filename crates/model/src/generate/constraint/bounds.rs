@@ -161,6 +161,7 @@ impl Counts {
                 "patterns and formats while parts of it hold together (as under allOf, or beside \
                  anyOf and $ref)",
             ),
+            (multiples, 1, "multipleOf while parts of it hold together"),
             (
                 tried,
                 MOST_PATTERNS,
