@@ -7,7 +7,7 @@
 //!
 //! **Invariant:** in f32 a greedy reply has the same tokens whatever else is live.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,61 +15,20 @@ use tch::Tensor;
 
 use crate::generate::Generator;
 use crate::generate::filling::Filling;
+use crate::generate::limits::{EngineCounts, EngineLimits, PrefillCounts};
 use crate::generate::live::{Live, Prompt, Waiting};
 use crate::generate::prefix::Key;
 use crate::generate::prompter::Prepared;
 use crate::generate::request::{Event, Finish, Generated, PromptTokens, Request, RequestId};
-use crate::generate::retained::{Retained, distinct_tokens};
+use crate::generate::retained::Retained;
 use crate::kv_cache::{KvCache, Segment};
 use crate::{Error, Unanswerable};
-
-/// How much an engine does and keeps at a time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EngineLimits {
-    /// Requests that are answered at the same time.
-    pub slots: usize,
-    /// Bytes of keys and values, those of past conversations included.
-    pub cache_bytes: u64,
-    /// Prompt tokens in one pass through the model, which bounds its memory.
-    pub prefill_tokens: usize,
-    /// Prompt tokens in one step, which bounds how long live replies wait for their next token, and
-    /// short prompts behind long ones for their first.
-    pub chunk_tokens: usize,
-    /// So many slots must be free before prompts join live replies, where so many wait: prompts that
-    /// are run together take less time, and the first of them gets its first token later.
-    pub company: usize,
-}
-
-impl Default for EngineLimits {
-    fn default() -> EngineLimits {
-        EngineLimits {
-            slots: 32,
-            cache_bytes: a_quarter_of_memory(),
-            prefill_tokens: 2048,
-            chunk_tokens: 512,
-            company: 1,
-        }
-    }
-}
-
-impl EngineLimits {
-    /// Limits for who waits for all replies and for no one's first token: prompts are run in steps of
-    /// their own, as many as there are slots for.
-    pub fn batch(slots: usize) -> EngineLimits {
-        EngineLimits {
-            slots,
-            chunk_tokens: usize::MAX,
-            company: slots.div_ceil(4),
-            ..EngineLimits::default()
-        }
-    }
-}
 
 /// A past conversation is worth keeping from this many tokens of its own on.
 pub(super) const WORTH_KEEPING: usize = 16;
 
-/// Images whose features are kept between steps; more are encoded again when they come.
-const KEPT_FEATURES: usize = 64;
+/// From this many images on, those that no conversation shows are forgotten.
+pub(super) const MANY_IMAGES: usize = 256;
 
 /// Answers requests as they come; see [`Generator::engine`].
 pub struct Engine<'m> {
@@ -90,39 +49,13 @@ pub struct Engine<'m> {
     /// Events that the next step gives out.
     pub(super) done: Vec<Event>,
     /// Images by the digest of their pixels.
-    images: BTreeMap<String, u32>,
+    pub(super) images: BTreeMap<String, u32>,
     next_image: u32,
-    /// From this many images on, those that no conversation shows are forgotten.
-    many_images: usize,
+    /// How many of these are too many.
+    pub(super) many_images: usize,
     next_request: u64,
     /// Prompt tokens that were run, and those that were found in the cache.
     pub(super) counts: PrefillCounts,
-}
-
-/// What an engine holds now, and what it did so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EngineCounts {
-    /// Requests that have no slot yet.
-    pub waiting: usize,
-    /// Requests whose prompts are being run.
-    pub filling: usize,
-    /// Replies that are being written.
-    pub live: usize,
-    /// Bytes of keys and values, those of past conversations included.
-    pub cache_bytes: u64,
-    /// What became of all prompt tokens so far.
-    pub prefill: PrefillCounts,
-}
-
-/// What became of prompt tokens.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PrefillCounts {
-    /// Run through the model.
-    pub run: usize,
-    /// Not run, because another prompt, live or past, had them.
-    pub shared: usize,
-    /// Images encoded.
-    pub images: usize,
 }
 
 impl<'m> Engine<'m> {
@@ -148,7 +81,7 @@ impl<'m> Engine<'m> {
             done: Vec::new(),
             images: BTreeMap::new(),
             next_image: 1,
-            many_images: 4 * KEPT_FEATURES,
+            many_images: MANY_IMAGES,
             next_request: 0,
             counts: PrefillCounts::default(),
         })
@@ -361,62 +294,6 @@ impl<'m> Engine<'m> {
         Ok(())
     }
 
-    /// Room for `tokens` tokens in each of `slots` slots; past conversations make way for it.
-    pub(super) fn make_room(&mut self, slots: usize, tokens: usize) -> Result<(), Error> {
-        if self.cache.fits(slots, tokens) {
-            return Ok(());
-        }
-        let held = self.live.iter().map(|live| live.held).max().unwrap_or(0);
-        let tokens = tokens.max(held);
-        // Half as much again, so that a reply does not move all slots every few tokens.
-        let room = (tokens + tokens / 2).min(self.reach()).max(tokens);
-        let bytes = |slots: usize, room: usize| {
-            (slots as u64)
-                .saturating_mul(room as u64)
-                .saturating_mul(self.generator.bytes_per_token())
-        };
-        let whole = (slots.max(self.cache.slots()), room.max(self.cache.room()));
-        // Where all slots there ever were do not fit with this room, those in use do.
-        let all = bytes(whole.0, whole.1).saturating_add(self.segment_bytes(false));
-        let (slots, room) = match all <= self.limits.cache_bytes {
-            true => whole,
-            false => (slots, room),
-        };
-        self.forget(bytes(slots, room).saturating_sub(self.cache.bytes()));
-        self.cache.resize(slots, room)
-    }
-
-    /// Forgets past conversations until `more` bytes fit beside what is left.
-    pub(super) fn forget(&mut self, more: u64) {
-        loop {
-            let fits = self.held_bytes().saturating_add(more) <= self.limits.cache_bytes;
-            if fits || !self.retained.forget_oldest() {
-                return;
-            }
-        }
-    }
-
-    /// Tokens that the longest of the conversations with a slot may grow to.
-    pub(super) fn reach(&self) -> usize {
-        let live = self.live.iter().map(|live| live.room);
-        let filling = self.filling.iter().map(|filling| filling.waiting.room);
-        live.chain(filling).max().unwrap_or(0)
-    }
-
-    /// Bytes of keys and values.
-    fn held_bytes(&self) -> u64 {
-        self.cache.bytes().saturating_add(self.segment_bytes(true))
-    }
-
-    /// Bytes of what requests stand on, and of what was kept of past ones.
-    fn segment_bytes(&self, past: bool) -> u64 {
-        let live = self.live.iter().flat_map(|live| &live.path);
-        let filling = self.filling.iter().flat_map(|filling| &filling.path);
-        let past = self.retained.paths().filter(|_| past);
-        let tokens = distinct_tokens(live.chain(filling).chain(past)) as u64;
-        tokens.saturating_mul(self.generator.bytes_per_token())
-    }
-
     /// Tokens as prefixes compare them, images known by their pixels.
     fn keyed(&mut self, prepared: &Prepared) -> Prompt {
         let prompter = &self.generator.prompter;
@@ -461,52 +338,4 @@ impl<'m> Engine<'m> {
                 .collect(),
         }
     }
-
-    /// Forgets images that no conversation here shows, once there are many.
-    fn forget_images(&mut self) {
-        if self.features.len() > KEPT_FEATURES {
-            let run = self.generator.prompter.image_tokens();
-            let needed: HashSet<u32> = self
-                .filling
-                .iter()
-                .flat_map(|filling| {
-                    let done = filling.done();
-                    let images = filling.waiting.prompt.images.iter();
-                    images.filter(move |(start, _)| start + run > done)
-                })
-                .map(|&(_, image)| image)
-                .collect();
-            let mut more = self.features.len() - KEPT_FEATURES;
-            self.features.retain(|image, _| {
-                let kept = more == 0 || needed.contains(image);
-                more -= usize::from(!kept);
-                kept
-            });
-        }
-        if self.images.len() < self.many_images {
-            return;
-        }
-        let waiting = self.waiting.iter().flat_map(|w| &w.prompt.keys);
-        let filling = self.filling.iter().flat_map(Filling::keys);
-        let live = self.live.iter().flat_map(|live| &live.keys);
-        let shown: HashSet<u32> = waiting
-            .chain(filling)
-            .chain(live)
-            .chain(self.retained.keys())
-            .map(|key| key.image)
-            .collect();
-        self.images.retain(|_, image| shown.contains(image));
-        // All conversations are gone through: not before there are twice as many.
-        self.many_images = (2 * self.images.len()).max(4 * KEPT_FEATURES);
-    }
-}
-
-/// A quarter of the machine's memory; 4 GiB where that is not known.
-fn a_quarter_of_memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| {
-        let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?;
-        kib.trim().parse::<u64>().ok()
-    });
-    total.map_or(4 << 30, |kib| kib * 1024 / 4)
 }

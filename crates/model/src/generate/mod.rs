@@ -7,7 +7,9 @@
 mod constraint;
 mod engine;
 mod filling;
+mod limits;
 mod live;
+mod memory;
 mod portions;
 mod prefill;
 mod prefix;
@@ -22,7 +24,8 @@ use std::collections::HashMap;
 use crate::{Error, KvCache, Llava, Preprocessor, PromptForm, Quantisation, Tokenizer};
 
 pub use constraint::{Constraint, ConstraintState, Formed};
-pub use engine::{Engine, EngineCounts, EngineLimits, PrefillCounts};
+pub use engine::Engine;
+pub use limits::{EngineCounts, EngineLimits, PrefillCounts};
 pub use prompter::{Prepared, Prompter};
 pub use request::{
     Event, Finish, GenerateOptions, Generated, Logprobs, PromptTokens, Request, RequestId, Said,

@@ -52,7 +52,15 @@ impl Chunk {
     /// `unfinished` tokens of prompts that did not end in it.
     pub fn new(tokens: usize, candidates: &[Candidate], unfinished: usize) -> Chunk {
         let half = tokens.div_ceil(2);
-        let short = candidates.iter().any(|c| !c.begun && c.left <= tokens);
+        let mut open = tokens;
+        let short = fewest_first(candidates)
+            .map(|index| &candidates[index])
+            .take_while(|candidate| {
+                let fits = candidate.left <= open;
+                open = open.saturating_sub(candidate.left);
+                fits
+            })
+            .any(|candidate| !candidate.begun);
         Chunk {
             left: tokens,
             oldest: candidates
@@ -79,12 +87,12 @@ impl Chunk {
             runs.extend(candidates[index].run);
             open -= kept;
         }
-        let mut order: Vec<usize> = (0..candidates.len()).collect();
-        order.sort_by_key(|&index| candidates[index].left);
-        for index in order {
+        for index in fewest_first(candidates) {
             let candidate = &candidates[index];
             let kept = oldest.filter(|o| o.0 == index).map(|o| o.1);
             if kept.is_none() && candidate.run.is_some_and(|run| runs.contains(&run)) {
+                // Its own tokens are for the next round.
+                open = open.saturating_sub(candidate.left - candidate.stop);
                 continue;
             }
             let more = candidate.left - kept.unwrap_or(0);
@@ -96,8 +104,8 @@ impl Chunk {
                 break;
             } else {
                 let most = candidate.stop.min(kept.unwrap_or(0) + open);
-                let useful = most == candidate.stop || most >= WORTH || !self.begun;
-                if useful {
+                let first = !self.begun && given.iter().all(|&tokens| tokens == 0);
+                if most == candidate.stop || most >= WORTH || first {
                     given[index] = given[index].max(most);
                 }
                 break;
@@ -113,6 +121,13 @@ impl Chunk {
         let given = given.into_iter().enumerate();
         given.filter(|&(_, tokens)| tokens > 0).collect()
     }
+}
+
+/// Indices of candidates, the one with the fewest tokens left first, of several the oldest.
+fn fewest_first(candidates: &[Candidate]) -> impl Iterator<Item = usize> {
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by_key(|&index| candidates[index].left);
+    order.into_iter()
 }
 
 #[cfg(test)]

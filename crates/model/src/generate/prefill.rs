@@ -85,14 +85,13 @@ impl Engine<'_> {
     /// Runs stretches that do not end their prompts, in slots of their own, from where they are taken
     /// as segments.
     fn run_parts(&mut self, mut parts: Vec<Stretch>) -> Result<bool, Error> {
-        let model = self.generator.model();
         let limit = self.limits.prefill_tokens;
         let lengths: Vec<usize> = parts.iter().map(Stretch::len).collect();
         for range in batches(&lengths, |rows| rows.len() * lengths[rows.start] <= limit) {
             let batch: Vec<Stretch> = parts.drain(..range.len()).collect();
             let widest = batch.iter().map(Stretch::len).max().unwrap_or(0);
-            let shape = &model.config().text_config;
-            let mut cache = KvCache::new(shape, model.compute, model.device())?;
+            self.make_way(batch.iter().map(Stretch::len).sum())?;
+            let mut cache = self.cache.beside()?;
             cache.resize(batch.len(), widest)?;
             let passes = Passes {
                 generator: self.generator,
@@ -308,11 +307,11 @@ fn batches(lengths: &[usize], fits: impl Fn(Range<usize>) -> bool) -> Vec<Range<
     let mut best = vec![(0, rows); rows + 1];
     for start in (0..rows).rev() {
         let mut cheapest = (usize::MAX, rows);
-        for end in start + 1..=rows {
+        for (end, &(rest, _)) in best.iter().enumerate().skip(start + 1) {
             if end > start + 1 && !fits(start..end) {
                 break;
             }
-            let cost = (end - start) * lengths[start] + PASS + best[end].0;
+            let cost = (end - start) * lengths[start] + PASS + rest;
             cheapest = cheapest.min((cost, end));
         }
         best[start] = cheapest;
@@ -334,13 +333,16 @@ mod tests {
     fn rows_of_a_batch_are_about_as_long_and_no_more_than_fit() {
         for (lengths, limit, expected) in [
             (vec![], 100, vec![]),
-            (vec![500, 40, 40, 40], 2048, vec![0..1, 1..4]),
-            (vec![50, 40, 40, 30], 2048, vec![0..4]),
-            (vec![600, 600, 600, 600], 1200, vec![0..2, 2..4]),
-            (vec![5000, 10], 2048, vec![0..1, 1..2]),
+            (vec![500, 40, 40, 40], 2048, vec![1, 3]),
+            (vec![50, 40, 40, 30], 2048, vec![4]),
+            (vec![600, 600, 600, 600], 1200, vec![2, 2]),
+            (vec![5000, 10], 2048, vec![1, 1]),
         ] {
             let fits = |rows: Range<usize>| rows.len() * lengths[rows.start] <= limit;
-            assert_eq!(batches(&lengths, fits), expected, "{lengths:?}");
+            let found = batches(&lengths, fits);
+            let rows: Vec<usize> = found.iter().map(Range::len).collect();
+            assert_eq!(rows, expected, "{lengths:?}");
+            assert!(found.into_iter().flatten().eq(0..lengths.len()));
         }
     }
 }

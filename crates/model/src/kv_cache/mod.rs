@@ -13,6 +13,9 @@
 mod extension;
 mod partial;
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::{Error, TextConfig};
@@ -34,6 +37,8 @@ pub struct KvCache {
     head_dim: i64,
     kind: Kind,
     device: Device,
+    /// Tokens of all segments that come from it and are not dropped yet.
+    in_segments: Rc<Cell<usize>>,
 }
 
 /// Keys and values of a run of tokens that is not written any more.
@@ -42,6 +47,15 @@ pub struct Segment {
     /// Per layer: keys and values, [1, kv_heads, tokens, head_dim].
     layers: Vec<(Tensor, Tensor)>,
     tokens: usize,
+    /// Where it is counted.
+    counted: Rc<Cell<usize>>,
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        let others = self.counted.get().saturating_sub(self.tokens);
+        self.counted.set(others);
+    }
 }
 
 impl KvCache {
@@ -55,12 +69,34 @@ impl KvCache {
             head_dim: shape.head_dim(),
             kind,
             device,
+            in_segments: Rc::default(),
         };
         for _ in 0..shape.num_hidden_layers {
             let empty = cache.zeros(0, 0)?;
             cache.layers.push((empty.shallow_clone(), empty));
         }
         Ok(cache)
+    }
+
+    /// A cache without slots for the same decoder, whose segments are counted with this one's.
+    pub fn beside(&self) -> Result<KvCache, Error> {
+        let mut cache = KvCache {
+            layers: Vec::new(),
+            slots: 0,
+            room: 0,
+            in_segments: Rc::clone(&self.in_segments),
+            ..*self
+        };
+        for _ in &self.layers {
+            let empty = cache.zeros(0, 0)?;
+            cache.layers.push((empty.shallow_clone(), empty));
+        }
+        Ok(cache)
+    }
+
+    /// Tokens of all segments that come from it and are not dropped yet, each segment counted once.
+    pub fn tokens_in_segments(&self) -> usize {
+        self.in_segments.get()
     }
 
     /// Bytes that one token takes in all layers of such a cache.
@@ -138,10 +174,7 @@ impl KvCache {
                 ))
             })
             .collect::<Result<_, Error>>()?;
-        Ok(Segment {
-            layers,
-            tokens: to - from,
-        })
+        Ok(Segment::counted(layers, to - from, &self.in_segments))
     }
 
     /// Writes a segment into a slot, its first token at `at`.
@@ -176,8 +209,16 @@ impl Segment {
     /// So many tokens of a model without layers.
     #[cfg(test)]
     pub(crate) fn empty(tokens: usize) -> Segment {
-        let layers = Vec::new();
-        Segment { layers, tokens }
+        Segment::counted(Vec::new(), tokens, &Rc::default())
+    }
+
+    fn counted(layers: Vec<(Tensor, Tensor)>, tokens: usize, counted: &Rc<Cell<usize>>) -> Segment {
+        counted.set(counted.get() + tokens);
+        Segment {
+            layers,
+            tokens,
+            counted: Rc::clone(counted),
+        }
     }
 
     /// How many tokens it holds.
@@ -194,10 +235,8 @@ impl Segment {
             .zip(&next.layers)
             .map(|((k, v), (next_k, next_v))| Ok((both(k, next_k)?, both(v, next_v)?)))
             .collect::<Result<_, Error>>()?;
-        Ok(Segment {
-            layers,
-            tokens: self.tokens + next.tokens,
-        })
+        let tokens = self.tokens + next.tokens;
+        Ok(Segment::counted(layers, tokens, &self.counted))
     }
 
     /// A copy of its first `tokens` tokens.
@@ -208,7 +247,7 @@ impl Segment {
             .iter()
             .map(|(k, v)| Ok((narrow(k)?, narrow(v)?)))
             .collect::<Result<_, Error>>()?;
-        Ok(Segment { layers, tokens })
+        Ok(Segment::counted(layers, tokens, &self.counted))
     }
 }
 

@@ -304,7 +304,9 @@ fn a_prompt_that_is_given_up_half_run_disturbs_no_one_and_leaves_no_memory_behin
         let mut reply: Option<Generated> = None;
         let mut ended = false;
         for _ in 0..steps % 9 {
-            for event in engine.step().unwrap() {
+            let events = engine.step().unwrap();
+            assert!(engine.counts().cache_bytes <= limits.cache_bytes);
+            for event in events {
                 ended |= event.id == first && event.finished.is_some();
                 reply = event.finished.filter(|_| event.id == id).or(reply);
             }
@@ -313,7 +315,9 @@ fn a_prompt_that_is_given_up_half_run_disturbs_no_one_and_leaves_no_memory_behin
         assert_eq!(cancelled.is_none(), ended);
         assert!(cancelled.is_none_or(|reply| reply.finish == Finish::Cancelled));
         while !engine.is_idle() {
-            for event in engine.step().unwrap() {
+            let events = engine.step().unwrap();
+            assert!(engine.counts().cache_bytes <= limits.cache_bytes);
+            for event in events {
                 assert_eq!(event.id, id);
                 reply = event.finished.or(reply);
             }
