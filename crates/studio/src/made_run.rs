@@ -294,7 +294,7 @@ pub(crate) fn benchmark(run: &Path, model: &str, items: usize, right: impl Fn(us
         std::fs::write(folder.join("scores.jsonl"), scores).unwrap();
         std::fs::write(folder.join("items.jsonl"), questions).unwrap();
         std::fs::create_dir_all(folder.join("images")).unwrap();
-        image::RgbImage::from_pixel(9, 7, image::Rgb([9, 90, 200]))
+        image::RgbImage::from_pixel(64, 48, image::Rgb([9, 90, 200]))
             .save(folder.join("images/1.png"))
             .unwrap();
     };
