@@ -188,9 +188,7 @@ fn browser(options: &[&str]) -> Result<()> {
     if let Some(model) = models.iter().find(|model| model.is_dir()) {
         let mut own = Command::new(program);
         own.arg("serve").arg("--model").arg(model);
-        own.arg("--runs")
-            .arg(&runs)
-            .args(["--port", "0"]);
+        own.arg("--runs").arg(&runs).args(["--port", "0"]);
         servers.push((own, browser::CHAT));
     }
     browser::test(browser::Plan {

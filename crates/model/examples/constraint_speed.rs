@@ -236,6 +236,14 @@ fn schemas() -> Vec<(&'static str, Value)> {
             json!({"type": "integer", "multipleOf": 99_999_999, "minimum": 10}),
         ),
         (
+            "multipleOf 9973",
+            json!({"type": "integer", "multipleOf": 9973}),
+        ),
+        (
+            "multipleOf 0.0625",
+            json!({"type": "number", "multipleOf": 0.0625}),
+        ),
+        (
             "multipleOf of three",
             json!({"allOf": [{"type": "integer", "multipleOf": 65521}, {"multipleOf": 65519},
                              {"multipleOf": 65497}]}),

@@ -125,7 +125,7 @@ fn image(n: usize) -> ImageRef {
 pub(crate) fn image_row(n: usize) -> ImageRow {
     ImageRow {
         image: image(n),
-        source: if n % 2 == 0 {
+        source: if n.is_multiple_of(2) {
             "figures".to_owned()
         } else {
             HOSTILE.to_owned()

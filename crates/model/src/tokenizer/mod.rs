@@ -22,7 +22,7 @@ use crate::{Error, LlavaConfig};
 
 pub use special::{IMAGE_PLACEHOLDER, SpecialTokens};
 pub use train::{SPECIAL_TOKENS, train_bpe};
-pub(crate) use tree::{TokenTree, first_line};
+pub(crate) use tree::{TokenTree, on_one_line};
 
 /// `tokenizer.json` files are a few megabytes.
 const MAX_TOKENIZER_BYTES: u64 = 256 << 20;

@@ -51,22 +51,22 @@ impl Tokenizer {
     pub(crate) fn tree(&self) -> Result<Arc<TokenTree>, Error> {
         let made = self.tree.get_or_init(|| {
             let made = catch_unwind(AssertUnwindSafe(|| Ok(make(self))));
-            made.unwrap_or_else(|fault| Err(first_line(&fault)))
+            made.unwrap_or_else(|fault| Err(on_one_line(&fault)))
                 .map(Arc::new)
         });
         made.clone().map_err(Error::Tokenizer)
     }
 }
 
-/// What went wrong, without the back trace that may follow.
-pub(crate) fn first_line(fault: &impl std::fmt::Display) -> String {
+/// What went wrong, on one line, without the state or the back trace that may follow.
+pub(crate) fn on_one_line(fault: &impl std::fmt::Display) -> String {
     let text = fault.to_string();
-    text.lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(300)
-        .collect()
+    let said: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with('<'))
+        .collect();
+    said.join(" ").chars().take(300).collect()
 }
 
 fn make(tokenizer: &Tokenizer) -> Result<TokenTree, String> {
@@ -99,7 +99,7 @@ fn make(tokenizer: &Tokenizer) -> Result<TokenTree, String> {
     // The model itself chooses how to spell what the form leaves no choice about: tokens that are put
     // there for it would have to be those it was trained on, and byte strings do not tell which.
     let environment: TokEnv = Arc::new(ApproximateTokEnv::new(tree));
-    let mut grammars = ParserFactory::new_simple(&environment).map_err(|e| first_line(&e))?;
+    let mut grammars = ParserFactory::new_simple(&environment).map_err(|e| on_one_line(&e))?;
     let _ = grammars.quiet();
     *grammars.limits_mut() = LIMITS;
     Ok(TokenTree { grammars, end })

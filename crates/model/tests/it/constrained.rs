@@ -278,8 +278,13 @@ fn an_object_of_any_kind_is_one_that_json_knows() {
             .unwrap()
             .remove(0);
         if reply.finish == Finish::Stop {
-            let value: Value = serde_json::from_str(&reply.text).unwrap();
-            assert!(value.is_object(), "{value}");
+            // Read without its numbers, which may be larger than any type holds.
+            let read: Result<serde::de::IgnoredAny, _> = serde_json::from_str(&reply.text);
+            assert!(
+                read.is_ok() && reply.text.starts_with('{'),
+                "{:?}",
+                reply.text
+            );
             complete += 1;
         }
     }
@@ -328,6 +333,38 @@ fn schemas_that_cannot_be_kept_to_are_refused_and_say_why() {
             "options",
         ),
         (deep, "levels deep"),
+        // llguidance cuts this text inside a character when it says what is wrong with it.
+        (
+            json!({"type": "array", "minItems": "é".repeat(99)}),
+            "not well formed",
+        ),
+        (
+            json!({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}),
+            "nothing satisfies",
+        ),
+        (
+            json!({"allOf": [{"type": "string", "pattern": "a.*b"}, {"pattern": "[^c]d"},
+                             {"pattern": "e|f"}]}),
+            "parts of it hold together",
+        ),
+        (
+            json!({"properties": (0..300).map(|n| (format!("p{n}"), json!({"format": "email"})))
+                .collect::<serde_json::Map<_, _>>()}),
+            "patterns and formats",
+        ),
+        (
+            json!({"type": "string", "pattern": "a".repeat(2000)}),
+            "2000 bytes",
+        ),
+        (
+            json!({"type": "integer", "multipleOf": 4_294_967_291u32}),
+            "multipleOf",
+        ),
+        (json!({"type": "number", "multipleOf": 0}), "multipleOf"),
+        (
+            json!({"allOf": [{"multipleOf": 7}, {"multipleOf": 9}]}),
+            "multipleOf",
+        ),
         (
             json!({"patternProperties": (0..40).map(|n| (format!("^{n}"), json!({})))
                 .collect::<serde_json::Map<_, _>>()}),
@@ -466,7 +503,7 @@ fn every_vocabulary_takes_forms() {
         .iter()
         .filter(|(name, _)| name != "metaspace")
     {
-        let form = Constraint::json_object(&tokenizer).unwrap();
+        let form = Constraint::json_object(tokenizer).unwrap();
         let mut state = form.begin();
         let width = usize::try_from(tokenizer.vocab_size()).unwrap() + 7;
         let logits = vec![1.0; width];
@@ -487,7 +524,7 @@ fn every_vocabulary_takes_forms() {
             written.push(token);
         }
         assert_eq!(
-            together(&tokenizer, &written),
+            together(tokenizer, &written),
             b"{\"a\": [1, true]}",
             "{name}"
         );
@@ -512,7 +549,7 @@ proptest! {
     fn the_bytes_of_a_texts_tokens_are_its_decoded_text(text in "[ab0-9 \n\\PC]{0,40}") {
         for (name, tokenizer) in vocabularies() {
             let ids = tokenizer.encode(&text).unwrap();
-            let bytes = together(&tokenizer, &ids);
+            let bytes = together(tokenizer, &ids);
             let decoded = tokenizer.decode(&ids).unwrap();
             let found = String::from_utf8_lossy(&bytes);
             // What SentencePiece puts before a text.

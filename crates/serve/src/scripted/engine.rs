@@ -192,6 +192,7 @@ impl Engine<ScriptedQuestion> for ScriptedEngine {
         std::thread::sleep(self.faults.step_time);
         let number = self.watch.steps.fetch_add(1, Ordering::SeqCst) + 1;
         if self.faults.panics_at == Some(number) {
+            #[expect(clippy::panic, reason = "engines that panic are what this is for")]
             std::panic::panic_any("the scripted engine was asked to panic");
         }
         if self.faults.breaks_at == Some(number) {

@@ -17,6 +17,7 @@ mod provenance;
 mod query;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::sync::Arc;
 use std::time::Duration;

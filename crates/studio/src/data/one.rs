@@ -14,7 +14,7 @@ use super::lineage::{self, Lineage};
 use super::listing::Kind;
 use super::opened::Halt;
 use super::provenance::{Digest, digest, hex};
-use super::{Opening, PATIENCE, blocking, count, page_or_wait, shortened, style};
+use super::{Opening, PATIENCE, blocking, count, page_or_wait, shortened, style, tree};
 use crate::runs::segment;
 use crate::shell::{Page, Place};
 use crate::{Error, Studio};
@@ -233,7 +233,7 @@ fn lineage_part(opening: &Opening, lineage: &Lineage) -> Markup {
     html! {
         section aria-labelledby="lineage" {
             h2 #lineage { "Where it came from" }
-            (lineage::tree(opening, lineage))
+            (tree::tree(opening, lineage))
         }
     }
 }
@@ -255,7 +255,7 @@ fn image_part(list: &List, index: &Index, row: usize) -> Markup {
     .query();
     html! {
         @if !images.is_empty() || !questions.is_empty() {
-            section { h2 { "In benchmarks" } ul { (lineage::benchmarks(images, questions)) } }
+            section { h2 { "In benchmarks" } ul { (tree::benchmarks(images, questions)) } }
         }
         @if !near.is_empty() {
             section {

@@ -61,9 +61,12 @@ struct Slot<T> {
     progress: Progress,
 }
 
+/// Name, stamp, and what was opened.
+type Entry<T> = (String, u64, Arc<Slot<T>>);
+
 /// Things by name and stamp, those used last at the end.
 pub(crate) struct Opened<T> {
-    slots: Mutex<Vec<(String, u64, Arc<Slot<T>>)>>,
+    slots: Mutex<Vec<Entry<T>>>,
     /// Bytes that may be kept; the one used last is kept in any case.
     limit: usize,
 }

@@ -43,9 +43,10 @@ pub(super) async fn show(
         };
         let (folder, image) = sheet.image(&wanted.id, wanted.n).ok_or_else(none)?;
         let path = place(&run.path, folder, manifest, image)?;
-        let image = pixels::read_bytes(&path)
-            .and_then(|b| pixels::decode(&b))
-            .map_err(|e| Error::NotFound(e.to_string()))?;
+        // A broken image is shown as such by the browser; the page beside it goes on.
+        let broken = |fault: pixels::Fault| Error::NotFound(format!("{}: {fault}", path.display()));
+        let bytes = pixels::read_bytes(&path).map_err(broken)?;
+        let image = pixels::decode(&bytes).map_err(broken)?;
         encoded_picture(&image, SIDE)
             .ok_or_else(|| Error::Failed(format!("{}: cannot be encoded", path.display())))
     })

@@ -198,6 +198,8 @@ mod tests {
                 continue;
             }
             let text = std::str::from_utf8(bytes).unwrap();
+            // The name of SVG's elements is an address that nobody asks.
+            let text = text.replace("http://www.w3.org/2000/svg", "");
             for foreign in ["http://", "https://", "@import", "eval("] {
                 assert!(!text.contains(foreign), "{name} has {foreign}");
             }

@@ -32,9 +32,12 @@ pub(crate) fn routes() -> Router<Arc<Studio>> {
         .route("/training/curves", get(page::curves))
 }
 
+/// A log, and when it was last asked for.
+type Kept = (Arc<Mutex<Log>>, SystemTime);
+
 /// The logs that were read, to be read on.
 #[derive(Default)]
-pub(crate) struct Logs(Mutex<HashMap<PathBuf, (Arc<Mutex<Log>>, SystemTime)>>);
+pub(crate) struct Logs(Mutex<HashMap<PathBuf, Kept>>);
 
 /// How far a training is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,13 +14,16 @@ const MOST_VALUES: usize = 10_000;
 /// Levels of objects and arrays within each other; a property is two.
 const MOST_LEVELS: usize = 64;
 /// Copies of values that multiplying options with what stands beside them may make.
-const MOST_COPIES: usize = 1_000_000;
+const MOST_COPIES: usize = 200_000;
 /// Comparisons of patterns for property names, each of which may take a millisecond.
 const MOST_COMPARISONS: usize = 1_000;
 /// Patterns and formats, each of which is tried for a millisecond or less.
 const MOST_PATTERNS: usize = 200;
 /// Patterns and formats where parts of the schema hold together: then any of them may meet.
 const MOST_MEETING: usize = 2;
+/// The largest `multipleOf`, its decimal point left out: numbers are told by their remainders, each of
+/// which is a state, and above some ten million the arithmetic overflows.
+const MOST_REMAINDERS: f64 = 10_000.0;
 /// Bytes of a pattern.
 const LONGEST_PATTERN: usize = 1_000;
 
@@ -48,6 +51,7 @@ struct Counts {
     references: usize,
     name_patterns: usize,
     patterns: usize,
+    multiples: usize,
     /// Whether parts hold together somewhere.
     meeting: bool,
 }
@@ -102,6 +106,15 @@ impl Counts {
                 short(pattern)?;
             }
             ("format", Value::String(_)) => self.patterns += 1,
+            ("multipleOf", Value::Number(number)) => {
+                self.multiples += 1;
+                if !number.as_f64().is_some_and(has_few_remainders) {
+                    return Err(format!(
+                        "its multipleOf is {number}, and above 0 up to {MOST_REMAINDERS} without its \
+                         decimal point is what can be told"
+                    ));
+                }
+            }
             ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(to)) => {
                 self.references += 1;
                 if !to.starts_with('#') {
@@ -121,12 +134,13 @@ impl Counts {
         let copies = self.values.saturating_mul(self.options);
         let pairs = self.name_patterns.saturating_mul(self.name_patterns);
         let comparisons = pairs.saturating_mul(1 + self.options + self.references);
-        let (meeting, tried) = match self.meeting {
+        let (meeting, multiples, tried) = match self.meeting {
             true => {
                 let beside = 1 + self.options + self.chosen + self.references;
-                (self.patterns, self.patterns.saturating_mul(beside))
+                let tried = self.patterns.saturating_mul(beside);
+                (self.patterns, self.multiples, tried)
             }
-            false => (0, self.patterns),
+            false => (0, 0, self.patterns),
         };
         for (found, most, what) in [
             (self.text, MOST_TEXT, "bytes of names and texts"),
@@ -147,6 +161,7 @@ impl Counts {
                 "patterns and formats while parts of it hold together (as under allOf, or beside \
                  anyOf and $ref)",
             ),
+            (multiples, 1, "multipleOf while parts of it hold together"),
             (
                 tried,
                 MOST_PATTERNS,
@@ -159,6 +174,15 @@ impl Counts {
         }
         Ok(())
     }
+}
+
+fn has_few_remainders(number: f64) -> bool {
+    let mut whole = number;
+    // As llguidance counts digits; what no decimal is grows until it is too large.
+    while whole.fract() != 0.0 && whole <= MOST_REMAINDERS {
+        whole *= 10.0;
+    }
+    number >= 1e-6 && whole <= MOST_REMAINDERS
 }
 
 fn short(pattern: &str) -> Result<(), String> {

@@ -20,7 +20,7 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::{JsonCompileOptions, Matcher};
 use serde_json::{Value, json};
 
-use crate::tokenizer::{TokenTree, first_line};
+use crate::tokenizer::{TokenTree, on_one_line};
 use crate::{Error, Tokenizer};
 
 /// White space that may stand between the parts of JSON: one space, or one line break with so many
@@ -114,7 +114,7 @@ impl std::fmt::Debug for Constraint {
 }
 
 fn compile(tree: &TokenTree, schema: Value) -> Result<Matcher, String> {
-    let compiled = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         std::thread::Builder::new()
             .name("json-schema".to_owned())
             .stack_size(STACK_BYTES)
@@ -124,13 +124,12 @@ fn compile(tree: &TokenTree, schema: Value) -> Result<Matcher, String> {
                 let mut matcher = Matcher::new(parser);
                 // What is not compiled yet is now, and a form that nothing has is found out.
                 let mask = matcher.compute_mask();
-                mask.map(|_| matcher).map_err(|e| first_line(&e))
+                mask.map(|_| matcher).map_err(|e| on_one_line(&e))
             })
             .map_err(|e| format!("no thread to compile it on: {e}"))?
             .join()
             .map_err(|_| "it cannot be compiled".to_owned())
-    })?;
-    compiled
+    })?
 }
 
 /// llguidance's messages name its own options where a client has something to do.
@@ -139,6 +138,13 @@ fn in_our_words(message: String) -> String {
         return "its oneOf has options that may hold at the same time, which cannot be told token by \
                 token: write anyOf"
             .to_owned();
+    }
+    if message.contains("NoExtension") {
+        return "nothing satisfies it, or nothing that this model's vocabulary can write"
+            .to_owned();
+    }
+    if message.starts_with("panic") {
+        return "it is not well formed".to_owned();
     }
     message
 }

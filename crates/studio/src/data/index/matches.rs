@@ -145,7 +145,8 @@ pub(super) fn find(index: &Index, wanted: &Wanted) -> Matches {
         // Who knows a row's name finds the row by it.
         let mut named = index.named(&wanted.words);
         named.reverse();
-        index.texts.search(&wanted.words, |row| {
+        let words = wanted.words.to_lowercase();
+        index.lowered.search(&words, |row| {
             while named.last().is_some_and(|name| *name < row) {
                 named.pop().into_iter().for_each(&mut look);
             }

@@ -41,8 +41,10 @@ pub(crate) struct Index {
     pub facets: Vec<Facet>,
     /// Each row's name.
     ids: Texts,
-    /// What is searched and shown, in fields.
+    /// What is shown, in fields.
     texts: Texts,
+    /// The same in small letters, which is what is searched.
+    lowered: Texts,
     /// Hashes of names, with their rows, in order.
     by_id: Vec<(u64, u32)>,
     /// Each row's image, as a place in `digests`.
@@ -74,6 +76,7 @@ impl Weight for Index {
             self.images.len() * size_of::<u32>() + self.by_id.len() * size_of::<(u64, u32)>();
         self.ids.size()
             + self.texts.size()
+            + self.lowered.size()
             + rows
             + facets
             + self.digests.len() * size_of::<Digest>()
@@ -102,6 +105,7 @@ impl Index {
             facets: facets(listed.kind),
             ids: Texts::default(),
             texts: Texts::default(),
+            lowered: Texts::default(),
             by_id: Vec::new(),
             images: Vec::new(),
             digests: Vec::new(),
@@ -169,7 +173,11 @@ impl Index {
             ];
             let listed = choices.map(|column| list(column, row)).transpose()?;
             let listed = listed.unwrap_or_default();
-            let fits = self.ids.push([id]) && self.texts.push(fields.into_iter().chain(listed));
+            let fields: Vec<&str> = fields.into_iter().chain(listed).collect();
+            let lowered: Vec<String> = fields.iter().map(|field| field.to_lowercase()).collect();
+            let fits = self.ids.push([id])
+                && self.texts.push(fields)
+                && self.lowered.push(lowered.iter().map(String::as_str));
             if !fits {
                 return Err(
                     "its texts are longer than can be held; ask it with SQL instead".to_owned(),
