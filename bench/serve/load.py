@@ -75,6 +75,8 @@ async def chat(address, model, text, tokens, options=None):
             times.append(time.perf_counter() - begun)
             text.append(piece)
     writer.close()
+    # A reply without text has its end for a first token.
+    times = times or [time.perf_counter() - begun]
     return {"times": times, "usage": usage, "text": "".join(text), "whole": time.perf_counter() - begun}
 
 
@@ -105,7 +107,7 @@ async def throughput(address, arguments):
     written = sum(reply["usage"]["completion_tokens"] for reply in replies)
     read = sum(reply["usage"]["prompt_tokens"] for reply in replies)
     gaps = [b - a for reply in replies for a, b in zip(reply["times"], reply["times"][1:])]
-    first = [reply["times"][0] for reply in replies if reply["times"]]
+    first = [reply["times"][0] for reply in replies]
     print(
         f"{total} requests, {arguments.clients} clients: {seconds:.1f} s, {written} tokens written, "
         f"{read} read: {written / seconds:.1f} tokens/s; first token p50 {ms(share(first, 0.5))}, "

@@ -282,7 +282,7 @@ fn sankey_at(rows: &[PlanRow], width: f64) -> String {
             };
             let _ = write!(
                 svg,
-                "<text class=\"name\" x=\"{at:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{} \
+                "<text class=\"name over\" x=\"{at:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{} \
                  <tspan class=\"n\">{}</tspan></text>",
                 shortened(&one.name, 14),
                 count(one.amount)

@@ -6,7 +6,7 @@ use anyhow::Result;
 use sample::interrupt;
 use studio::{Studio, StudioOptions};
 
-use super::serve::{listen, runtime};
+use super::serve::{open, runtime};
 
 /// Serves the pages until a stop is asked for.
 pub fn run(arguments: &crate::args::Studio) -> Result<bool> {
@@ -16,6 +16,8 @@ pub fn run(arguments: &crate::args::Studio) -> Result<bool> {
         models: Vec::new(),
     })?;
     let router = studio::router(Arc::new(studio));
-    runtime()?.block_on(listen(&arguments.listen, router, || ()))?;
-    Ok(true)
+    runtime()?.block_on(async {
+        open(&arguments.listen).await?.serve(router, || ()).await;
+        Ok(true)
+    })
 }

@@ -33,10 +33,16 @@ pub(super) async fn health(State(shared): State<Shared>) -> Response {
         })
         .collect();
     let any = |word| models.iter().any(|model| model.status == word);
-    let (code, status) = match () {
-        () if any(STOPPING) => (StatusCode::SERVICE_UNAVAILABLE, STOPPING),
-        () if any(FAILED) => (StatusCode::SERVICE_UNAVAILABLE, FAILED),
-        () => (StatusCode::OK, OK),
+    let status = if any(STOPPING) {
+        STOPPING
+    } else if any(FAILED) {
+        FAILED
+    } else {
+        OK
+    };
+    let code = match status {
+        OK => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, JSON, written(&Health { status, models })).into_response()
 }

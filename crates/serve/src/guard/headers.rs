@@ -2,8 +2,8 @@
 
 use axum::http::StatusCode;
 use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-    HeaderValue, REFERRER_POLICY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    REFERRER_POLICY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::response::Response;
 use http_body::Body;
@@ -60,5 +60,5 @@ pub(super) fn is_bare(response: &Response) -> bool {
 
 /// Whether a header says something about the body that it came with.
 pub(super) fn is_of_body(name: &HeaderName) -> bool {
-    *name != ALLOW && (*name == CONTENT_LENGTH || *name == TRANSFER_ENCODING)
+    *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING
 }

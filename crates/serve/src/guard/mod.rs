@@ -80,7 +80,7 @@ async fn pass(State(post): State<Arc<Post>>, mut request: Request, next: Next) -
             let request = size::limited(request, post.max_body);
             panics::caught(next.run(request)).await
         }
-        Err(refused) => *refused,
+        Err(error) => refused(error),
     };
     if headers::is_bare(&response) {
         response = in_form(response, &method);
@@ -90,37 +90,36 @@ async fn pass(State(post): State<Arc<Post>>, mut request: Request, next: Next) -
 }
 
 /// Lets a request in, with the name of its client, or says why not.
-fn admit(post: &Post, request: &mut Request, spent: &Arc<Spent>) -> Result<(), Box<Response>> {
-    let boxed = |error: ApiError| Box::new(error.into_response());
+fn admit(post: &Post, request: &mut Request, spent: &Arc<Spent>) -> Result<(), ApiError> {
     // Until it is known who asks, for the log.
     let peer = access::peer(request);
     request.extensions_mut().insert(peer.clone());
-    post.hosts
-        .check(request)
-        .and_then(|()| hosts::same_site(request))
-        .map_err(boxed)?;
+    post.hosts.check(request)?;
+    hosts::same_site(request)?;
     if request.uri().path() != "/health" {
-        let client = match post.keys.owner(request.headers()) {
-            Ok(Some(key)) => Client(format!("key {key}")),
-            Ok(None) => peer,
-            Err(error) => return Err(Box::new(unauthorised(error))),
+        let client = match post.keys.owner(request.headers())? {
+            Some(key) => Client(format!("key {key}")),
+            None => peer,
         };
         request.extensions_mut().insert(client);
     }
-    size::announced(request, post.max_body).map_err(boxed)?;
+    size::announced(request, post.max_body)?;
     request.extensions_mut().insert(spent.clone());
     Ok(())
 }
 
-/// Names both ways to bring a key: programs send one unasked, browsers ask people for the other.
-fn unauthorised(error: ApiError) -> Response {
+/// Why a request was not let in. Where a key is missing, both ways to bring one: programs send it unasked, browsers
+/// ask people for it.
+fn refused(error: ApiError) -> Response {
     let mut response = error.into_response();
-    for way in [
-        "Bearer realm=\"math-llava\"",
-        "Basic realm=\"math-llava\", charset=\"UTF-8\"",
-    ] {
-        let way = HeaderValue::from_static(way);
-        response.headers_mut().append(WWW_AUTHENTICATE, way);
+    if response.status() == StatusCode::UNAUTHORIZED {
+        for way in [
+            "Bearer realm=\"math-llava\"",
+            "Basic realm=\"math-llava\", charset=\"UTF-8\"",
+        ] {
+            let way = HeaderValue::from_static(way);
+            response.headers_mut().append(WWW_AUTHENTICATE, way);
+        }
     }
     response
 }

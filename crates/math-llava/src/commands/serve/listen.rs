@@ -1,12 +1,13 @@
 //! Listening: who may ask and where, until a stop is asked for.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
+use axum::http::uri::Authority;
 use sample::interrupt;
 use serve::guard::{Guard, guarded};
 use serve::{Server, ServerLimits};
@@ -18,14 +19,18 @@ const KEYS: &str = "MATH_LLAVA_KEYS";
 /// How often it is looked whether a stop was asked for.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Serves `router` until Ctrl-C or SIGTERM; `stopping` is told of that before live connections are
-/// waited for.
-pub async fn listen(arguments: &Listen, router: Router, stopping: impl FnOnce()) -> Result<()> {
-    let keys = keys(arguments, std::env::var(KEYS).ok())?;
+/// A bound socket, and who may come in.
+pub struct Door {
+    server: Server,
+    guard: Guard,
+}
+
+/// Checks who may ask and binds: before models are loaded, which takes its time.
+pub async fn open(arguments: &Listen) -> Result<Door> {
     let guard = Guard {
+        keys: keys(arguments, std::env::var(KEYS).ok())?,
+        hosts: hosts(arguments)?,
         max_body: arguments.max_body.saturating_mul(1 << 20),
-        hosts: hosts(arguments),
-        keys,
     };
     let address = SocketAddr::new(arguments.host, arguments.port);
     let limits = ServerLimits {
@@ -35,16 +40,23 @@ pub async fn listen(arguments: &Listen, router: Router, stopping: impl FnOnce())
     let server = Server::bind(address, limits)
         .await
         .with_context(|| format!("cannot listen on {address}; --port chooses another port"))?;
-    // For those who started it, and for programs that look for the port.
-    println!("listening on http://{}", server.address());
-    let stop = async move {
-        while interrupt::requests() == 0 {
-            tokio::time::sleep(LOOK).await;
-        }
-        stopping();
-    };
-    server.serve(guarded(router, Arc::new(guard)), stop).await;
-    Ok(())
+    Ok(Door { server, guard })
+}
+
+impl Door {
+    /// Serves `router` until Ctrl-C or SIGTERM; `stopping` is told of that before live connections are waited for.
+    pub async fn serve(self, router: Router, stopping: impl FnOnce()) {
+        // For those who started it, and for programs that look for the port.
+        println!("listening on http://{}", self.server.address());
+        let stop = async move {
+            while interrupt::requests() == 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+            stopping();
+        };
+        let router = guarded(router, Arc::new(self.guard));
+        self.server.serve(router, stop).await;
+    }
 }
 
 /// The keys that open the server.
@@ -77,12 +89,22 @@ fn read(file: &Path) -> Result<String> {
 }
 
 /// Names that requests may give for this host.
-fn hosts(arguments: &Listen) -> Vec<String> {
+fn hosts(arguments: &Listen) -> Result<Vec<String>> {
+    for name in &arguments.allow_host {
+        if name.contains('@') || name.parse::<Authority>().is_err() {
+            bail!(
+                "--allow-host {name:?}: write the name of this host, as in my-machine or my-machine:8080"
+            );
+        }
+    }
     let mut hosts = arguments.allow_host.clone();
     if !arguments.host.is_unspecified() {
-        hosts.push(arguments.host.to_string());
+        hosts.push(match arguments.host {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        });
     }
-    hosts
+    Ok(hosts)
 }
 
 #[cfg(test)]
@@ -112,6 +134,16 @@ mod tests {
         assert!(open(&["--host", "0.0.0.0", "--no-keys"], None).is_ok());
         let two = open(&["--host", "0.0.0.0"], Some(" a, ,b ")).unwrap();
         assert_eq!(two, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_no_name_of_a_host_is_refused_at_the_start() {
+        for wrong in ["a b", "", "me@host", "http://host", "host/path"] {
+            let flags = ["--allow-host", wrong];
+            assert!(hosts(&listen(&flags)).is_err(), "{wrong}");
+        }
+        let flags = ["--allow-host", "my-machine:80", "--host", "::1"];
+        assert_eq!(hosts(&listen(&flags)).unwrap(), ["my-machine:80", "[::1]"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod listen;
 #[cfg(feature = "torch")]
 mod own;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,27 +16,14 @@ use serve::api::{Api, ApiLimits, Served, router};
 use serve::{Metrics, Schedule, ScheduleLimits};
 use studio::{Studio, StudioOptions};
 
-pub use listen::listen;
+pub use listen::open;
 
 use crate::args::Serve;
 
 /// Serves until a stop is asked for.
 pub fn run(arguments: &Serve) -> Result<bool> {
-    let metrics = Arc::new(Metrics::default());
-    let mut models = own(arguments, &metrics)?;
-    // From here on a stop is the server's business; one that came while models were loaded is heeded first.
-    interrupt::check()?;
-    interrupt::hold();
-    for upstream in &arguments.upstream {
-        models.push(Served::Upstream(Upstream::new(upstream_config(upstream)?)?));
-    }
-    let names: Vec<String> = models.iter().map(|model| model.id().to_owned()).collect();
-    if let Some(twice) = (1..names.len()).find(|&n| names[..n].contains(&names[n])) {
-        bail!(
-            "two models are called {:?}: give them names, --model NAME=DIR",
-            names[twice]
-        );
-    }
+    // All that can be wrong with what was typed is said before models are loaded.
+    let upstreams = upstreams(arguments)?;
     let fetcher = match arguments.allow_remote_images {
         true => Some(Fetcher::new(FetchConfig {
             allow_hosts: arguments.allow_image_host.clone(),
@@ -43,14 +31,23 @@ pub fn run(arguments: &Serve) -> Result<bool> {
         })?),
         false => None,
     };
-    let mut pages = None;
-    if arguments.runs.is_some() {
-        let studio = Studio::open(StudioOptions {
-            runs: arguments.runs.clone(),
+    check_names(arguments, &upstreams)?;
+    let runtime = runtime()?;
+    let door = runtime.block_on(open(&arguments.listen))?;
+    let metrics = Arc::new(Metrics::default());
+    let mut models = own(arguments, &metrics)?;
+    models.extend(upstreams.into_iter().map(Served::Upstream));
+    // From here on a stop is the server's business; one that came while models were loaded is heeded first.
+    interrupt::check()?;
+    interrupt::hold();
+    let names = models.iter().map(|model| model.id().to_owned()).collect();
+    let pages = match &arguments.runs {
+        None => None,
+        Some(runs) => Some(Studio::open(StudioOptions {
+            runs: Some(runs.clone()),
             models: names,
-        })?;
-        pages = Some(studio::router(Arc::new(studio)));
-    }
+        })?),
+    };
     let api = Arc::new(Api {
         models,
         fetcher,
@@ -59,16 +56,12 @@ pub fn run(arguments: &Serve) -> Result<bool> {
     });
     let mut routes = router(Arc::clone(&api));
     if let Some(pages) = pages {
-        routes = routes.merge(pages);
+        routes = routes.merge(studio::router(Arc::new(pages)));
     }
-    runtime()?.block_on(async {
+    runtime.block_on(async {
         let stop = Arc::clone(&api);
-        listen(&arguments.listen, routes, move || {
-            for schedule in schedules(&stop) {
-                schedule.stop();
-            }
-        })
-        .await?;
+        let stopping = move || schedules(&stop).for_each(Schedule::stop);
+        door.serve(routes, stopping).await;
         // Requests whose connections were closed at the end of the grace are given up, not waited for.
         for schedule in schedules(&api) {
             schedule.stop();
@@ -76,6 +69,60 @@ pub fn run(arguments: &Serve) -> Result<bool> {
         }
         Ok(true)
     })
+}
+
+/// The servers of `--upstream`.
+fn upstreams(arguments: &Serve) -> Result<Vec<Upstream>> {
+    let mut upstreams = Vec::new();
+    for text in &arguments.upstream {
+        let upstream = Upstream::new(upstream_config(text)?);
+        upstreams.push(upstream.with_context(|| format!("--upstream {text:?}"))?);
+    }
+    Ok(upstreams)
+}
+
+/// Refuses two models of one name, and a cache of no size.
+fn check_names(arguments: &Serve, upstreams: &[Upstream]) -> Result<()> {
+    if arguments
+        .cache
+        .is_some_and(|gib| !gib.is_finite() || gib <= 0.0)
+    {
+        bail!("--cache: give the GiB that keys and values may take, more than 0");
+    }
+    let mut names = Vec::new();
+    for model in &arguments.models {
+        names.push(named(model)?.0);
+    }
+    names.extend(upstreams.iter().map(|upstream| upstream.model().to_owned()));
+    match (1..names.len()).find(|&n| names[..n].contains(&names[n])) {
+        Some(twice) => bail!(
+            "two models are called {:?}: give them names, --model NAME=DIR",
+            names[twice]
+        ),
+        None => Ok(()),
+    }
+}
+
+/// `[NAME=]DIR`: the name that clients give, and the folder or file.
+fn named(text: &str) -> Result<(String, PathBuf)> {
+    if let Some((name, folder)) = text.split_once('=')
+        && !name.is_empty()
+        && !Path::new(text).exists()
+    {
+        return Ok((name.to_owned(), folder.into()));
+    }
+    let folder = PathBuf::from(text);
+    let whole = folder
+        .canonicalize()
+        .with_context(|| format!("--model {text}"))?;
+    let mut names = whole.iter().rev().map(|name| name.to_string_lossy());
+    // What a training of a run left is called as its run.
+    let last = names.next().unwrap_or_default();
+    let name = match (last.as_ref(), names.next().as_deref(), names.next()) {
+        ("model", Some("train"), Some(run)) if run != "/" => run.into_owned(),
+        _ => last.trim_end_matches(".gguf").to_owned(),
+    };
+    Ok((name, folder))
 }
 
 /// For an engine to see that nobody listens any more.
@@ -160,6 +207,23 @@ fn upstream_config(text: &str) -> Result<UpstreamConfig> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_is_called_as_its_run_or_its_folder_or_as_the_user_says() {
+        let root = tempfile::tempdir().unwrap();
+        let of = |folder: &str| {
+            let path = root.path().join(folder);
+            std::fs::create_dir_all(&path).unwrap();
+            named(&path.display().to_string()).unwrap().0
+        };
+        assert_eq!(of("runs/tiny/train/model"), "tiny");
+        assert_eq!(of("llava-1.5-7b-hf"), "llava-1.5-7b-hf");
+        assert_eq!(of("train/other"), "other");
+        assert_eq!(of("a=b"), "a=b");
+        let (name, folder) = named("small=some/where").unwrap();
+        assert_eq!((name.as_str(), folder), ("small", "some/where".into()));
+        assert!(named("no/where").is_err());
+    }
 
     #[test]
     fn an_upstream_is_a_name_and_an_address() {

@@ -1,10 +1,10 @@
 //! An own model behind the server: crate `model`'s engine in the server's terms.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use model::{
     Constraint, EngineLimits, Error, GenerateOptions, Generator, Part, Pixels, Prepared, Prompter,
     Request, RequestId, Said, Speaker, Tokenizer, Turn, Unanswerable,
@@ -14,7 +14,7 @@ use serve::{
     Refusal, RefusalKind, Role, Schedule, Step, TokenLogprob, TokenText,
 };
 
-use super::schedule_limits;
+use super::{named, schedule_limits};
 use crate::args::{ModelArguments, Serve};
 use crate::commands::generate::load;
 
@@ -38,7 +38,7 @@ pub fn start(arguments: &Serve, text: &str, metrics: &Arc<Metrics>) -> Result<Sc
         ..EngineLimits::default()
     };
     if let Some(gib) = arguments.cache {
-        limits.cache_bytes = (gib.max(0.0) * f64::from(1 << 30)) as u64;
+        limits.cache_bytes = (gib * f64::from(1 << 30)) as u64;
     }
     let prompter = generator.prompter();
     let own = Own {
@@ -76,28 +76,6 @@ fn run(generator: &Generator, limits: &EngineLimits, mut driver: Driver<Question
         }
     }
     sample::progress::note("the engine broke again and again; its model answers nothing any more");
-}
-
-/// `[NAME=]DIR`: the name that clients give, and the folder or file.
-fn named(text: &str) -> Result<(String, PathBuf)> {
-    if let Some((name, folder)) = text.split_once('=')
-        && !name.is_empty()
-        && !Path::new(text).exists()
-    {
-        return Ok((name.to_owned(), folder.into()));
-    }
-    let folder = PathBuf::from(text);
-    let whole = folder
-        .canonicalize()
-        .with_context(|| format!("--model {text}"))?;
-    let mut names = whole.iter().rev().map(|name| name.to_string_lossy());
-    // What a training of a run left is called as its run.
-    let last = names.next().unwrap_or_default();
-    let name = match (last.as_ref(), names.next().as_deref(), names.next()) {
-        ("model", Some("train"), Some(run)) if run != "/" => run.into_owned(),
-        _ => last.trim_end_matches(".gguf").to_owned(),
-    };
-    Ok((name, folder))
 }
 
 /// When the model was written, in seconds since 1970.
