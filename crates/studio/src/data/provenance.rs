@@ -148,6 +148,7 @@ impl Provenance {
     pub fn read(stages: &[StageFolder], progress: &Progress) -> Result<Provenance, Error> {
         let mut known = Provenance::default();
         for stage in stages {
+            known.findings(&stage.path)?;
             let mut tables = listing::image_tables(stage);
             // An evaluation has questions and no table of their images.
             if tables.is_empty() {
@@ -169,7 +170,6 @@ impl Provenance {
                     progress.add(batch.num_rows() as u64);
                 }
             }
-            known.findings(&stage.path)?;
         }
         Ok(known)
     }
