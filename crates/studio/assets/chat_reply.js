@@ -8,6 +8,9 @@ import { chunksOf, events } from "./sse.js";
 /** How a model is asked: where, and with which key. */
 export const COMPLETIONS = "/v1/chat/completions";
 
+/** Tokens that came in less time than this came together: how fast they were written is not known. In milliseconds. */
+const SHORTEST = 50;
+
 /** A refusal of the server, in its own words. */
 export class Refused extends Error {
   constructor(status, message) {
@@ -93,8 +96,9 @@ export class Reply {
         refused = error.status ?? 0;
       }
     }
-    if (this.usage?.completion_tokens > 1 && last > asked + this.first) {
-      this.rate = ((this.usage.completion_tokens - 1) / (last - asked - this.first)) * 1000;
+    const writing = last - asked - this.first;
+    if (this.usage?.completion_tokens > 1 && writing > SHORTEST) {
+      this.rate = ((this.usage.completion_tokens - 1) / writing) * 1000;
     }
     this.end();
     return refused;

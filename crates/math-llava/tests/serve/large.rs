@@ -9,9 +9,9 @@ use super::process::{MODEL, Server, picture};
 use super::wire::Answer;
 
 /// What a refused body may cost for the moment, in MiB, beside the 8 MiB that one may have here.
-const MOMENT: u64 = 64;
+const MOMENT: u64 = 160;
 /// What each of the images here may cost for the moment, in MiB: none of them shows much.
-const DECODED: u64 = 160;
+const DECODED: u64 = 256;
 
 #[test]
 fn a_body_of_a_gigabyte_is_refused_by_its_length_or_when_it_passes_the_limit() {

@@ -446,6 +446,10 @@ fn who_asks_is_told_what_kind_of_thing_is_wrong() {
         speaker: Speaker::Assistant,
         parts: vec![Part::Text("me first".into())],
     }]);
+    let far_too_long = |request: &Request| match &request.said {
+        Said::Text(text) => text.len() > 256 * 200,
+        Said::Turns(_) => false,
+    };
     for (request, why) in [
         (
             text("an <image> that is not there", 4),
@@ -459,8 +463,14 @@ fn who_asks_is_told_what_kind_of_thing_is_wrong() {
         (text(&"long ".repeat(100_000), 4), Unanswerable::Context),
     ] {
         match prompter.prepare(&request) {
-            Err(model::Error::Unanswerable { why: found, .. }) => {
-                assert_eq!(found, why, "{:?}", request.said);
+            Err(model::Error::Unanswerable { why: found, detail }) => {
+                assert_eq!(found, why, "{detail}");
+                // What is far too long is not even tokenised.
+                assert_eq!(
+                    detail.contains("bytes of text"),
+                    far_too_long(&request),
+                    "{detail}"
+                );
             }
             other => panic!("{other:?}"),
         }

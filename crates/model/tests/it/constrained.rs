@@ -324,7 +324,7 @@ fn schemas_that_cannot_be_kept_to_are_refused_and_say_why() {
         (json!({"$ref": "other.json#/a"}), "nothing is fetched"),
         (json!({"type": "string", "pattern": "("}), "regex"),
         (
-            json!({"type": "string", "pattern": "a".repeat(70_000)}),
+            json!({"type": "string", "const": "a".repeat(70_000)}),
             "bytes of names and texts",
         ),
         (json!({"properties": many}), "values"),

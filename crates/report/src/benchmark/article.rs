@@ -140,9 +140,12 @@ fn reply(name: &str, score: &ItemScore) -> String {
                 .char_indices()
                 .nth(LONGEST)
                 .map_or(text, |(end, _)| &text[..end]);
+            // What may be longer than its box is scrolled by keyboard too.
+            let long = shown.len() > 300 || shown.lines().count() > 8;
+            let reached = if long { " tabindex=\"0\"" } else { "" };
             let _ = write!(
                 html,
-                "<p class=\"reply math-text\">{}{rest}</p>",
+                "<p class=\"reply math-text\"{reached}>{}{rest}</p>",
                 escape(shown)
             );
         }

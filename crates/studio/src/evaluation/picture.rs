@@ -1,5 +1,6 @@
 //! Images of a benchmark's questions, small enough for a page.
 
+use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use axum::extract::{Path, Query, State as Shared};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use report::components::encoded_picture;
-use sample::{Manifest, pixels, safe_join};
+use sample::{pixels, safe_join};
 use serde::Deserialize;
 
 use super::sheet::find;
@@ -41,8 +42,9 @@ pub(super) async fn show(
                 wanted.id, wanted.n
             ))
         };
-        let (folder, image) = sheet.image(&wanted.id, wanted.n).ok_or_else(none)?;
-        let path = place(&run.path, folder, manifest, image)?;
+        let path = sheet
+            .image(&run.path, &wanted.id, wanted.n)
+            .ok_or_else(none)??;
         // A broken image is shown as such by the browser; the page beside it goes on.
         let broken = |fault: pixels::Fault| Error::NotFound(format!("{}: {fault}", path.display()));
         let bytes = pixels::read_bytes(&path).map_err(broken)?;
@@ -62,10 +64,10 @@ pub(super) async fn show(
 /// The file of an image: below the benchmark run's folder, or as an absolute path below a root that its
 /// manifest names or below the run, where images are kept that had no file of their own. No path leads
 /// elsewhere.
-fn place(
+pub(super) fn place(
     run: &FilePath,
     folder: &FilePath,
-    manifest: &Manifest,
+    image_roots: &BTreeMap<String, PathBuf>,
     image: &FilePath,
 ) -> Result<PathBuf, Error> {
     let text = |path: &FilePath| path.to_string_lossy().into_owned();
@@ -73,7 +75,7 @@ fn place(
         return Ok(safe_join(folder, &text(image))?);
     }
     let absolute = std::path::absolute(run).unwrap_or_else(|_| run.to_owned());
-    for root in manifest.image_roots.values().chain([&absolute]) {
+    for root in image_roots.values().chain([&absolute]) {
         if let Ok(below) = image.strip_prefix(root) {
             return Ok(safe_join(root, &text(below))?);
         }
@@ -88,36 +90,31 @@ fn place(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sample::StageKey;
 
     #[test]
     fn images_lie_below_the_run_or_a_root_of_its_manifest_and_nowhere_else() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("data");
         std::fs::create_dir_all(&root).unwrap();
-        let mut manifest = Manifest::new(StageKey::new("benchmark", 0, serde_json::Value::Null));
+        let mut roots = BTreeMap::new();
         let run = dir.path().join("run");
         let absolute = root.join("images/1.png");
-        let place =
-            |manifest: &Manifest, image: &FilePath| place(&run, &run.join("b"), manifest, image);
-        assert!(place(&manifest, &absolute).is_err());
-        let _ = manifest
-            .image_roots
-            .insert("mathvista".into(), root.clone());
-        assert_eq!(place(&manifest, &absolute).unwrap(), absolute);
+        let place = |roots: &BTreeMap<String, PathBuf>, image: &FilePath| {
+            place(&run, &run.join("b"), roots, image)
+        };
+        assert!(place(&roots, &absolute).is_err());
+        let _ = roots.insert("mathvista".into(), root.clone());
+        assert_eq!(place(&roots, &absolute).unwrap(), absolute);
         assert_eq!(
-            place(&manifest, FilePath::new("1.png")).unwrap(),
+            place(&roots, FilePath::new("1.png")).unwrap(),
             run.join("b/1.png")
         );
         let own = run.join("images/1.png");
-        assert_eq!(place(&manifest, &own).unwrap(), own);
+        assert_eq!(place(&roots, &own).unwrap(), own);
         for outside in ["/etc/passwd", "../1.png", "a/../../1.png", "", "a\\b"] {
-            assert!(
-                place(&manifest, FilePath::new(outside)).is_err(),
-                "{outside}"
-            );
+            assert!(place(&roots, FilePath::new(outside)).is_err(), "{outside}");
         }
         let up = root.join("../secret.png");
-        assert!(place(&manifest, &up).is_err());
+        assert!(place(&roots, &up).is_err());
     }
 }

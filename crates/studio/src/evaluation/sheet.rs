@@ -1,6 +1,6 @@
 //! One evaluation, question by question, whatever it was of: a run's held-out questions or a benchmark.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use sample::benchmark::{BenchmarkScore, ItemScore};
 use sample::scores::{Condition, Results, Score};
 use sample::{Manifest, Sample, read_table};
 
+use super::picture::place;
 use crate::pipeline::StageFolder;
 use crate::runs::{RunFolder, segment};
 use crate::{Error, Studio};
@@ -36,8 +37,9 @@ pub(super) struct Sheet {
     order: Vec<String>,
     said: Vec<HashMap<String, ItemScore>>,
     known: HashMap<String, Known>,
-    /// The folder that relative images lie below.
+    /// The folder that relative images lie below, and the roots that absolute ones lie below.
     folder: PathBuf,
+    image_roots: BTreeMap<String, PathBuf>,
 }
 
 /// The finished evaluation of a run that is called so: `eval`, or a benchmark's folder.
@@ -133,6 +135,7 @@ fn benchmark(stage: &StageFolder, manifest: &Manifest) -> Result<Sheet, Error> {
         known: known.collect(),
         said: vec![items.into_iter().map(|i| (i.id.clone(), i)).collect()],
         folder: stage.path.clone(),
+        image_roots: manifest.image_roots.clone(),
     })
 }
 
@@ -190,6 +193,7 @@ fn heldout(
         said,
         known,
         folder: stage.path.clone(),
+        image_roots: manifest.image_roots.clone(),
     })
 }
 
@@ -282,7 +286,7 @@ impl Sheet {
     /// Where a page finds a question's images: those of held-out questions among the run's data, a benchmark's
     /// by the question and their place in it.
     pub fn pictures<'a>(&'a self, run: &RunFolder, label: &str, id: &'a str) -> Pictures<'a> {
-        let (run, label) = (run.segment(), segment(label));
+        let (home, run, label) = (run.path.clone(), run.segment(), segment(label));
         Pictures::linked(move |path, _| {
             let known = self.known.get(id)?;
             if let Some(sha256) = &known.sha256 {
@@ -290,6 +294,11 @@ impl Sheet {
             }
             let mut images = known.record.images.iter();
             let n = images.position(|image| image.to_string_lossy() == path)?;
+            // A note says more than a picture that does not come. A path may lead on into an archive: then
+            // the part of it that exists is a file.
+            let file = self.image(&home, id, n)?.ok()?;
+            let part = file.ancestors().find(|part| part.exists());
+            let _ = part.filter(|part| part.is_file())?;
             Some(format!(
                 "/evaluation/{run}/picture?of={label}&id={}&n={n}",
                 segment(id)
@@ -297,9 +306,9 @@ impl Sheet {
         })
     }
 
-    /// A question's image as the benchmark run names it, and the folder it is relative to.
-    pub fn image(&self, id: &str, n: usize) -> Option<(&Path, &Path)> {
+    /// The file of a question's image, where it has so many; `run` is the run's folder.
+    pub fn image(&self, run: &Path, id: &str, n: usize) -> Option<Result<PathBuf, Error>> {
         let image = self.known.get(id)?.record.images.get(n)?;
-        Some((&self.folder, image))
+        Some(place(run, &self.folder, &self.image_roots, image))
     }
 }

@@ -286,7 +286,7 @@ fn answers(training: &Shown, named: bool) -> Markup {
                                         "after step " (reply.step.to_string()) " "
                                         @if reply.correct { span.right { "✓ right" } } @else { span.wrong { "✗ wrong" } }
                                     }
-                                    p.reply { (math(&shortened(&reply.text))) }
+                                    p.reply tabindex=[(reply.text.len() > 300 || reply.text.lines().count() > 8).then_some("0")] { (math(&shortened(&reply.text))) }
                                 }
                             }
                         }

@@ -79,7 +79,7 @@ export const go = (page, path) => page.goto(new URL(path, address).href, { waitU
 export async function picture(page, name) {
   mkdirSync(OUT, { recursive: true });
   // A page that goes on for ever is shown as far as someone would scroll.
-  const height = await page.evaluate(() => Math.min(document.documentElement.scrollHeight, 6000));
+  const height = await page.evaluate(() => Math.min(document.documentElement.scrollHeight, 3000));
   const { width } = page.viewportSize();
   // What sticks to the window would lie over the middle of a long picture.
   const still = await page.addStyleTag({ content: "header.bar, .composer { position: static !important; }" });
