@@ -265,18 +265,18 @@ fn an_object_of_any_kind_is_one_that_json_knows() {
         form,
         Constraint::json_object(generator.tokenizer()).unwrap()
     );
+    let requests: Vec<Request> = (0..30)
+        .map(|seed| {
+            let sampling = Sampling {
+                temperature: 1.0,
+                seed,
+                ..Sampling::default()
+            };
+            request(Some(&form), sampling, 150)
+        })
+        .collect();
     let mut complete = 0;
-    for seed in 0..30 {
-        let sampling = Sampling {
-            temperature: 1.0,
-            seed,
-            ..Sampling::default()
-        };
-        let requests = [request(Some(&form), sampling, 300)];
-        let reply = generator
-            .generate(&requests, 1, |_, _| ())
-            .unwrap()
-            .remove(0);
+    for reply in generator.generate(&requests, 30, |_, _| ()).unwrap() {
         if reply.finish == Finish::Stop {
             // Read without its numbers, which may be larger than any type holds.
             let read: Result<serde::de::IgnoredAny, _> = serde_json::from_str(&reply.text);
