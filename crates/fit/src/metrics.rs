@@ -268,7 +268,7 @@ mod tests {
             let text = fs::read_to_string(&path).unwrap();
             assert_eq!(
                 text,
-                "{\"step\":0}\n{\"step\":1}\n{\"new\":true,\"step\":2}\n"
+                "{\"step\":0}\n{\"step\":1}\n{\"step\":2,\"new\":true}\n"
             );
         }
     }

@@ -260,7 +260,7 @@ mod tests {
         let first = row(&batch, 0).unwrap();
         assert_eq!(
             Value::Object(first.fields.clone()).to_string(),
-            r#"{"list":[1,2],"n":7}"#
+            r#"{"n":7,"list":[1,2]}"#
         );
         let seen: Vec<Arc<[u8]>> = first.images_of("images").collect();
         assert_eq!(seen, [Arc::from(&b"x"[..]), Arc::from(&b"y"[..])]);

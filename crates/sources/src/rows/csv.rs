@@ -97,7 +97,7 @@ mod tests {
         let seen = read("rows.csv", b',');
         assert_eq!(
             seen[0].as_deref(),
-            Ok(r#"{"Question":"one, or\ntwo?","name":"a.png"}"#)
+            Ok(r#"{"name":"a.png","Question":"one, or\ntwo?"}"#)
         );
         assert_eq!(seen[1].as_deref(), Ok(r#"{"name":"b.png"}"#));
         assert_eq!(seen[2], Err("row_shape"));

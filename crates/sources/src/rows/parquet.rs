@@ -208,7 +208,7 @@ mod tests {
             Ok(ControlFlow::Continue(()))
         })
         .unwrap();
-        let first = r#"{"image":{"path":"a.png"},"list":[1,2],"n":7,"q":"one?"}"#;
+        let first = r#"{"q":"one?","n":7,"image":{"path":"a.png"},"list":[1,2]}"#;
         assert_eq!(seen[0], (first.to_owned(), Some(b"PNG".to_vec())));
         assert_eq!(seen[1].1, None);
         assert!(seen[1].0.contains("\"n\":null"), "{}", seen[1].0);
