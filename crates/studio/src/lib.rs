@@ -4,8 +4,8 @@
 //! scripts of our own make lists scroll, curves move and replies stream. Everything a page needs is served
 //! from here: no font, script or style comes from elsewhere.
 //!
-//! [`shell`] is what all pages share; each other folder is one page: [`pipeline`] (runs), [`data`],
-//! [`selection`], [`training`], [`evaluation`], [`chat`].
+//! `shell/` is what all pages share; each other folder is one page: `pipeline/` (runs), `data/`,
+//! `selection/`, `training/`, `evaluation/`, `chat/`.
 //!
 //! **Invariants:** nothing is written into a run; no path in a request or in data leads out of the runs'
 //! folder; text from data reaches a page through maud's escaping alone, and the pages' policy forbids any

@@ -18,7 +18,7 @@ use super::{named, schedule_limits};
 use crate::args::{ModelArguments, Serve};
 use crate::commands::generate::load;
 
-/// Broken engines in a row after which the model is given up.
+/// So many engines may break before the model is given up.
 const BREAKS: usize = 3;
 
 /// Loads the model of `--model TEXT` and serves it.
