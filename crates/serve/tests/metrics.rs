@@ -9,11 +9,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::routing::get;
-use serve::scripted::{Faults, ScriptedEngine, ScriptedModel, ScriptedQuestion};
-use serve::{
-    Ask, Client, Driver, Form, Metrics, Part, Prompt, Role, Sampling, Schedule, ScheduleLimits,
-    Turn, metrics,
-};
+use serve::scripted::{Faults, ScriptedEngine, ScriptedModel, ScriptedQuestion, question};
+use serve::{Client, Driver, Metrics, Schedule, ScheduleLimits, metrics};
 use tower::ServiceExt;
 
 type Labels = BTreeMap<String, String>;
@@ -165,26 +162,10 @@ async fn answer(metrics: &Arc<Metrics>, model: &str, text: &str) {
     };
     let model = Arc::new(ScriptedModel::echo(model));
     let schedule = Schedule::start(model, ScheduleLimits::default(), Arc::clone(metrics), body);
-    let ask = Ask {
-        prompt: Prompt::Chat(vec![Turn {
-            role: Role::User,
-            parts: vec![Part::Text(text.to_owned())],
-        }]),
-        max_tokens: None,
-        sampling: Sampling {
-            temperature: 0.0,
-            top_p: 1.0,
-            top_k: 0,
-            min_p: 0.0,
-            repetition_penalty: 1.0,
-            seed: 0,
-        },
-        stop: Vec::new(),
-        logprobs: None,
-        form: Form::Free,
-        n: 1,
-    };
-    let mut replies = schedule.ask(&Client("a".to_owned()), ask).await.unwrap();
+    let mut replies = schedule
+        .ask(&Client("a".to_owned()), question(text))
+        .await
+        .unwrap();
     while replies.next().await.is_some() {}
     schedule.stop();
     schedule.stopped().await;

@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serve::scripted::{Faults, ScriptedEngine, ScriptedModel, ScriptedQuestion, Watch};
+use serve::scripted::{Faults, ScriptedEngine, ScriptedModel, ScriptedQuestion, Watch, question};
 use serve::{
-    Ask, Client, Driver, Finish, Form, ImageBytes, Metrics, Model, ModelCard, Part, Prompt,
-    Refusal, RefusalKind, Replies, Role, Sampling, Schedule, ScheduleLimits, Turn, Usage,
+    Ask, Client, Driver, Finish, ImageBytes, Metrics, Model, ModelCard, Part, Prompt, Refusal,
+    RefusalKind, Replies, Schedule, ScheduleLimits, Usage,
 };
 
 const SLOW: Faults = Faults {
@@ -23,23 +23,8 @@ const SLOW: Faults = Faults {
 
 fn ask(text: &str, n: usize) -> Ask {
     Ask {
-        prompt: Prompt::Chat(vec![Turn {
-            role: Role::User,
-            parts: vec![Part::Text(text.to_owned())],
-        }]),
-        max_tokens: None,
-        sampling: Sampling {
-            temperature: 0.0,
-            top_p: 1.0,
-            top_k: 0,
-            min_p: 0.0,
-            repetition_penalty: 1.0,
-            seed: 0,
-        },
-        stop: Vec::new(),
-        logprobs: None,
-        form: Form::Free,
         n,
+        ..question(text)
     }
 }
 

@@ -8,7 +8,7 @@ mod engine;
 
 use std::sync::Arc;
 
-use crate::ask::{Ask, Form, Part, Prompt, Role};
+use crate::ask::{Ask, Form, Part, Prompt, Role, Sampling, Turn};
 use crate::model::{Model, ModelCard, Refusal, RefusalKind};
 
 pub use engine::{Faults, ScriptedEngine, Watch};
@@ -27,6 +27,29 @@ pub struct Heard {
     pub choice: usize,
     /// The form that the reply must have.
     pub form: Form,
+}
+
+/// A question of one turn, answered greedily once, for tests that ask without HTTP.
+pub fn question(text: &str) -> Ask {
+    Ask {
+        prompt: Prompt::Chat(vec![Turn {
+            role: Role::User,
+            parts: vec![Part::Text(text.to_owned())],
+        }]),
+        max_tokens: None,
+        sampling: Sampling {
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: 0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            seed: 0,
+        },
+        stop: Vec::new(),
+        logprobs: None,
+        form: Form::Free,
+        n: 1,
+    }
 }
 
 type Script = dyn Fn(&Heard) -> String + Send + Sync;
@@ -177,30 +200,8 @@ impl ScriptedModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ask::{Finish, Sampling, Turn};
+    use crate::ask::Finish;
     use crate::model::Engine;
-
-    fn ask(text: &str) -> Ask {
-        Ask {
-            prompt: Prompt::Chat(vec![Turn {
-                role: Role::User,
-                parts: vec![Part::Text(text.to_owned())],
-            }]),
-            max_tokens: None,
-            sampling: Sampling {
-                temperature: 0.0,
-                top_p: 1.0,
-                top_k: 0,
-                min_p: 0.0,
-                repetition_penalty: 1.0,
-                seed: 0,
-            },
-            stop: Vec::new(),
-            logprobs: None,
-            form: Form::Free,
-            n: 1,
-        }
-    }
 
     fn run(engine: &mut ScriptedEngine, ask: &Ask) -> (String, usize, Finish, (usize, usize)) {
         let question = ScriptedModel::echo("echo").prepare(ask).unwrap();
@@ -228,7 +229,7 @@ mod tests {
             (None, "two", "one ", 1, Finish::Stop),
             (None, "one", "", 0, Finish::Stop),
         ] {
-            let mut ask = ask("one two three");
+            let mut ask = question("one two three");
             ask.max_tokens = max_tokens;
             ask.stop = vec![stop.to_owned()];
             let (said, added, end, _) = run(&mut ScriptedEngine::default(), &ask);
@@ -243,8 +244,8 @@ mod tests {
     #[test]
     fn a_prompt_seen_before_is_not_computed_again() {
         let mut engine = ScriptedEngine::default();
-        assert_eq!(run(&mut engine, &ask("one two three")).3, (3, 0));
-        assert_eq!(run(&mut engine, &ask("one two four")).3, (3, 2));
+        assert_eq!(run(&mut engine, &question("one two three")).3, (3, 0));
+        assert_eq!(run(&mut engine, &question("one two four")).3, (3, 2));
         assert_eq!(engine.counts().prefill_computed, 4);
         assert_eq!(engine.counts().prefill_cached, 2);
     }
@@ -252,8 +253,8 @@ mod tests {
     #[test]
     fn a_prompt_over_the_context_is_refused() {
         let model = ScriptedModel::echo("echo").with_context(3);
-        assert!(model.prepare(&ask("one two")).is_ok());
-        let refusal = model.prepare(&ask("one two three")).err().unwrap();
+        assert!(model.prepare(&question("one two")).is_ok());
+        let refusal = model.prepare(&question("one two three")).err().unwrap();
         assert_eq!(refusal.kind, RefusalKind::ContextLength);
     }
 }
