@@ -14,14 +14,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("sources", &["sample"]),
     ("select", &["sample"]),
     ("synth", &["sample", "chat"]),
-    ("fit", &["sample"]),
+    ("fit", &["sample", "c10d"]),
     ("equal", &[]),
     ("model", &["sample"]),
-    ("train", &["sample", "fit", "model"]),
+    ("c10d", &[]),
+    ("train", &["sample", "c10d", "fit", "model"]),
     ("eval", &["sample", "chat"]),
     ("report", &["sample"]),
     ("grade", &["sample", "chat", "fit", "model"]),
     ("export", &["sample"]),
+    ("cluster", &["sample", "select"]),
     ("hub", &["sample"]),
     ("serve", &["sample", "chat", "equal"]),
     ("studio", &["sample", "chat", "select", "eval", "report"]),
@@ -29,14 +31,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "math-llava",
         &[
             "sample", "chat", "sources", "select", "synth", "model", "train", "eval", "report",
-            "grade", "export", "hub", "equal", "serve", "studio",
+            "grade", "export", "hub", "equal", "serve", "studio", "c10d", "cluster",
         ],
     ),
     ("xtask", &[]),
 ];
 
 /// The only crates that may know libtorch, besides the binary that wires them.
-const TORCH: &[&str] = &["fit", "model", "train", "grade", "math-llava"];
+const TORCH: &[&str] = &["c10d", "fit", "model", "train", "grade", "math-llava"];
 
 /// Lines of code before the first `#[cfg(test)]`; longer files are split by concept.
 const LONGEST: usize = 600;

@@ -72,7 +72,10 @@ pub(crate) trait Question {
     fn id_of(line: &Self::Line) -> &str;
 }
 
-/// Asks what `path` does not have yet; returns all lines. `batches` cover the questions in order.
+/// The lines of all questions of a batch, where they are known from elsewhere.
+pub(crate) type Known<'k, Q> = &'k dyn Fn(&[Q]) -> Option<Vec<<Q as Question>::Line>>;
+
+/// Asks what neither `path` nor `known` has; returns all lines. `batches` cover the questions in order.
 ///
 /// # Errors
 /// Where the model stops answering, or the file holds replies to something else.
@@ -81,6 +84,7 @@ pub(crate) fn ask<Q: Question>(
     questions: &[Q],
     batches: &[Range<usize>],
     model: &dyn ChatModel,
+    known: Known<'_, Q>,
     bar: &progress::Bar,
 ) -> Result<Vec<Q::Line>, Error> {
     let mut lines = kept(path, questions, batches)?;
@@ -98,8 +102,18 @@ pub(crate) fn ask<Q: Question>(
         interrupt::check()?;
         let mut text = Vec::new();
         let batch = &questions[batch.clone()];
-        for (question, said) in batch.iter().zip(replies(model, batch)?) {
-            let line = question.line(said);
+        let told = match known(batch) {
+            Some(told) => told,
+            None => {
+                let said = replies(model, batch)?.into_iter();
+                batch
+                    .iter()
+                    .zip(said)
+                    .map(|(q, said)| q.line(said))
+                    .collect()
+            }
+        };
+        for line in told {
             serde_json::to_writer(&mut text, &line).map_err(|e| SampleError::format(path, e))?;
             text.push(b'\n');
             lines.push(line);

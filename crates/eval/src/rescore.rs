@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use sample::benchmark::{BenchmarkScore, ItemScore};
-use sample::{Error as SampleError, file_sha256, interrupt};
+use sample::{Error as SampleError, file_sha256, interrupt, shard};
 use serde_json::Value;
 
 use crate::campaign::RESPONSES;
@@ -139,6 +139,18 @@ fn own(path: &Path) -> Result<Option<PathBuf>, Error> {
     let inside = path.join(RESPONSES);
     if inside.is_file() {
         return Ok(Some(inside));
+    }
+    if path.is_dir()
+        && let Some((_, file)) = shard::left(&inside)?.into_iter().next()
+    {
+        return Err(Error::Data {
+            path: path.to_owned(),
+            detail: format!(
+                "has replies of shards only, such as {}: join them with math-llava eval, without --shard, \
+                 or name one of those files",
+                file.display()
+            ),
+        });
     }
     if !path.is_file() {
         return Ok(None);

@@ -11,10 +11,12 @@ mod memory;
 pub mod metrics;
 pub mod optim;
 mod options;
+pub mod ranks;
 pub mod schedule;
 mod step_loop;
 mod task;
 mod tensorboard;
+mod turn;
 
 pub use guard::{Guard, Members, Spike, Verdict};
 pub use options::Options;
@@ -29,6 +31,17 @@ pub enum Error {
     /// Files, interruption.
     #[error(transparent)]
     Sample(#[from] sample::Error),
+    /// Between ranks.
+    #[error(transparent)]
+    Ranks(#[from] c10d::Error),
+    /// Another rank failed, and this one cannot go on without it.
+    #[error("rank {rank} failed: {text}")]
+    Elsewhere {
+        /// Which.
+        rank: usize,
+        /// What it said.
+        text: String,
+    },
     /// libtorch refused; the first line of what it said.
     #[error("libtorch: {0}")]
     Torch(String),

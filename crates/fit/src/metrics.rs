@@ -55,6 +55,12 @@ pub struct StepTiming {
     pub seconds: f64,
     /// Of which waiting for the batch.
     pub data_seconds: f64,
+    /// Of which waiting for other ranks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waited_seconds: f64,
+    /// Seconds that each rank was busy, by rank, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<f64>,
     /// Tokens (shared ones once) a second.
     pub tokens_per_second: f64,
     /// Samples a second.
@@ -82,21 +88,37 @@ pub struct EvaluationLine {
     pub evaluation: Evaluation,
 }
 
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
+}
+
 impl StepTiming {
-    /// The timing of a step that took `seconds`, on a machine that can do `peak_flops` operations a
-    /// second.
-    pub fn new(at: u64, step: &Step, seconds: f64, peak_flops: Option<f64>) -> StepTiming {
+    /// The timing of a step that took `seconds`, on ranks that can do `peak_flops` operations a second each
+    /// and were `busy` for so many seconds.
+    pub fn new(
+        at: u64,
+        step: &Step,
+        seconds: f64,
+        peak_flops: Option<f64>,
+        busy: &[f64],
+    ) -> StepTiming {
         let rate = |count: usize| count as f64 / seconds.max(1e-9);
         let memory = memory::resident();
         StepTiming {
             step: at,
             seconds,
             data_seconds: step.data_seconds,
+            waited_seconds: step.waited_seconds,
+            ranks: if busy.len() > 1 {
+                busy.to_vec()
+            } else {
+                Vec::new()
+            },
             tokens_per_second: rate(step.tokens),
             samples_per_second: rate(step.samples),
             peak_share: peak_flops
                 .filter(|&peak| peak > 0.0 && step.flops > 0.0)
-                .map(|peak| step.flops / seconds.max(1e-9) / peak),
+                .map(|peak| step.flops / seconds.max(1e-9) / peak / busy.len().max(1) as f64),
             memory_mib: memory.map(|m| m.now),
             peak_memory_mib: memory.map(|m| m.peak),
         }
@@ -281,16 +303,26 @@ mod tests {
             flops: 5e9,
             ..Step::default()
         };
-        let timing = StepTiming::new(4, &step, 0.5, Some(4e10));
+        let timing = StepTiming::new(4, &step, 0.5, Some(4e10), &[0.5]);
         assert_eq!(
             (timing.tokens_per_second, timing.samples_per_second),
             (1200.0, 6.0)
         );
         assert_eq!(timing.peak_share, Some(0.25));
-        assert_eq!(StepTiming::new(4, &step, 0.5, None).peak_share, None);
+        let shares = [
+            (StepTiming::new(4, &step, 0.5, None, &[0.5]), None),
+            // Of two ranks together, at twice the peak of one.
+            (
+                StepTiming::new(4, &step, 0.5, Some(4e10), &[0.5, 0.4]),
+                Some(0.125),
+            ),
+        ];
+        for (timing, share) in shares {
+            assert_eq!(timing.peak_share, share);
+        }
         let unknown = Step::default();
         assert_eq!(
-            StepTiming::new(4, &unknown, 0.5, Some(4e10)).peak_share,
+            StepTiming::new(4, &unknown, 0.5, Some(4e10), &[0.5]).peak_share,
             None
         );
     }

@@ -3,15 +3,20 @@
 //! **Invariant:** nothing here that reaches the weights depends on the clock or on where a run was
 //! stopped before; so a run that goes on from a checkpoint gives, bit for bit, the losses and weights
 //! of one that never stopped. Checkpoints may be due by the clock, since saving changes nothing.
+//!
+//! Several ranks run the same loop. What a clock or a signal decides is the same decision on all of them:
+//! after every step they tell each other ([`Turn`]). Only the first writes anything.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Instant;
 
 use sample::{StageKey, interrupt, progress};
 
 use crate::checkpoint::{Checkpoints, Progress};
 use crate::metrics::{EvaluationLine, Records, StepMetrics, StepTiming};
-use crate::{Error, Guard, Members, Options, Step, Task};
+use crate::turn::{Stragglers, Turn};
+use crate::{Error, Guard, Members, Options, Step, Task, ranks};
 
 /// How a training went.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +58,9 @@ pub fn run<T: Task>(
     folder: &Path,
     key: &StageKey,
 ) -> Result<Summary, T::Error> {
-    let checkpoints = Checkpoints::open(folder, key, options.keep_last, options.shard_bytes)?;
+    let group = Rc::clone(task.optimiser().group());
+    let checkpoints =
+        Checkpoints::open(folder, key, options.keep_last, options.shard_bytes, &group)?;
     let mut guard = Guard::new(options.spike_deviations, options.skip_spikes);
     let mut at = Progress::default();
     if let Some(saved) = checkpoints.restore(task.optimiser())? {
@@ -69,16 +76,22 @@ pub fn run<T: Task>(
     if finished(&at, options) && !evaluation_due(&at, options) {
         return Ok(summary(first, &at, options));
     }
-    let mut records = Records::open(folder, first, options.tensorboard)?;
+    let records = match group.is_first() {
+        true => Records::open(folder, first, options.tensorboard).map(Some),
+        false => Ok(None),
+    };
+    let mut records = ranks::together(&group, records)?;
     let left = options.steps.saturating_sub(first);
     let mut shown = Shown::new(progress::bar(&options.title, left, "steps"));
     let mut saved = Instant::now();
     // Whether there is something that the last checkpoint does not have.
     let mut unsaved = false;
+    let mut stragglers = Stragglers::new(group.world());
+    let mut turn = Turn::agree(&group, checkpoint_due(&at, options, saved), 0.0)?;
     loop {
-        let mut save_now = unsaved && checkpoint_due(&at, options, saved);
+        let mut save_now = unsaved && turn.save;
         if evaluation_due(&at, options) {
-            match evaluate(task, &mut at, &mut records) {
+            match evaluate(task, &mut at, records.as_mut()) {
                 Ok(better) => {
                     unsaved = true;
                     save_now |= better;
@@ -86,17 +99,17 @@ pub fn run<T: Task>(
                 Err(error) => {
                     // Stopped while at it: it is done over when the run goes on.
                     if unsaved && interrupt::requested() {
-                        save(task, &checkpoints, &records, &mut at)?;
+                        save(task, &checkpoints, records.as_ref(), &mut at)?;
                     }
                     return Err(error);
                 }
             }
         }
         let done = finished(&at, options);
-        let stop = !done && interrupt::requested();
+        let stop = !done && (turn.stop || group.world() == 1 && interrupt::requested());
         if unsaved && (save_now || stop || (done && options.checkpoint_end)) {
             shown.saving();
-            save(task, &checkpoints, &records, &mut at)?;
+            save(task, &checkpoints, records.as_ref(), &mut at)?;
             (saved, unsaved) = (Instant::now(), false);
         }
         if done {
@@ -119,22 +132,34 @@ pub fn run<T: Task>(
             Err(error) => {
                 // Stopped while it waited for data, before it changed anything.
                 if unsaved && interrupt::requested() && task.optimiser().step() == updates {
-                    save(task, &checkpoints, &records, &mut at)?;
+                    save(task, &checkpoints, records.as_ref(), &mut at)?;
                 }
                 return Err(error);
             }
         };
         let seconds = started.elapsed().as_secs_f64();
-        let line = line(at.step, lr, &step);
-        let timing = StepTiming::new(at.step, &step, seconds, options.peak_flops);
-        records.step(&line, &timing)?;
-        shown.step(&line, &timing);
         at.step += 1;
         at.skipped += u64::from(step.skipped);
         at.guard = guard.running();
         unsaved = true;
+        turn = Turn::agree(
+            &group,
+            checkpoint_due(&at, options, saved),
+            seconds - step.waited_seconds,
+        )?;
+        stragglers.look(at.step - 1, &turn.busy);
+        let line = line(at.step - 1, lr, &step);
+        let timing = StepTiming::new(line.step, &step, seconds, options.peak_flops, &turn.busy);
+        shown.step(&line, &timing);
+        let recorded = match &mut records {
+            Some(records) => records.step(&line, &timing),
+            None => Ok(()),
+        };
+        recorded?;
     }
-    records.sync()?;
+    if let Some(records) = &records {
+        records.sync()?;
+    }
     shown.bar.finish();
     Ok(summary(first, &at, options))
 }
@@ -148,7 +173,9 @@ pub fn restore_best<T: Task>(
     folder: &Path,
     key: &StageKey,
 ) -> Result<Option<Best>, T::Error> {
-    let checkpoints = Checkpoints::open(folder, key, 1, crate::checkpoint::SHARD_BYTES)?;
+    let group = Rc::clone(task.optimiser().group());
+    let bytes = crate::checkpoint::SHARD_BYTES;
+    let checkpoints = Checkpoints::open(folder, key, 1, bytes, &group)?;
     let Some(saved) = checkpoints.restore_best(task.optimiser())? else {
         return Ok(None);
     };
@@ -189,7 +216,7 @@ fn watched<T: Task>(task: &mut T, at: u64, lr: f64, guard: &mut Guard) -> Result
 fn evaluate<T: Task>(
     task: &mut T,
     at: &mut Progress,
-    records: &mut Records,
+    records: Option<&mut Records>,
 ) -> Result<bool, T::Error> {
     let found = task.evaluate(at.step)?;
     at.evaluated = at.step;
@@ -204,11 +231,13 @@ fn evaluate<T: Task>(
     } else {
         at.stale += 1;
     }
-    records.evaluation(&EvaluationLine {
-        step: at.step,
-        best: better,
-        evaluation,
-    })?;
+    if let Some(records) = records {
+        records.evaluation(&EvaluationLine {
+            step: at.step,
+            best: better,
+            evaluation,
+        })?;
+    }
     Ok(better)
 }
 
@@ -216,10 +245,11 @@ fn evaluate<T: Task>(
 fn save<T: Task>(
     task: &mut T,
     checkpoints: &Checkpoints<'_>,
-    records: &Records,
+    records: Option<&Records>,
     at: &mut Progress,
 ) -> Result<(), Error> {
-    records.sync()?;
+    let synced = records.map_or(Ok(()), Records::sync);
+    ranks::together(task.optimiser().group(), synced)?;
     at.task = task.state();
     checkpoints.save(task.optimiser(), at.clone())
 }

@@ -17,6 +17,10 @@ use crate::{Error, Guard};
 /// **Invariant:** what step `at` does follows from the seed, the data, the settings and `at`, apart
 /// from what the optimiser and [`Task::state`] hold. Only so does a run that goes on from a checkpoint
 /// end with the bits of one that never stopped.
+///
+/// Several ranks run one training where the optimiser is one of several ([`AdamW::among`]). Every method is then
+/// called on each of them in the same order, and gives the same everywhere, errors included: see
+/// [`crate::ranks`]. Samples, tokens and the like are those of all ranks together.
 pub trait Task {
     /// The crate's own error.
     type Error: From<Error>;
@@ -79,6 +83,8 @@ pub struct Step {
     pub flops: f64,
     /// Seconds that the step waited for its data.
     pub data_seconds: f64,
+    /// Seconds that the step waited for other ranks.
+    pub waited_seconds: f64,
     /// Whether the update was left out.
     pub skipped: bool,
 }

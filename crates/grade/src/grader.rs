@@ -8,7 +8,7 @@ use std::path::Path;
 
 use model::{Pixels, Precision, Preprocessor, Vit, WeightKind};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::{Criterion, Error};
 
@@ -127,19 +127,23 @@ impl Grader {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let pixels = self.preprocessor.normalise(images, self.clarity.device())?;
+        self.grade_normalised(&self.preprocessor.normalise(images, self.clarity.device())?)
+    }
+
+    /// Grades some images, as [`Preprocessor::normalise`] gives them, in one pass.
+    pub(crate) fn grade_normalised(&self, pixels: &Tensor) -> Result<Vec<Grades>, Error> {
         let (clarity, complexity) = no_grad(|| -> Result<_, Error> {
-            let features = self.clarity.features(&pixels)?;
+            let features = self.clarity.features(pixels)?;
             let clarity = self.clarity.classify(&features)?;
             let complexity = if self.shared {
                 self.complexity.classify(&features)?
             } else {
-                self.complexity.logits(&pixels)?
+                self.complexity.logits(pixels)?
             };
             Ok((clarity, complexity))
         })?;
         // [images, classes], row by row.
-        let rows = |logits: tch::Tensor| -> Result<Vec<f32>, Error> {
+        let rows = |logits: Tensor| -> Result<Vec<f32>, Error> {
             let probabilities = logits.f_softmax(-1, Kind::Float)?;
             let flat = probabilities.f_to_device(Device::Cpu)?.f_flatten(0, -1)?;
             Ok(Vec::<f32>::try_from(&flat)?)

@@ -11,9 +11,10 @@ use std::sync::mpsc::sync_channel;
 
 use model::{Pixels, Preprocessor};
 use rayon::prelude::*;
-use sample::{interrupt, progress};
+use sample::{interrupt, progress, workers::Workers};
 use serde::{Deserialize, Serialize};
 
+use crate::worker::{Arguments, grade_elsewhere};
 use crate::{Error, Grader, Grades};
 
 /// File name of the journal in the stage folder.
@@ -43,15 +44,24 @@ struct Line {
     outcomes: Vec<Outcome>,
 }
 
+/// Who grades.
+#[derive(Clone, Copy)]
+pub enum By<'a> {
+    /// This process.
+    Own(&'a Grader),
+    /// Others, which load the grader that the arguments name, and find the images under the same paths.
+    Workers(&'a dyn Workers, &'a Arguments),
+}
+
 /// Grades the files in their order, `batch` at a time.
 ///
 /// With a `journal` (a path, and what the grades depend on) batches that it holds already are not
 /// graded again; it is written as the work goes on.
 ///
 /// # Errors
-/// The model's, the disk's, a stop.
+/// The model's, the workers', the disk's, a stop.
 pub fn grade_files(
-    grader: &Grader,
+    by: By<'_>,
     files: &[Result<PathBuf, String>],
     batch: usize,
     journal: Option<(&Path, &str)>,
@@ -70,18 +80,41 @@ pub fn grade_files(
         .collect();
     let bar = progress::bar("grading", files.len() as u64, "images");
     bar.inc(done.values().map(Vec::len).sum::<usize>() as u64);
+    let mut keep = |index: usize, outcomes: Vec<Outcome>| {
+        bar.inc(outcomes.len() as u64);
+        if let Some(book) = &mut book {
+            book.write(index, &outcomes)?;
+        }
+        done.insert(index, outcomes);
+        Ok(())
+    };
+    match by {
+        By::Own(grader) => grade_here(grader, &batches, &todo, &mut keep)?,
+        By::Workers(workers, arguments) => {
+            grade_elsewhere(workers, arguments, &batches, &todo, &mut keep)?;
+        }
+    }
+    bar.finish();
+    Ok((0..batches.len())
+        .flat_map(|b| done.remove(&b).unwrap_or_default())
+        .collect())
+}
+
+/// Grades the batches `todo`, decoding ahead, and hands their outcomes on in their order.
+fn grade_here(
+    grader: &Grader,
+    batches: &[&[Result<PathBuf, String>]],
+    todo: &[usize],
+    done: &mut dyn FnMut(usize, Vec<Outcome>) -> Result<(), Error>,
+) -> Result<(), Error> {
     let (send, receive) = sync_channel(AHEAD);
     let preprocessor = grader.preprocessor();
     std::thread::scope(|scope| -> Result<(), Error> {
         // Dropped with this closure, also on an error, so that a sender that waits is let go.
         let receive = receive;
-        let (todo, batches) = (&todo, &batches);
         scope.spawn(move || {
             for &index in todo {
-                let decoded: Vec<Result<Pixels, Outcome>> = batches[index]
-                    .par_iter()
-                    .map(|file| decode(preprocessor, file))
-                    .collect();
+                let decoded = decoded(preprocessor, batches[index]);
                 // Nobody listens any more: the other side stopped.
                 if interrupt::requested() || send.send((index, decoded)).is_err() {
                     return;
@@ -94,30 +127,49 @@ pub fn grade_files(
                 // The decoding thread ends early only where a stop was asked for.
                 return Err(sample::Error::Interrupted.into());
             };
-            let pixels: Vec<&Pixels> = decoded.iter().flatten().collect();
-            let mut graded = grader.grade(&pixels)?.into_iter();
-            let outcomes: Vec<Outcome> = decoded
-                .iter()
-                .map(|one| match one {
-                    Ok(_) => match graded.next() {
-                        Some(grades) => Outcome::Grades(grades),
-                        None => fault("image_not_graded", "the model gave no grade"),
-                    },
-                    Err(fault) => fault.clone(),
-                })
-                .collect();
-            bar.inc(outcomes.len() as u64);
-            if let Some(book) = &mut book {
-                book.write(index, &outcomes)?;
-            }
-            done.insert(index, outcomes);
+            done(index, outcomes(&decoded, |pixels| grader.grade(pixels))?)?;
         }
         Ok(())
-    })?;
-    bar.finish();
-    Ok((0..batches.len())
-        .flat_map(|b| done.remove(&b).unwrap_or_default())
-        .collect())
+    })
+}
+
+/// The pixels of a batch's files, or what is wrong with them.
+pub(crate) fn decoded(
+    preprocessor: &Preprocessor,
+    files: &[Result<PathBuf, String>],
+) -> Vec<Result<Pixels, Outcome>> {
+    files
+        .par_iter()
+        .map(|file| decode(preprocessor, file))
+        .collect()
+}
+
+/// What comes of a batch, whose images that could be read `grade` grades in one pass.
+pub(crate) fn outcomes(
+    decoded: &[Result<Pixels, Outcome>],
+    grade: impl FnOnce(&[&Pixels]) -> Result<Vec<Grades>, Error>,
+) -> Result<Vec<Outcome>, Error> {
+    let pixels: Vec<&Pixels> = decoded.iter().flatten().collect();
+    let mut graded = if pixels.is_empty() {
+        Vec::new().into_iter()
+    } else {
+        grade(&pixels)?.into_iter()
+    };
+    let outcomes = decoded.iter().map(|one| match one {
+        Ok(_) => match graded.next() {
+            Some(grades) => Outcome::Grades(grades),
+            None => fault("image_not_graded", "the model gave no grade"),
+        },
+        Err(fault) => fault.clone(),
+    });
+    Ok(outcomes.collect())
+}
+
+impl Outcome {
+    /// Of a path that leads out of its source's folder.
+    pub(crate) fn outside(detail: &str) -> Outcome {
+        fault("path_outside_root", detail)
+    }
 }
 
 fn fault(reason: &str, detail: &str) -> Outcome {
@@ -128,9 +180,7 @@ fn fault(reason: &str, detail: &str) -> Outcome {
 }
 
 fn decode(preprocessor: &Preprocessor, file: &Result<PathBuf, String>) -> Result<Pixels, Outcome> {
-    let file = file
-        .as_ref()
-        .map_err(|detail| fault("path_outside_root", detail))?;
+    let file = file.as_ref().map_err(|detail| Outcome::outside(detail))?;
     preprocessor
         .open(file)
         .map_err(|e| fault(e.reason(), &e.to_string()))

@@ -29,12 +29,14 @@ pub mod split;
 mod stage;
 pub mod teacher;
 pub mod train;
+pub mod worker;
 
 pub use config::{FreshVit, GradeConfig, Heads, LabelSource};
 pub use criterion::Criterion;
 pub use grader::{Grader, Grades};
 pub use label::Label;
-pub use stage::{LABELS, MODEL, run};
+pub use stage::{LABELS, MODEL, run, run_with};
+pub use worker::GradeBatch;
 
 use std::path::PathBuf;
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use sample::workers::Workers;
 use sample::{
     IMAGES, ImageRow, Manifest, REJECTS, Reject, Stage, StageKey, file_sha256, progress,
     sha256_hex, write_atomic, write_table,
@@ -10,12 +11,13 @@ use sample::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::grading::{JOURNAL, Outcome, grade_files};
+use crate::grading::{By, JOURNAL, Outcome, grade_files};
 use crate::label::Part;
 use crate::measure::{Measured, Scored, grade, measure};
 use crate::pool::Pool;
 use crate::teacher::Teacher;
 use crate::train::{Summary, remove_checkpoints, train};
+use crate::worker::{Arguments, folder_sha256};
 use crate::{Criterion, Error, GradeConfig, Grader, Grades, Label, LabelSource};
 use crate::{csv_labels, grader, label, split, teacher};
 
@@ -69,6 +71,23 @@ pub fn run(
     teacher: Option<Teacher<'_>>,
     force: bool,
 ) -> Result<Manifest, Error> {
+    run_with(None, config, seed, imports, out, teacher, force)
+}
+
+/// As [`run`]; `workers`, where there are some, grade the images with the grader that this process trained or
+/// was given. They must find its folder and the images under the same paths. The tables are the same.
+///
+/// # Errors
+/// As [`run`], and those of the workers; what they finished is kept.
+pub fn run_with(
+    workers: Option<&dyn Workers>,
+    config: &GradeConfig,
+    seed: u64,
+    imports: &[PathBuf],
+    out: &Path,
+    teacher: Option<Teacher<'_>>,
+    force: bool,
+) -> Result<Manifest, Error> {
     config.check()?;
     let key = stage_key(config, seed, imports, teacher)?;
     if !force && let Some(done) = Stage::finished(out, &key)? {
@@ -104,11 +123,21 @@ pub fn run(
             stage.path(MODEL)
         }
     };
-    let grader = Grader::load(&folder, config.precision)?;
+    let (grader, arguments);
+    let by = match workers {
+        None => {
+            grader = Grader::load(&folder, config.precision)?;
+            By::Own(&grader)
+        }
+        Some(workers) => {
+            arguments = Arguments::new(&folder, config.precision, config.threads)?;
+            By::Workers(workers, &arguments)
+        }
+    };
     let rows = grade_pool(
         config,
         &pool,
-        &grader,
+        by,
         &stage,
         &digest,
         &mut rejects,
@@ -206,21 +235,6 @@ fn stage_key(
         }
     }
     Ok(key)
-}
-
-/// Digest of a model folder's configuration and weights.
-fn folder_sha256(folder: &Path) -> Result<String, Error> {
-    let entries = std::fs::read_dir(folder).map_err(|e| sample::Error::io(folder, e))?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".json") || name.ends_with(".safetensors"))
-        .collect();
-    names.sort_unstable();
-    let mut all = String::new();
-    for name in names {
-        all.push_str(&format!("{name} {}\n", file_sha256(&folder.join(&name))?));
-    }
-    Ok(sha256_hex(all.as_bytes()))
 }
 
 /// The labels, settled and split.
@@ -342,7 +356,7 @@ fn measured(
             None => Err("no row".to_owned()),
         })
         .collect();
-    let outcomes = grade_files(grader, &files, config.grading_batch, None)?;
+    let outcomes = grade_files(By::Own(grader), &files, config.grading_batch, None)?;
     let mut found = BTreeMap::new();
     for criterion in Criterion::ALL {
         let scored: Vec<Scored> = chosen
@@ -370,7 +384,7 @@ fn measured(
 fn grade_pool(
     config: &GradeConfig,
     pool: &Pool,
-    grader: &Grader,
+    by: By<'_>,
     stage: &Stage,
     digest: &str,
     rejects: &mut Vec<Reject>,
@@ -383,7 +397,7 @@ fn grade_pool(
         .collect();
     let journal = stage.path(JOURNAL);
     let batch = config.grading_batch;
-    let outcomes = grade_files(grader, &files, batch, Some((&journal, digest)))?;
+    let outcomes = grade_files(by, &files, batch, Some((&journal, digest)))?;
     let of_image: HashMap<&str, &Outcome> = distinct
         .iter()
         .map(|row| row.image.sha256.as_str())

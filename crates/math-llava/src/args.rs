@@ -1,5 +1,6 @@
 //! What the user typed. `commands` turn it into what will run.
 
+mod cluster;
 mod equal;
 mod eval;
 mod models;
@@ -12,6 +13,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use cluster::{Cluster, ClusterRole};
+#[cfg(feature = "cluster")]
+pub use cluster::{ClusterExecutor, ClusterScheduler};
 pub use equal::Equal;
 pub use eval::{Eval, EvalFrom};
 pub use models::*;
@@ -58,7 +62,7 @@ pub enum Verb {
     /// Grade images for clarity and complexity with a ViT, trained first where there is none
     Grade(Grade),
     /// Check, deduplicate and sample images
-    Select(StageArguments),
+    Select(Select),
     /// Make new question-answer pairs with a teacher
     Synth(Synth),
     /// Look at the ledger of requests and replies: progress, spend, SQL, export
@@ -101,6 +105,17 @@ pub enum Verb {
     Serve(Serve),
     /// Look at runs in the browser: data, selection, training, scores
     Studio(Studio),
+    /// Make this machine part of a cluster: a scheduler, or an executor that works for one
+    Cluster(Cluster),
+}
+
+/// Where a stage's work is done.
+#[derive(Debug, Args)]
+pub struct On {
+    /// Have the cluster of this scheduler do the work: images are read and plans run by its executors, which
+    /// must find the same folders under the same paths. The result is the same
+    #[arg(long, value_name = "HOST:PORT")]
+    pub cluster: Option<String>,
 }
 
 /// `math-llava import`.
@@ -110,6 +125,7 @@ Examples:
   math-llava import --source tabmwp --root data/tabmwp --out runs/tabmwp
   math-llava import --source figureqa --root data/figureqa --split sample_train1 --limit 1000 --out runs/fqa
   math-llava import --all --root data --out runs/import
+  math-llava import --source tabmwp --root /shared/tabmwp --out /shared/runs/tabmwp --cluster node1:50050
   math-llava import --source figures --count 500 --seed 3 --out runs/figures")]
 pub struct Import {
     /// The data set; `math-llava sources` lists them
@@ -139,6 +155,8 @@ pub struct Import {
     /// Replace what another configuration left in --out
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub on: On,
 }
 
 /// `math-llava sources`.
@@ -193,6 +211,8 @@ pub struct Grade {
     /// Replace what another configuration left there
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub on: On,
 }
 
 /// `math-llava inspect`.
@@ -222,6 +242,8 @@ pub struct Inspect {
     /// Replace what another configuration left there
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub on: On,
 }
 
 /// A stage on its own, from a run's configuration.
@@ -253,6 +275,15 @@ pub struct StageArguments {
     pub settings: Vec<String>,
 }
 
+/// `math-llava select`.
+#[derive(Debug, Args)]
+pub struct Select {
+    #[command(flatten)]
+    pub stage: StageArguments,
+    #[command(flatten)]
+    pub on: On,
+}
+
 /// `math-llava synth`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -261,10 +292,16 @@ same command goes on after a stop and pays for nothing twice. Examples:
   math-llava synth --config configs/teacher.toml --out runs/mine --dry-run
   math-llava synth --config configs/teacher.toml --out runs/mine --show-prompt askimg
   math-llava synth --config configs/teacher.toml --out runs/mine
-  math-llava synth --config configs/teacher.toml --out runs/mine --status")]
+  math-llava synth --config configs/teacher.toml --out runs/mine --status
+  math-llava synth --config configs/teacher.toml --out runs/mine --shard 2/8   one of eight workers")]
 pub struct Synth {
     #[command(flatten)]
     pub stage: StageArguments,
+    /// Ask only about one part of N of the images, on a ledger of its own; the same command without it
+    /// takes in what all parts left, asks what is missing, and writes. `rank`: as RANK and WORLD_SIZE or
+    /// Slurm say
+    #[arg(long, value_name = "I/N", value_parser = crate::commands::shards::named)]
+    pub shard: Option<sample::Shard>,
     /// Show progress, spend, rates and reject reasons of the run's ledger, and stop
     #[arg(long, conflicts_with_all = ["dry_run", "show_prompt"])]
     pub status: bool,
@@ -283,11 +320,15 @@ A ledger may be looked at while a run writes it. Its tables: requests, tries, re
 batches; its views: spend, progress. Examples:
   math-llava ledger runs/mine
   math-llava ledger runs/mine \"select outcome, count(*), sum(cost) from tries group by 1\"
-  math-llava ledger runs/mine --export requests.jsonl")]
+  math-llava ledger runs/mine --export requests.jsonl
+  math-llava ledger merge runs/mine runs/mine/ledger.shard-*.sqlite")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Ledger {
+    #[command(subcommand)]
+    pub action: Option<LedgerAction>,
     /// The run's folder, or the ledger's file
-    #[arg(value_name = "RUN")]
-    pub run: PathBuf,
+    #[arg(value_name = "RUN", required = true)]
+    pub run: Option<PathBuf>,
     /// A query in SQLite's SQL; without one the status is shown
     #[arg(value_name = "QUERY")]
     pub query: Option<String>,
@@ -300,6 +341,20 @@ pub struct Ledger {
     /// Write every request with its reply to this file, one JSON object a line
     #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "json"])]
     pub export: Option<PathBuf>,
+}
+
+/// What is done with ledgers beyond looking.
+#[derive(Debug, Subcommand)]
+pub enum LedgerAction {
+    /// Take what other ledgers hold into one: each request once, and all that was spent
+    Merge {
+        /// The ledger that takes them in, or its run's folder; it is made where it is not there
+        #[arg(value_name = "INTO")]
+        into: PathBuf,
+        /// Ledgers, or runs' folders; they stay as they are
+        #[arg(value_name = "FROM", required = true)]
+        from: Vec<PathBuf>,
+    },
 }
 
 /// `math-llava report`.
@@ -418,6 +473,8 @@ pub struct Run {
     /// Exit with status 1 if the model's accuracy is below this, in per cent
     #[arg(long, value_name = "PERCENT")]
     pub min_accuracy: Option<f64>,
+    #[command(flatten)]
+    pub on: On,
 }
 
 /// `math-llava sql`.
@@ -452,6 +509,8 @@ pub struct Sql {
     /// At most so many rows (default: 100 as a table, all as JSON or CSV)
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
+    #[command(flatten)]
+    pub on: On,
 }
 
 #[cfg(test)]

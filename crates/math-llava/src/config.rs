@@ -36,6 +36,10 @@ pub struct RunConfig {
     /// unless absolute; `--benchmark` overrides them.
     #[serde(default)]
     pub benchmarks: Vec<PathBuf>,
+    /// The cluster that does the work of the stages up to `select`; `--cluster` overrides it. Without one
+    /// this process does.
+    #[serde(default)]
+    pub cluster: Option<ClusterConfig>,
     /// How images and questions are compared.
     #[serde(default)]
     pub inspect: select::inspect::InspectConfig,
@@ -80,6 +84,14 @@ pub struct RunConfig {
     /// Who reads replies where a benchmark has `extraction = "judge"`.
     #[serde(default)]
     pub judge: Option<JudgeConfig>,
+}
+
+/// Machines beside this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// Of the scheduler, `HOST:PORT`.
+    pub address: String,
 }
 
 /// One published data set of a run.

@@ -8,6 +8,7 @@
 mod args;
 mod commands;
 mod config;
+mod machines;
 mod overrides;
 mod roles;
 mod teachers;
@@ -49,12 +50,14 @@ fn main() -> ExitCode {
         );
     }
     terminate::watch();
+    #[cfg(feature = "cluster")]
+    cluster::store::register();
     let training = matches!(arguments.verb, Verb::Train(_));
     let outcome = match arguments.verb {
         Verb::Import(a) => commands::import::run(&a),
         Verb::Inspect(a) => commands::inspect::run(&a),
         Verb::Grade(a) => commands::grade::run(&a),
-        Verb::Select(a) => commands::run::stage(&a, "select"),
+        Verb::Select(a) => commands::run::select(&a),
         Verb::Synth(a) => commands::synth::run(&a),
         Verb::Ledger(a) => commands::ledger::run(&a),
         Verb::Train(a) => commands::train::verb(&a),
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Verb::Sql(a) => commands::sql::run(&a),
         Verb::Serve(a) => commands::serve::run(&a),
         Verb::Studio(a) => commands::studio::run(&a),
+        Verb::Cluster(a) => commands::cluster::run(&a),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

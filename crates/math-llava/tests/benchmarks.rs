@@ -326,3 +326,151 @@ fn names_that_the_configuration_does_not_have_are_answered_with_those_it_has() {
         assert!(told(&failed).contains(word), "{}", told(&failed));
     }
 }
+
+#[test]
+fn workers_ask_a_server_at_the_same_time_and_their_score_is_that_of_one() {
+    let alone = start(Duration::ZERO);
+    let said = alone.good(&[]);
+    let files = |world: &World| {
+        [
+            "asked.json",
+            "items.jsonl",
+            "responses.jsonl",
+            "extractions.jsonl",
+            "scores.jsonl",
+        ]
+        .map(|name| fs::read(world.folder().join(name)).unwrap())
+    };
+    let world = start(Duration::from_millis(20));
+    // Three at once: two by their numbers, one by its rank.
+    let mut workers: Vec<_> = ["1/3", "2/3", "rank"]
+        .into_iter()
+        .map(|which| {
+            let mut command = world.command(&["--shard", which]);
+            command.env("RANK", "2").env("WORLD_SIZE", "3");
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn().unwrap()
+        })
+        .collect();
+    // One is killed, wherever it is.
+    std::thread::sleep(Duration::from_millis(60));
+    let _ = workers[1].kill();
+    let ended: Vec<bool> = workers
+        .iter_mut()
+        .map(|worker| worker.wait().unwrap().success())
+        .collect();
+    assert!(ended[0] && ended[2], "{ended:?}");
+    assert!(!world.folder().join("manifest.json").exists());
+    let again = world.good(&["--shard", "2/3"]);
+    assert!(
+        again.contains("shard 2/3") && again.contains("of 24 questions"),
+        "{again}"
+    );
+    let asked = world.server.counts().asked();
+    let joined = world.eval(&[]);
+    assert!(joined.status.success(), "{}", told(&joined));
+    assert_eq!(world.server.counts().asked(), asked, "{}", told(&joined));
+    assert_eq!(
+        told(&joined)
+            .lines()
+            .find(|line| line.starts_with("mathvista")),
+        said.lines().next()
+    );
+    let here = |text: &[u8]| {
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        text.replace(
+            world.dir.path().to_str().unwrap(),
+            alone.dir.path().to_str().unwrap(),
+        )
+    };
+    for (own, others) in files(&alone).into_iter().zip(files(&world)) {
+        assert_eq!(String::from_utf8(own).unwrap(), here(&others));
+    }
+    // All that was asked is on the run's ledger.
+    let status = Command::new(env!("CARGO_BIN_EXE_math-llava"))
+        .arg("ledger")
+        .arg(world.out())
+        .arg("select count(*) as n from requests where state = 'answered'")
+        .arg("--json")
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(status.stdout).unwrap().trim(),
+        "{\"n\":24}"
+    );
+}
+
+#[test]
+fn a_shard_is_foretold_has_its_part_of_the_budget_and_is_named_where_it_cannot_be() {
+    let world = start(Duration::ZERO);
+    let file = world.dir.path().join("run.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    fs::write(
+        &file,
+        config.replace("price =", "max_budget = 9.0\nprice ="),
+    )
+    .unwrap();
+    let said = world.good(&["--dry-run", "--shard", "2/3"]);
+    assert!(
+        said.contains("shard 2/3: 9 questions") || said.contains("shard 2/3: 6 questions"),
+        "{said}"
+    );
+    assert!(said.contains("max_budget: 3.0000 for shard 2/3"), "{said}");
+    assert!(!world.out().exists());
+    for (arguments, word) in [
+        (&["--shard", "4/3"][..], "I from 1 to N"),
+        (&["--shard", "x"][..], "2/8"),
+        (
+            &["--shard", "1/2", "--from", "scores"][..],
+            "cannot be used with",
+        ),
+    ] {
+        let refused = world.eval(arguments);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(told(&refused).contains(word), "{}", told(&refused));
+    }
+    let mut lost = world.command(&["--shard", "rank"]);
+    for name in ["RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"] {
+        lost.env_remove(name);
+    }
+    let refused = lost.output().unwrap();
+    assert!(told(&refused).contains("srun"), "{}", told(&refused));
+
+    // Ledgers of another number of shards are not passed over: what they paid for would be paid again.
+    world.good(&["--shard", "1/2"]);
+    let asked = world.server.counts().asked();
+    let refused = world.eval(&["--shard", "1/3"]);
+    let text = told(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{text}");
+    let word = "ledger.shard-1-of-2.sqlite";
+    assert!(
+        text.contains(word) && text.contains("math-llava ledger merge"),
+        "{text}"
+    );
+    let own = world.out().join(word);
+    let merge = |from: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_math-llava"))
+            .args(["ledger", "merge"])
+            .arg(world.out())
+            .arg(from)
+            .output()
+            .unwrap()
+    };
+    let none = merge(&world.out().join("ledger.shard-2-of-2.sqlite"));
+    assert_eq!(none.status.code(), Some(2));
+    assert!(told(&none).contains("no such ledger"), "{}", told(&none));
+    assert!(!world.out().join("ledger.sqlite").exists());
+    let merged = merge(&own);
+    assert!(merged.status.success(), "{}", told(&merged));
+    assert!(
+        told(&merged).contains(&format!("{asked} requests, {asked} settled")),
+        "{}",
+        told(&merged)
+    );
+    fs::remove_file(&own).unwrap();
+    for which in ["1/3", "2/3", "3/3"] {
+        world.good(&["--shard", which]);
+    }
+    world.good(&[]);
+    assert_eq!(world.server.counts().asked(), QUESTIONS as u64);
+}

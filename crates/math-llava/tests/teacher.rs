@@ -430,3 +430,71 @@ fn batches_give_what_single_requests_give_and_cost_half() {
     let ratio = spent(&batched) / spent(&single);
     assert!((ratio - 0.5).abs() < 0.01, "{ratio}");
 }
+
+#[test]
+fn workers_with_ledgers_of_their_own_make_the_pairs_of_one_and_pay_once() {
+    let alone = start(refusing(&[]));
+    let done = alone.stage("synth");
+    assert!(done.status.success(), "{}", told(&done));
+    let run = start(Script {
+        latency: Duration::from_millis(2),
+        honours_keys: true,
+        ..refusing(&[])
+    });
+    let part = |which: &str| {
+        let mut command = run.command("synth");
+        command.args(["--shard", which]);
+        command
+    };
+    let plan = part("1/3").arg("--dry-run").output().unwrap();
+    assert!(told(&plan).contains("shard 1/3:"), "{}", told(&plan));
+    let mut workers: Vec<_> = ["1/3", "2/3", "3/3"]
+        .into_iter()
+        .map(|which| {
+            let mut command = part(which);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn().unwrap()
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(250));
+    let _ = workers[0].kill();
+    for worker in &mut workers {
+        worker.wait().unwrap();
+    }
+    let again = part("1/3").output().unwrap();
+    assert!(
+        told(&again).contains("shard 1/3: all is asked"),
+        "{}",
+        told(&again)
+    );
+    assert!(!run.out().join("synth").exists() && !run.out().join("ledger.sqlite").exists());
+    let asked = run.server.counts().asked();
+    let joined = run.stage("synth");
+    assert!(joined.status.success(), "{}", told(&joined));
+    assert_eq!(run.server.counts().asked(), asked, "{}", told(&joined));
+    for ((name, one), (_, many)) in alone.files().into_iter().zip(run.files()) {
+        assert!(one == many, "{name} differs");
+    }
+    assert!(
+        run.server
+            .counts()
+            .keys
+            .values()
+            .all(|count| count.billed <= 1)
+    );
+    let settled = "select count(*) as n from requests where state != 'open'";
+    assert_eq!(run.ledger(settled), alone.ledger(settled));
+
+    // Other settings do not take those ledgers for theirs.
+    let file = run.dir.path().join("run.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    fs::write(&file, config.replace("answers = 3", "answers = 5")).unwrap();
+    let refused = run.stage("synth");
+    let text = told(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains("ledger.shard-1-of-3.sqlite") && text.contains("answers: 3 against 5"),
+        "{text}"
+    );
+    assert_eq!(run.server.counts().asked(), asked);
+}

@@ -22,12 +22,15 @@ mod record;
 pub mod scan;
 pub mod scores;
 pub mod seed;
+pub mod shard;
 mod stage;
 mod table;
 pub mod view;
+pub mod workers;
 
 pub use pair::{BENCHMARK_QUESTIONS, BenchmarkQuestion, MadePair, PAIRS};
 pub use record::{Answer, ImageRef, ImageRow, Origin, Reject, Sample, Task};
+pub use shard::Shard;
 pub use stage::{
     Manifest, Stage, StageKey, file_sha256, rebase_root, resolve_image, safe_join, sha256_hex,
     write_atomic,
@@ -68,6 +71,9 @@ pub enum Error {
     /// The stage folder holds the result of something else.
     #[error("{0}")]
     Conflict(String),
+    /// Other machines that were to do the work did not.
+    #[error("{0}")]
+    Workers(String),
     /// The user asked to stop; what was finished is kept.
     #[error("interrupted; what was finished is kept, the same command goes on from there")]
     Interrupted,

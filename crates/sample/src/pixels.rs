@@ -7,6 +7,7 @@
 
 use std::io::{Cursor, ErrorKind, Read};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use image::{DynamicImage, ImageReader, Limits, RgbImage};
 
@@ -50,6 +51,16 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All that [`Fault::reason`] may give.
+    pub const REASONS: [&'static str; 6] = [
+        "image_missing",
+        "image_empty",
+        "image_too_small",
+        "image_too_large",
+        "image_broken",
+        "image_unreadable",
+    ];
+
     /// A short fixed word to count by in reject tables.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -63,9 +74,40 @@ impl Fault {
     }
 }
 
+/// Where images are that no file system has: a store that is asked over the network.
+pub trait Store: Send + Sync {
+    /// The bytes of `KEY` in `BUCKET`, of which there may be [`MAX_FILE`] at most.
+    fn read(&self, bucket: &str, key: &str) -> Result<Vec<u8>, Fault>;
+}
+
+static STORE: OnceLock<Box<dyn Store>> = OnceLock::new();
+
+/// From now on paths that begin with `s3://` are read from `store`, in this whole process. The first one
+/// given counts; gives whether this was it.
+pub fn set_store(store: Box<dyn Store>) -> bool {
+    STORE.set(store).is_ok()
+}
+
+/// Bucket and key of `s3://BUCKET/KEY`. Where a path was taken apart and joined again, one slash is left.
+fn in_store(path: &Path) -> Option<(&str, &str)> {
+    let rest = path.to_str()?.strip_prefix("s3:/")?;
+    rest.trim_start_matches('/').split_once('/')
+}
+
 /// The file's bytes, if there are any and not too many. The path may lead through an archive
-/// ([`crate::archive`]).
+/// ([`crate::archive`]), or to a store ([`set_store`]).
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, Fault> {
+    if let Some((bucket, key)) = in_store(path) {
+        let store = STORE.get().ok_or_else(|| {
+            Fault::Unreadable("this build reads no stores: build with --features cluster".into())
+        })?;
+        let bytes = store.read(bucket, key)?;
+        return if bytes.is_empty() {
+            Err(Fault::Empty)
+        } else {
+            Ok(bytes)
+        };
+    }
     let meta = match std::fs::metadata(path) {
         Ok(meta) => meta,
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -270,6 +312,41 @@ mod tests {
         let image = RgbaImage::from_pixel(9, 9, Rgba([200, 0, 0, 0]));
         let rgb = decode(&png(image.into())).unwrap();
         assert_eq!(rgb.get_pixel(4, 4).0, [255, 255, 255]);
+    }
+
+    #[test]
+    fn a_path_in_a_store_is_read_from_the_store() {
+        struct Fixed;
+        impl Store for Fixed {
+            fn read(&self, bucket: &str, key: &str) -> Result<Vec<u8>, Fault> {
+                match (bucket, key) {
+                    ("b", "a/x.png") => Ok(vec![7]),
+                    ("b", "empty") => Ok(Vec::new()),
+                    _ => Err(Fault::Missing),
+                }
+            }
+        }
+        assert!(matches!(
+            read_bytes(Path::new("s3://b/a/x.png")),
+            Err(Fault::Unreadable(_))
+        ));
+        assert!(set_store(Box::new(Fixed)));
+        assert!(!set_store(Box::new(Fixed)));
+        let root = Path::new("s3://b");
+        assert_eq!(read_bytes(&root.join("a/x.png")).unwrap(), [7]);
+        assert_eq!(
+            read_bytes(
+                &root
+                    .join("a/x.png")
+                    .components()
+                    .collect::<std::path::PathBuf>()
+            )
+            .unwrap(),
+            [7]
+        );
+        assert!(matches!(read_bytes(&root.join("y")), Err(Fault::Missing)));
+        assert!(matches!(read_bytes(&root.join("empty")), Err(Fault::Empty)));
+        assert!(matches!(read_bytes(Path::new("s3:")), Err(Fault::Missing)));
     }
 
     #[test]

@@ -22,10 +22,17 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 use sample::seed;
 
+/// All of them, with a number that is raised when one comes to give other values.
+pub fn all() -> Vec<(ScalarUDF, u32)> {
+    [Kind::SeededRank, Kind::Asked, Kind::TextKey]
+        .map(|kind| (ScalarUDF::from(Function::new(kind)), 1))
+        .into()
+}
+
 /// Makes the functions known to a session.
 pub fn register(context: &SessionContext) {
-    for kind in [Kind::SeededRank, Kind::Asked, Kind::TextKey] {
-        context.register_udf(ScalarUDF::from(Function::new(kind)));
+    for (function, _) in all() {
+        context.register_udf(function);
     }
 }
 

@@ -16,9 +16,8 @@ use sample::progress;
 
 use crate::images::{Pool, register};
 use crate::session::{Engine, Scratch};
-use crate::tables::Files;
 use crate::write::{BatchWriter, Rejects};
-use crate::{Error, SelectConfig, column};
+use crate::{Error, SelectConfig, column, tables};
 
 /// Row numbers of the questions that are dropped though their image is kept.
 #[derive(Debug, Default)]
@@ -167,8 +166,8 @@ fn write_keys(
         None => BatchWriter::passing(&path, schema.clone())?,
     };
     writer.finish()?;
-    let keys = Files::of(&[crate::tables::footer(&path)?], &schema, false)?;
-    engine.provide("keys", Arc::new(keys))
+    let keys = tables::provider(engine, &[tables::footer(&path)?], &schema)?;
+    engine.provide("keys", keys)
 }
 
 /// Finds the rows whose hash occurs again, as the table `suspects`; returns their count.

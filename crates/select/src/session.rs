@@ -7,14 +7,17 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -22,10 +25,11 @@ use futures::StreamExt;
 use sample::interrupt;
 use tokio::runtime::Runtime;
 
-use crate::{Error, functions};
+use crate::write::BatchWriter;
+use crate::{Error, functions, tables};
 
 /// What a plan may use. Results never depend on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Resources {
     /// Bytes that sorts, joins and groups may hold together; what is over goes to disk. Reading and
     /// writing tables takes some hundred MiB on top.
@@ -34,6 +38,8 @@ pub struct Resources {
     pub threads: usize,
     /// Rows handed on at a time.
     pub batch_rows: usize,
+    /// Machines that run the plans in place of this process; they have their own memory and threads.
+    pub remote: Option<Arc<dyn Remote>>,
 }
 
 impl Default for Resources {
@@ -42,8 +48,20 @@ impl Default for Resources {
             memory: 3 << 29,
             threads: rayon::current_num_threads(),
             batch_rows: 8_192,
+            remote: None,
         }
     }
+}
+
+/// Machines that run plans in place of this process.
+#[async_trait]
+pub trait Remote: std::fmt::Debug + Send + Sync {
+    /// A context with the settings of `state` whose plans run there. Tables must be files that those
+    /// machines find under the same paths.
+    ///
+    /// # Errors
+    /// Where nobody answers, or one of another version.
+    async fn context(&self, state: SessionState) -> Result<SessionContext, DataFusionError>;
 }
 
 /// A DataFusion session that knows this crate's [`functions`], with at most `memory_limit` bytes
@@ -101,14 +119,25 @@ fn session_with(
 pub(crate) struct Engine {
     pub context: SessionContext,
     runtime: Runtime,
+    /// Where plans run elsewhere.
+    elsewhere: Option<Elsewhere>,
+}
+
+/// What it takes to have plans run on other machines: they know files, and nothing of this process.
+struct Elsewhere {
+    /// A session here, for what only this process can read.
+    here: SessionContext,
+    /// The folder of the tables that plans are given, which those machines see too.
+    folder: Option<PathBuf>,
+    tables: AtomicUsize,
 }
 
 /// How long a stop may go unseen.
 const POLL: Duration = Duration::from_millis(200);
 
 impl Engine {
-    /// An engine that spills below `spill_to`.
-    pub fn new(resources: &Resources, spill_to: &Path) -> Result<Engine, Error> {
+    /// An engine that spills below `scratch`, and keeps there the tables that other machines are to read.
+    pub fn new(resources: &Resources, scratch: &Path) -> Result<Engine, Error> {
         let mut config = config(resources.threads).with_batch_size(resources.batch_rows.max(1));
         // Bounds that a join learns while it runs cannot be pushed into row numbers, which no
         // column chunk has.
@@ -117,7 +146,7 @@ impl Engine {
         // The plans of this crate are written with the small side on the left, and know better than
         // an estimate which that is.
         optimizer.join_reordering = false;
-        Engine::on(config, resources, Some(spill_to))
+        Engine::on(config, resources, Some(scratch))
     }
 
     /// An engine for questions that a user asks.
@@ -129,15 +158,56 @@ impl Engine {
     fn on(
         config: SessionConfig,
         resources: &Resources,
-        spill_to: Option<&Path>,
+        scratch: Option<&Path>,
     ) -> Result<Engine, Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(resources.threads.max(1))
-            .enable_time()
+            .enable_all()
             .build()
             .map_err(|e| Error::plan("starting threads", e.into()))?;
-        let context = session_with(config, Some(resources.memory), spill_to)?;
-        Ok(Engine { context, runtime })
+        let here = session_with(config, Some(resources.memory), scratch)?;
+        let Some(remote) = &resources.remote else {
+            return Ok(Engine {
+                context: here,
+                runtime,
+                elsewhere: None,
+            });
+        };
+        let context = runtime
+            .block_on(remote.context(here.state()))
+            .map_err(|e| Error::plan("connecting to the cluster", e))?;
+        functions::register(&context);
+        let absolute = |path| std::path::absolute(path).map_err(|e| sample::Error::io(path, e));
+        Ok(Engine {
+            context,
+            runtime,
+            elsewhere: Some(Elsewhere {
+                here,
+                folder: scratch.map(absolute).transpose()?,
+                tables: AtomicUsize::new(0),
+            }),
+        })
+    }
+
+    /// The session that reads what only this process can, where plans run on other machines.
+    pub fn here(&self) -> Option<&SessionContext> {
+        self.elsewhere.as_ref().map(|elsewhere| &elsewhere.here)
+    }
+
+    /// A writer for a table that other machines are to read, where plans run there.
+    fn shared(&self, name: &str) -> Option<Result<Shared, Error>> {
+        let elsewhere = self.elsewhere.as_ref()?;
+        let Some(folder) = &elsewhere.folder else {
+            let detail =
+                format!("the table {name} is in this process, which the cluster cannot read");
+            return Some(Err(Error::Query(detail)));
+        };
+        // A new file each time: machines may remember what they saw of an old one.
+        let number = elsewhere.tables.fetch_add(1, Ordering::Relaxed);
+        Some(Ok(Shared {
+            path: folder.join(format!("{number}-{name}.parquet")),
+            writer: None,
+        }))
     }
 
     /// Waits for something of DataFusion's.
@@ -201,8 +271,13 @@ impl Engine {
         })
     }
 
-    /// Runs a query and keeps its rows in memory as the table `name`; returns their count.
+    /// Runs a query and keeps its rows as the table `name`, in memory or where other machines find them;
+    /// returns their count.
     pub fn keep(&self, doing: &str, name: &str, sql: &str) -> Result<usize, Error> {
+        if let Some(shared) = self.shared(name) {
+            let frame = self.wait(doing, self.context.sql(sql))?;
+            return self.keep_shared(doing, name, shared?, frame);
+        }
         let mut batches = Vec::new();
         let schema = self.each(doing, sql, |batch| {
             batches.push(batch);
@@ -213,6 +288,30 @@ impl Engine {
         Ok(rows)
     }
 
+    /// Writes the rows of a plan that this process runs where other machines find them, as the table `name`;
+    /// returns their count. Only where plans run elsewhere.
+    pub fn copy(&self, name: &str, frame: DataFrame) -> Result<usize, Error> {
+        match self.shared(name) {
+            Some(shared) => self.keep_shared(name, name, shared?, frame),
+            None => Err(Error::Query(format!(
+                "there is nobody to copy the table {name} for"
+            ))),
+        }
+    }
+
+    fn keep_shared(
+        &self,
+        doing: &str,
+        name: &str,
+        mut shared: Shared,
+        frame: DataFrame,
+    ) -> Result<usize, Error> {
+        let schema = self.stream(doing, frame, |batch| shared.push(&batch))?;
+        let (path, rows) = shared.finish(&schema)?;
+        self.provide(name, tables::listing(&[path], &plain(&schema))?)?;
+        Ok(rows)
+    }
+
     /// Makes rows in memory the table `name`.
     pub fn table(
         &self,
@@ -220,6 +319,12 @@ impl Engine {
         schema: SchemaRef,
         batches: Vec<RecordBatch>,
     ) -> Result<(), Error> {
+        if let Some(shared) = self.shared(name) {
+            let mut shared = shared?;
+            batches.iter().try_for_each(|batch| shared.push(batch))?;
+            let (path, _) = shared.finish(&schema)?;
+            return self.provide(name, tables::listing(&[path], &plain(&schema))?);
+        }
         let table = MemTable::try_new(schema, vec![batches]).map_err(|e| Error::plan(name, e))?;
         self.provide(name, Arc::new(table))
     }
@@ -237,6 +342,37 @@ impl Engine {
         let frame = self.wait(name, self.context.sql(sql))?;
         self.provide(name, frame.into_view())
     }
+}
+
+/// A table that other machines are to read, while it is written.
+struct Shared {
+    path: PathBuf,
+    writer: Option<BatchWriter>,
+}
+
+impl Shared {
+    fn push(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(BatchWriter::passing(&self.path, plain(&batch.schema()))?),
+        };
+        writer.push(batch)
+    }
+
+    /// Ends it; where no batch came, it is a table without rows. Gives its file and its count of rows.
+    fn finish(self, schema: &SchemaRef) -> Result<(PathBuf, usize), Error> {
+        let writer = match self.writer {
+            Some(writer) => writer,
+            None => BatchWriter::passing(&self.path, plain(schema))?,
+        };
+        let rows = writer.finish()?;
+        Ok((self.path, usize::try_from(rows).unwrap_or(0)))
+    }
+}
+
+/// The columns alone, without what a plan says about the schema as a whole.
+fn plain(schema: &SchemaRef) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().clone()))
 }
 
 /// A folder for what a plan keeps on disk while it runs; it goes away with the value.

@@ -149,6 +149,13 @@ impl Tables {
     fn check_name(&self, table: &TableReference) -> Result<(), Error> {
         let name = table.table();
         let known = |n: &str| self.entries.iter().any(|e| e.name == n);
+        if table.schema() == Some("information_schema") && self.engine.here().is_some() {
+            return Err(Error::Query(
+                "the cluster knows nothing of information_schema, which is of this process: ask without \
+                 the cluster, or list the tables"
+                    .into(),
+            ));
+        }
         if known(name) || table.schema() == Some("information_schema") {
             return Ok(());
         }

@@ -16,18 +16,22 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::{ScalarValue, Statistics};
-use datafusion::datasource::TableType;
-use datafusion::datasource::listing::PartitionedFile;
+use datafusion::common::{DFSchema, ScalarValue, Statistics};
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl, PartitionedFile,
+};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
+use datafusion::datasource::{TableType, ViewTable};
 use datafusion::error::Result as PlanResult;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan};
 use datafusion::parquet::arrow::RowNumber;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use datafusion::physical_plan::ExecutionPlan;
+use url::Url;
 
 use crate::Error;
 use crate::session::Engine;
@@ -162,7 +166,8 @@ impl Files {
         self.rows
     }
 
-    /// Makes the files the view `name`, with their `rowid`.
+    /// Makes the files the view `name`, with their `rowid`. Where plans run elsewhere, it is a copy of them
+    /// with the numbers written into it, since only this process can give a row its number.
     pub fn register(self, engine: &Engine, name: &str) -> Result<(), Error> {
         let files = format!("{name}_files");
         let columns: Vec<String> = self
@@ -173,12 +178,65 @@ impl Files {
             .map(|f| format!("{:?}", f.name()))
             .collect();
         let columns = columns.join(", ");
-        engine.provide(&files, Arc::new(self))?;
-        engine.view(
-            name,
-            &format!("select {BASE} + {ROW} as rowid, {columns} from {files}"),
-        )
+        let numbered = format!("select {BASE} + {ROW} as rowid, {columns} from {files}");
+        let Some(here) = engine.here() else {
+            engine.provide(&files, Arc::new(self))?;
+            return engine.view(name, &numbered);
+        };
+        let wrong = |e| Error::plan(name, e);
+        here.register_table(&files, Arc::new(self)).map_err(wrong)?;
+        let frame = engine.wait(name, here.sql(&numbered))?;
+        engine.copy(name, frame)?;
+        here.deregister_table(&files).map_err(wrong)?;
+        Ok(())
     }
+}
+
+/// Files that were looked at as one table with the columns `schema`, without numbers.
+pub(crate) fn provider(
+    engine: &Engine,
+    footers: &[Footer],
+    schema: &SchemaRef,
+) -> Result<Arc<dyn TableProvider>, Error> {
+    if engine.here().is_none() {
+        return Ok(Arc::new(Files::of(footers, schema, false)?));
+    }
+    let paths: Vec<PathBuf> = footers.iter().map(|f| f.path.clone()).collect();
+    listing(&paths, schema)
+}
+
+/// Files as one table that other machines can be told of: by the paths and the columns alone.
+pub(crate) fn listing(
+    paths: &[PathBuf],
+    schema: &SchemaRef,
+) -> Result<Arc<dyn TableProvider>, Error> {
+    let mut places = Vec::with_capacity(paths.len());
+    let mut rows = 0;
+    for path in paths {
+        rows += footer(path)?.rows;
+        let absolute = std::path::absolute(path).map_err(|e| sample::Error::io(path, e))?;
+        // As an address, so that no character of a folder's name is taken for a pattern.
+        let address = Url::from_file_path(&absolute)
+            .map_err(|()| sample::Error::format(path, "has no address as a file"))?;
+        let place =
+            ListingTableUrl::try_new(address, None).map_err(|e| sample::Error::format(path, e))?;
+        places.push(place);
+    }
+    if rows == 0 {
+        // A scan of no rows is a stage of no tasks, for whose end Ballista's scheduler waits for ever.
+        let schema = DFSchema::try_from(schema.as_ref().clone());
+        let nothing = LogicalPlan::EmptyRelation(EmptyRelation {
+            produce_one_row: false,
+            schema: Arc::new(schema.map_err(|e| Error::plan("naming tables", e))?),
+        });
+        return Ok(Arc::new(ViewTable::new(nothing, None)));
+    }
+    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension("");
+    let config = ListingTableConfig::new_with_multi_paths(places)
+        .with_listing_options(options)
+        .with_schema(schema.clone());
+    let table = ListingTable::try_new(config).map_err(|e| Error::plan("naming tables", e))?;
+    Ok(Arc::new(table))
 }
 
 #[async_trait]

@@ -3,18 +3,33 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt8Array, UInt32Array,
     UInt64Array,
 };
 use arrow::datatypes::{Field, Schema};
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::exec_err;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::listing::ListingTable;
+use datafusion::datasource::source_as_provider;
+use datafusion::error::Result as PlanResult;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionContext;
 use sample::{
     Answer, IMAGES, ImageRef, ImageRow, Origin, Reject, SAMPLES, Sample, StageKey, Task,
     read_table, resolve_image, write_table,
 };
 
 use super::*;
+use crate::session::Remote;
 
 /// File name, shade (images of one shade are copies), clarity, complexity, and questions.
 type Picture = (String, u8, Option<u8>, Option<u8>, Vec<&'static str>);
@@ -686,6 +701,7 @@ fn inputs_threads_memory_and_batches_leave_no_trace_and_tables_are_as_other_stag
             memory: 64 << 20,
             threads,
             batch_rows,
+            remote: None,
         };
         select_within(&config, 7, &inputs, &out, false, &resources).unwrap();
         written.map(|t| std::fs::read(out.join(t)).unwrap())
@@ -698,6 +714,106 @@ fn inputs_threads_memory_and_batches_leave_no_trace_and_tables_are_as_other_stag
     assert!(std::fs::read(&again).unwrap() == one[0]);
     write_table(&again, &images(&dir.path().join("one"))).unwrap();
     assert!(std::fs::read(&again).unwrap() == one[1]);
+}
+
+/// Other machines, as far as they know nothing but files: plans that scan anything else are refused.
+#[derive(Debug, Default)]
+pub(crate) struct FilesOnly {
+    plans: AtomicUsize,
+}
+
+#[async_trait]
+impl Remote for FilesOnly {
+    async fn context(&self, state: SessionState) -> PlanResult<SessionContext> {
+        self.plans.fetch_add(1, Ordering::SeqCst);
+        let config = state
+            .config()
+            .clone()
+            .with_target_partitions(3)
+            .with_batch_size(5);
+        let state = SessionStateBuilder::new_from_existing(state)
+            .with_config(config)
+            .with_query_planner(Arc::new(FilesOnly::default()))
+            .build();
+        Ok(SessionContext::new_with_state(state))
+    }
+}
+
+#[async_trait]
+impl QueryPlanner for FilesOnly {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        state: &dyn Session,
+    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                let table = source_as_provider(&scan.source)?;
+                if table.downcast_ref::<ListingTable>().is_none() {
+                    return exec_err!("{} is no table of files", scan.table_name);
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        DefaultPhysicalPlanner::default()
+            .create_physical_plan(plan, state)
+            .await
+    }
+}
+
+#[test]
+fn plans_that_run_elsewhere_are_given_files_alone_and_leave_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("a run [1] 50%?#.parquet");
+    std::fs::create_dir(&run).unwrap();
+    let imports = [
+        import(&run, "a", &plain(0..60)),
+        import(&run, "b", &plain(30..120)),
+    ];
+    let found = Found {
+        near: vec![(1, 2), (100, 110)],
+        questions: vec![("a:005.png/0", "a/005.png", true)],
+        ..Found::default()
+    };
+    let holdout = Some(Holdout {
+        fraction: 0.3,
+        ..Holdout::default()
+    });
+    let limited = SelectConfig {
+        total: 60,
+        questions_per_image: Some(1),
+        holdout,
+        ..SelectConfig::default()
+    };
+    for (name, config) in [("all", SelectConfig::default()), ("limited", limited)] {
+        progress::set_quiet(true);
+        let remote = Arc::new(FilesOnly::default());
+        let inputs = inputs(&run, &imports, &found);
+        let folder = |remote: Option<Arc<dyn Remote>>| {
+            let out = run.join(format!("{name} {}", remote.is_some()));
+            let resources = Resources {
+                memory: 64 << 20,
+                threads: 2,
+                batch_rows: 8192,
+                remote,
+            };
+            select_within(&config, 7, &inputs, &out, false, &resources).unwrap();
+            let mut files: Vec<(String, Vec<u8>)> = std::fs::read_dir(&out)
+                .unwrap()
+                .map(|entry| entry.unwrap())
+                .map(|entry| {
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    (name, std::fs::read(entry.path()).unwrap())
+                })
+                .collect();
+            files.sort();
+            files
+        };
+        let own = folder(None);
+        assert!(own.len() >= 5);
+        assert!(own == folder(Some(remote.clone())), "{name}");
+        assert_eq!(remote.plans.load(Ordering::SeqCst), 1);
+    }
 }
 
 #[test]

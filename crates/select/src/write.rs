@@ -18,6 +18,8 @@ use crate::Error;
 
 /// As [`sample::write_table`] cuts them.
 const ROWS_PER_BATCH: usize = 8_192;
+/// Of tables that are read and deleted.
+const ROWS_PER_GROUP: usize = 1 << 17;
 
 /// Writes a Parquet table from batches, under a temporary name until [`BatchWriter::finish`].
 pub(crate) struct BatchWriter {
@@ -35,9 +37,12 @@ impl BatchWriter {
         BatchWriter::with(path, schema, sample::table_properties(path)?)
     }
 
-    /// A table that is read once or twice and deleted: not worth compressing.
+    /// A table that is read once or twice and deleted: not worth compressing. In short row groups, which
+    /// several machines may read at once.
     pub fn passing(path: &Path, schema: SchemaRef) -> Result<Self, Error> {
-        let properties = WriterProperties::builder().set_dictionary_enabled(false);
+        let properties = WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_max_row_group_row_count(Some(ROWS_PER_GROUP));
         BatchWriter::with(path, schema, properties.build())
     }
 

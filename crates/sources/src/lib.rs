@@ -9,6 +9,7 @@
 pub mod adapters;
 mod choices;
 pub mod figures;
+mod headers;
 mod import;
 mod pictures;
 pub mod programs;
@@ -18,7 +19,8 @@ pub mod tree;
 use std::path::PathBuf;
 
 pub use adapters::{About, SOURCES, Source, find_folder, find_source};
-pub use import::{ImportOptions, import};
+pub use headers::ReadPicture;
+pub use import::{ImportOptions, import, import_with};
 
 /// What can go wrong with a whole source; single rows become rejects instead.
 #[derive(Debug, thiserror::Error)]

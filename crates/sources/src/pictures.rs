@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use sample::{ImageRef, pixels, safe_join, sha256_hex};
+use sample::{ImageRef, pixels, safe_join};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::adapters::{Fault, Picture, Record, under};
+use crate::headers::Header;
 use crate::tree::Tree;
 
 /// The folder below the stage's for images that come out of rows.
@@ -67,69 +68,98 @@ impl<'a> Pictures<'a> {
         }
     }
 
-    /// Checks the picture's header and hashes its bytes.
+    /// The file that workers may look at in place of [`Pictures::read`]; `None` where the picture is in
+    /// the row, is not there, or has a name that is no text.
+    pub(crate) fn item(&self, record: &Record) -> Option<String> {
+        let Picture::File(path) = &record.image else {
+            return None;
+        };
+        let file = self.tree.root().join(self.tree.file(path)?);
+        file.into_os_string().into_string().ok()
+    }
+
+    /// Checks the picture's header and hashes its bytes; of a file where that is not `looked` at already.
     ///
     /// # Errors
     /// Where the stage's folder cannot be written; what is wrong with the picture is the `Fault`.
-    pub(crate) fn read(&self, record: &Record) -> Result<Result<Read, Fault>, Error> {
-        let (shown, bytes, place) = match &record.image {
-            Picture::File(path) => match self.file(path) {
-                Ok((found, bytes)) => (path.clone(), bytes, Some(found)),
-                Err(fault) => return Ok(Err(fault)),
-            },
-            Picture::Bytes(name, bytes) => (name.clone(), bytes.clone(), None),
+    pub(crate) fn read(
+        &self,
+        record: &Record,
+        looked: Option<Result<Header, Fault>>,
+    ) -> Result<Result<Read, Fault>, Error> {
+        let drawn;
+        let (shown, bytes): (&str, &[u8]) = match &record.image {
+            Picture::File(path) => return self.read_file(record, path, looked),
+            Picture::Bytes(name, bytes) => (name, bytes),
             Picture::Choices(name, question, choices) => {
                 match crate::choices::draw(question.as_deref(), choices, |path| {
-                    Ok(self.file(path)?.1)
+                    let file = self.tree.root().join(self.place(path)?);
+                    pixels::read_bytes(&file).map_err(|f| fault(path, &f))
                 }) {
-                    Ok(bytes) => (name.clone(), bytes, None),
+                    Ok(bytes) => {
+                        drawn = bytes;
+                        (name, &drawn)
+                    }
                     Err(fault) => return Ok(Err(fault)),
                 }
             }
         };
-        let (width, height) = match pixels::size(&bytes) {
-            Ok(size) => size,
-            Err(fault) => return Ok(Err(Fault::new(fault.reason(), format!("{shown}: {fault}")))),
+        let header = match Header::of(bytes) {
+            Ok(header) => header,
+            Err(trouble) => return Ok(Err(fault(shown, &trouble))),
         };
-        let sha256 = sha256_hex(&bytes);
         if let Some(whole) = &record.whole {
-            return self.restored(&whole.image, place.as_deref(), &bytes, &sha256);
+            return self.restored(&whole.image, None, &header.sha256, || Ok(bytes.to_vec()));
         }
-        let image = |path: String| ImageRef {
-            path,
-            sha256: sha256.clone(),
-            width,
-            height,
-        };
-        if let Some(found) = place {
-            return Ok(Ok(Read {
-                image: image(format!("{}/{found}", self.source)),
-                root: None,
-            }));
-        }
-        let name = format!("{shown}.{}", extension(&bytes));
+        let name = format!("{shown}.{}", extension(bytes));
         let Ok(file) = safe_join(&self.folder.join(OWN), &name) else {
-            return Ok(Err(outside(&shown)));
+            return Ok(Err(outside(shown)));
         };
-        self.write(&file, &bytes)?;
+        self.write(&file, bytes)?;
         let component = format!("{}.rows", self.source);
         Ok(Ok(Read {
-            image: image(format!("{component}/{name}")),
+            image: referred(format!("{component}/{name}"), header),
             root: Some((component, PathBuf::from(OWN))),
         }))
     }
 
-    /// A file's path below the root, through archives, and its bytes.
-    fn file(&self, path: &str) -> Result<(String, Vec<u8>), Fault> {
-        let fault = |fault: pixels::Fault| Fault::new(fault.reason(), format!("{path}: {fault}"));
-        let Some(found) = self.tree.file(path) else {
-            return Err(match safe_join(self.tree.root(), path) {
-                Ok(_) => fault(pixels::Fault::Missing),
-                Err(_) => outside(path),
-            });
+    fn read_file(
+        &self,
+        record: &Record,
+        path: &str,
+        looked: Option<Result<Header, Fault>>,
+    ) -> Result<Result<Read, Fault>, Error> {
+        let found = match self.place(path) {
+            Ok(found) => found,
+            Err(fault) => return Ok(Err(fault)),
         };
-        let bytes = pixels::read_bytes(&self.tree.root().join(&found)).map_err(fault)?;
-        Ok((found, bytes))
+        let file = self.tree.root().join(&found);
+        let header = match looked {
+            Some(looked) => looked,
+            None => Header::read(&file).map_err(|f| fault(path, &f)),
+        };
+        let header = match header {
+            Ok(header) => header,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        if let Some(whole) = &record.whole {
+            let bytes = || pixels::read_bytes(&file).map_err(|f| fault(path, &f));
+            return self.restored(&whole.image, Some(&found), &header.sha256, bytes);
+        }
+        Ok(Ok(Read {
+            image: referred(format!("{}/{found}", self.source), header),
+            root: None,
+        }))
+    }
+
+    /// A file's path below the root, through archives.
+    fn place(&self, path: &str) -> Result<String, Fault> {
+        self.tree
+            .file(path)
+            .ok_or_else(|| match safe_join(self.tree.root(), path) {
+                Ok(_) => fault(path, &pixels::Fault::Missing),
+                Err(_) => outside(path),
+            })
     }
 
     /// An exported image, back under the path it had before.
@@ -137,8 +167,8 @@ impl<'a> Pictures<'a> {
         &self,
         was: &ImageRef,
         place: Option<&str>,
-        bytes: &[u8],
         sha256: &str,
+        bytes: impl FnOnce() -> Result<Vec<u8>, Fault>,
     ) -> Result<Result<Read, Fault>, Error> {
         if sha256 != was.sha256 {
             let detail = format!("{}: its bytes are not those that were exported", was.path);
@@ -158,7 +188,10 @@ impl<'a> Pictures<'a> {
             Some(folder) => self.tree.root().join(folder),
             None => {
                 let file = self.folder.join(OWN).join(component).join(below);
-                self.write(&file, bytes)?;
+                match bytes() {
+                    Ok(bytes) => self.write(&file, &bytes)?,
+                    Err(fault) => return Ok(Err(fault)),
+                }
                 PathBuf::from(under(OWN, component))
             }
         };
@@ -219,6 +252,19 @@ impl<'a> Pictures<'a> {
         }
         Ok(())
     }
+}
+
+fn referred(path: String, header: Header) -> ImageRef {
+    ImageRef {
+        path,
+        sha256: header.sha256,
+        width: header.width,
+        height: header.height,
+    }
+}
+
+fn fault(shown: &str, fault: &pixels::Fault) -> Fault {
+    Fault::new(fault.reason(), format!("{shown}: {fault}"))
 }
 
 fn outside(path: &str) -> Fault {

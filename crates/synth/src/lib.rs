@@ -9,7 +9,8 @@
 //!
 //! The stage goes over the images several times, and reads the ledger each time: to ask, to ask for
 //! votes until nothing is open, to write. So it holds no pair in memory, and a stop at any moment is
-//! no different from a slow reply.
+//! no different from a slow reply. Nor is it different where workers ask about a part of the images
+//! each, with ledgers of their own that are merged: [`synthesise_shard`].
 
 pub mod augmentation;
 pub mod candidate;
@@ -26,6 +27,7 @@ mod preview;
 pub mod prompts;
 pub mod reply;
 mod request;
+mod shard;
 mod stage;
 pub mod verify;
 mod writing;
@@ -36,6 +38,7 @@ pub use config::{Balance, Missing, NO_TEACHER, ReplyForm, SynthConfig, VerifyCon
 pub use output::TRAIN_JSON;
 pub use plan::Line;
 pub use preview::Preview;
+pub use shard::{Standing, standing, synthesise_shard};
 pub use stage::{Inputs, Roles, Synthesis, synthesise};
 pub use verify::Prover;
 pub use yields::{Yield, Yields};

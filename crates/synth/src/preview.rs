@@ -67,8 +67,9 @@ impl Synthesis<'_> {
     /// Every request for pairs, as it would be sent.
     pub fn making(&self) -> impl Iterator<Item = Request> + Send {
         let requests = self.requests();
-        (0..self.subjects.len())
-            .flat_map(move |at| requests.of(at))
+        self.places
+            .iter()
+            .flat_map(move |&at| requests.of(at))
             .map(|ask: Ask<'_>| ask.request)
             .filter(|request| !request.images.is_empty())
     }
@@ -85,7 +86,7 @@ impl Synthesis<'_> {
         let computed = self.config.teacher == NO_TEACHER
             || roles.teacher.is_some_and(chat::ChatModel::reads_subject);
         let verifier = self.verifier(roles, ledger);
-        (0..self.subjects.len()).flat_map(move |at| {
+        self.places.iter().flat_map(move |&at| {
             let mut found = Vec::new();
             let subject = &self.subjects[at];
             let Some(parent) = subject.parent(self.run_seed).filter(|_| !computed) else {

@@ -6,11 +6,12 @@ use std::sync::Mutex;
 
 use chat::{ChatModel, Ledger, Request, Stopped, Tally};
 use sample::{
-    IMAGES, Manifest, PAIRS, REJECTS, SAMPLES, Stage, StageKey, interrupt, progress, rebase_root,
+    IMAGES, Manifest, PAIRS, REJECTS, SAMPLES, Shard, Stage, StageKey, interrupt, progress,
+    rebase_root,
 };
 
 use crate::Error;
-use crate::augmentation::KINDS;
+use crate::augmentation::{AUGMENTATIONS, KINDS};
 use crate::candidate::Reader;
 use crate::config::{Balance, Missing, NO_TEACHER, SynthConfig};
 use crate::contamination::Contamination;
@@ -64,6 +65,8 @@ pub struct Synthesis<'a> {
     pub(crate) prompts: Prompts,
     pub(crate) bank: Bank,
     pub(crate) subjects: Vec<Subject>,
+    /// The subjects that are asked about: all, or a shard's.
+    pub(crate) places: Vec<usize>,
     /// How many pairs of each kind are asked for.
     pub plan: Plan,
     contamination: Contamination,
@@ -107,10 +110,38 @@ impl<'a> Synthesis<'a> {
             run_seed,
             prompts,
             bank,
+            places: (0..subjects.len()).collect(),
             subjects,
             plan,
             contamination,
         })
+    }
+
+    /// The same, asking only about the images of one shard. They are dealt by their digests, so that all
+    /// that is asked about an image, however often it comes, is asked by one worker.
+    #[must_use]
+    pub fn of_shard(mut self, shard: Shard) -> Synthesis<'a> {
+        let images = self.subjects.iter().map(|s| s.image.image.sha256.as_str());
+        let own = shard.takes(images).into_iter().enumerate();
+        self.places = own.filter_map(|(at, own)| own.then_some(at)).collect();
+        self
+    }
+
+    /// How many images are asked about, and how many the selection has.
+    pub fn images(&self) -> (usize, usize) {
+        (self.places.len(), self.subjects.len())
+    }
+
+    /// Requests and pairs that are planned for the images that are asked about, by kind.
+    pub(crate) fn planned(&self) -> [(u64, u64); KINDS] {
+        let mut planned = [(0, 0); KINDS];
+        for &at in &self.places {
+            for (sum, count) in planned.iter_mut().zip(self.plan.counts[at]) {
+                sum.0 += u64::from(count > 0);
+                sum.1 += count as u64;
+            }
+        }
+        planned
     }
 
     /// The requests, image by image.
@@ -123,6 +154,21 @@ impl<'a> Synthesis<'a> {
             subjects: &self.subjects,
             plan: &self.plan,
         }
+    }
+
+    pub(crate) fn reader<'b>(
+        &'b self,
+        requests: &'b Requests<'b>,
+        roles: &Roles<'b>,
+        ledger: &'b Ledger,
+    ) -> Option<Reader<'b>> {
+        Some(Reader {
+            requests,
+            ledger,
+            teacher: name(roles.teacher.as_ref()?),
+            verify: &self.config.verify,
+            contamination: &self.contamination,
+        })
     }
 
     pub(crate) fn verifier<'b>(&'b self, roles: &Roles<'b>, ledger: &'b Ledger) -> Verifier<'b> {
@@ -154,14 +200,7 @@ pub fn synthesise(
     out: &Path,
     force: bool,
 ) -> Result<Manifest, Error> {
-    config.check()?;
-    if roles.teacher.is_none() && config.teacher != NO_TEACHER {
-        let detail = format!(
-            "synth: teacher = {:?}, but no such teacher is there",
-            config.teacher
-        );
-        return Err(Error::Config(detail));
-    }
+    check_roles(config, &roles)?;
     let source = Manifest::read(inputs.select)?;
     let key = stage_key(config, run_seed, inputs, &roles)?;
     if !force && let Some(done) = Stage::finished(out, &key)? {
@@ -170,18 +209,9 @@ pub fn synthesise(
     let stage = Stage::begin(out, key, force)?;
     let synthesis = Synthesis::read(config, run_seed, inputs)?;
     let requests = synthesis.requests();
-    let reader = roles.teacher.as_ref().map(|teacher| Reader {
-        requests: &requests,
-        ledger,
-        teacher: name(teacher),
-        verify: &config.verify,
-        contamination: &synthesis.contamination,
-    });
+    let reader = synthesis.reader(&requests, &roles, ledger);
     let verifier = synthesis.verifier(&roles, ledger);
-    if let (Some(teacher), Some(reader)) = (roles.teacher, &reader) {
-        make(&synthesis, teacher, ledger)?;
-        verify(&synthesis, reader, &verifier, &roles, ledger)?;
-    }
+    ask(&synthesis, reader.as_ref(), &verifier, &roles, ledger)?;
     let work = Writing {
         synthesis: &synthesis,
         reader: reader.as_ref(),
@@ -224,7 +254,35 @@ pub fn synthesise(
     Ok(stage.finish(manifest, &[SAMPLES, IMAGES, REJECTS, PAIRS, TRAIN_JSON])?)
 }
 
-fn stage_key(
+/// Refuses settings that cannot be right, and a teacher that is named and not there.
+pub(crate) fn check_roles(config: &SynthConfig, roles: &Roles<'_>) -> Result<(), Error> {
+    config.check()?;
+    if roles.teacher.is_none() && config.teacher != NO_TEACHER {
+        let detail = format!(
+            "synth: teacher = {:?}, but no such teacher is there",
+            config.teacher
+        );
+        return Err(Error::Config(detail));
+    }
+    Ok(())
+}
+
+/// Has everything asked that is asked about the synthesis' images: pairs, votes, judgements.
+pub(crate) fn ask(
+    synthesis: &Synthesis<'_>,
+    reader: Option<&Reader<'_>>,
+    verifier: &Verifier<'_>,
+    roles: &Roles<'_>,
+    ledger: &Ledger,
+) -> Result<(), Error> {
+    if let (Some(teacher), Some(reader)) = (roles.teacher, reader) {
+        make(synthesis, teacher, ledger)?;
+        verify(synthesis, reader, verifier, roles, ledger)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn stage_key(
     config: &SynthConfig,
     run_seed: u64,
     inputs: Inputs<'_>,
@@ -254,12 +312,13 @@ fn stage_key(
 
 /// Asks for all pairs.
 fn make(synthesis: &Synthesis<'_>, teacher: &dyn ChatModel, ledger: &Ledger) -> Result<(), Error> {
-    let total: u64 = synthesis.plan.lines.iter().map(|line| line.requests).sum();
-    let mut pairs = std::collections::BTreeMap::<&str, u64>::new();
-    for line in &synthesis.plan.lines {
-        *pairs.entry(&line.kind).or_default() += line.pairs;
-    }
-    let pairs: Vec<String> = pairs.iter().map(|(k, n)| format!("{k} {n}")).collect();
+    let planned = synthesis.planned();
+    let total: u64 = planned.iter().map(|(requests, _)| requests).sum();
+    let pairs: Vec<String> = AUGMENTATIONS
+        .iter()
+        .zip(planned)
+        .map(|(kind, (_, pairs))| format!("{} {pairs}", kind.name()))
+        .collect();
     progress::note(&format!(
         "asking {} for pairs: {}, in {total} requests",
         teacher.name(),
@@ -332,7 +391,7 @@ fn verify(
         loop {
             interrupt::check()?;
             let failure: Mutex<Option<Error>> = Mutex::new(None);
-            let mut open = (0..synthesis.subjects.len()).flat_map(|at| {
+            let mut open = synthesis.places.iter().flat_map(|&at| {
                 match open_requests(synthesis, reader, verifier, at, kind) {
                     Ok(requests) => requests,
                     Err(error) => {
@@ -343,7 +402,7 @@ fn verify(
                     }
                 }
             });
-            let total = synthesis.plan.lines.iter().map(|line| line.pairs).sum();
+            let total = synthesis.planned().iter().map(|(_, pairs)| pairs).sum();
             let tally = converse(model, &mut open, ledger, kind, total, synthesis.config)?;
             drop(open);
             if let Ok(Some(error)) = failure.into_inner() {

@@ -59,20 +59,20 @@ pub(crate) fn sample(id: &str, image: &str) -> Sample {
 }
 
 /// A teacher that answers by a function of the request, and remembers what it was asked.
-struct Scripted<F: Fn(&Request) -> Result<String, chat::Error>> {
+pub(crate) struct Scripted<F: Fn(&Request) -> Result<String, chat::Error>> {
     script: F,
     asked: Mutex<Vec<Request>>,
 }
 
 impl<F: Fn(&Request) -> Result<String, chat::Error>> Scripted<F> {
-    fn new(script: F) -> Self {
+    pub(crate) fn new(script: F) -> Self {
         Scripted {
             script,
             asked: Mutex::new(Vec::new()),
         }
     }
 
-    fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         self.asked
             .lock()
             .unwrap()
@@ -174,7 +174,7 @@ fn memory() -> Ledger {
 }
 
 /// As many pairs as are wanted, all in good form.
-fn good(request: &Request) -> Result<String, chat::Error> {
+pub(crate) fn good(request: &Request) -> Result<String, chat::Error> {
     let kind = request.subject["kind"].as_str().unwrap();
     let count = request.subject["count"].as_u64().unwrap();
     let line = |n| {
@@ -188,7 +188,7 @@ fn good(request: &Request) -> Result<String, chat::Error> {
     Ok((0..count).map(line).collect::<Vec<_>>().join("\n"))
 }
 
-fn files(out: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn files(out: &Path) -> Vec<Vec<u8>> {
     [SAMPLES, IMAGES, REJECTS, PAIRS, TRAIN_JSON, "manifest.json"]
         .map(|name| std::fs::read(out.join(name)).unwrap())
         .into()

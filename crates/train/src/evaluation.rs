@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use c10d::Group;
 use fit::Evaluation;
 use model::{Generator, Llava, Pixels, Preprocessor, PromptForm, Quantisation, Request, Tokenizer};
 use rayon::prelude::*;
@@ -93,15 +94,33 @@ impl Questions {
         self.asked.len()
     }
 
-    /// Asks the model as it is now; `None` where there is nothing to ask.
+    /// Asks the model as it is now; `None` where there is nothing to ask. Each of several ranks asks its part
+    /// of the questions, and all get the same result.
     pub fn ask(
         &self,
         model: &Llava,
         judge: Option<&Judge<'_>>,
+        group: &Group,
     ) -> Result<Option<Evaluation>, Error> {
         if self.asked.is_empty() {
             return Ok(None);
         }
+        let all = self.asked.len();
+        let start = |rank: usize| all * rank / group.world();
+        let own = &self.asked[start(group.rank())..start(group.rank() + 1)];
+        let replies = fit::ranks::together(group, self.replies(model, own))?;
+        let text = serde_json::to_vec(&replies).map_err(|e| Error::Data(e.to_string()))?;
+        let mut replies: Vec<String> = Vec::with_capacity(all);
+        for told in group.gather(&text)? {
+            let told: Vec<String> = serde_json::from_slice(&told)
+                .map_err(|e| Error::Data(format!("what another rank's model said: {e}")))?;
+            replies.extend(told);
+        }
+        Ok(Some(self.evaluation(&replies, judge)))
+    }
+
+    /// What the model says to each of `asked`.
+    fn replies(&self, model: &Llava, asked: &[Asked]) -> Result<Vec<String>, Error> {
         // On a GPU a second, packed copy of the weights would not fit beside the training.
         let answering = match model.device() {
             Device::Cpu => model.answering(model.compute, Quantisation::None)?,
@@ -115,7 +134,7 @@ impl Questions {
         )?;
         let request =
             |asked: &Asked| Request::question(&asked.question, asked.image.clone(), REPLY);
-        let requests: Vec<Request> = self.asked.iter().map(request).collect();
+        let requests: Vec<Request> = asked.iter().map(request).collect();
         let bar = progress::bar("evaluate", requests.len() as u64, "questions");
         let mut replies = Vec::with_capacity(requests.len());
         for some in requests.chunks(AT_ONCE * 4) {
@@ -124,9 +143,13 @@ impl Questions {
             replies.extend(generated.into_iter().map(|g| g.text.trim().to_owned()));
         }
         bar.finish();
+        Ok(replies)
+    }
+
+    fn evaluation(&self, replies: &[String], judge: Option<&Judge<'_>>) -> Evaluation {
         let mut right = 0usize;
         let mut answers = Vec::new();
-        for (asked, reply) in self.asked.iter().zip(&replies) {
+        for (asked, reply) in self.asked.iter().zip(replies) {
             let correct = match judge {
                 Some(judge) => judge(&asked.id, &asked.reference, reply),
                 None => same(&asked.reference, reply),
@@ -143,14 +166,14 @@ impl Questions {
             }
         }
         let accuracy = right as f64 / replies.len().max(1) as f64;
-        Ok(Some(Evaluation {
+        Evaluation {
             score: accuracy,
             values: BTreeMap::from([
                 ("accuracy".to_owned(), accuracy),
                 ("questions".to_owned(), replies.len() as f64),
             ]),
             answers,
-        }))
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub mod packing;
 mod positions;
 mod run;
 mod save;
+pub mod scaling;
 mod session;
 mod start;
 pub mod tower;
@@ -32,7 +33,7 @@ pub use evaluation::Judge;
 pub use forecast::{Forecast, forecast};
 pub use memory::{Load, Memory};
 pub use packing::{MicroBatch, StepBatch, tree};
-pub use run::{TrainingData, run};
+pub use run::{TrainingData, run, run_among};
 pub use save::{ADAPTER, MODEL};
 pub use start::{Base, identity};
 pub use tower::Facts;
@@ -58,6 +59,12 @@ pub enum Error {
     /// Samples that cannot be trained on.
     #[error("training data: {0}")]
     Data(String),
+}
+
+impl From<c10d::Error> for Error {
+    fn from(error: c10d::Error) -> Self {
+        Error::Fit(error.into())
+    }
 }
 
 impl From<fit::Error> for Error {

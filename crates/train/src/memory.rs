@@ -62,6 +62,8 @@ pub struct Load {
     pub micro_tokens: f64,
     /// Images.
     pub images: f64,
+    /// Ranks that share the step; the other numbers are one rank's.
+    pub ranks: usize,
 }
 
 /// How many parameters are where.
@@ -154,11 +156,20 @@ pub fn estimate(config: &TrainConfig, model: &LlavaConfig, load: Load, compute: 
     // Sums over micro-batches are in f32.
     let several = load.tokens > load.micro_tokens;
     let grad = if several { 4.0 } else { held };
-    let gradients = grad
-        * match config.update {
-            Update::Accumulate => trained,
-            Update::Layerwise => parts.iter().copied().fold(0.0, f64::max),
-        };
+    let largest = parts.iter().copied().fold(0.0, f64::max);
+    let ranks = load.ranks.max(1) as f64;
+    let gradients = match (config.update, load.ranks) {
+        (Update::Accumulate, 0 | 1) => grad * trained,
+        (Update::Layerwise, 0 | 1) => grad * largest,
+        // A part's own, and two on their way there and back in f32; sums are kept in parts.
+        (update, _) => {
+            let sums = match update {
+                Update::Accumulate => 4.0 / ranks * trained,
+                Update::Layerwise => 8.0 / ranks * largest,
+            };
+            sums + (grad + 2.0 * 4.0 + 2.0 * held) * largest
+        }
+    };
     let t = &model.text_config;
     let (h, m) = (t.hidden_size as f64, t.intermediate_size as f64);
     let kv = (t.kv_heads() * t.head_dim()) as f64;
@@ -174,7 +185,8 @@ pub fn estimate(config: &TrainConfig, model: &LlavaConfig, load: Load, compute: 
     let features = load.images * model.image_tokens() as f64 * h * compute * 3.0;
     Memory {
         weights,
-        states: trained * (AdamW::bytes_per_parameter(Kind::Float, config.optimiser.states) - 4.0),
+        states: trained / ranks
+            * (AdamW::bytes_per_parameter(Kind::Float, config.optimiser.states) - 4.0),
         gradients,
         activations: inputs + graphs + logits,
         other: features + packed + PROGRAM,
@@ -328,6 +340,7 @@ mod tests {
         tokens: 20_000.0,
         micro_tokens: 4096.0,
         images: 14.0,
+        ranks: 1,
     };
 
     #[test]

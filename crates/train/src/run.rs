@@ -5,14 +5,20 @@
 //! bit for bit, the losses and weights of one that never stopped. Sums inside the tensor library are
 //! split by its number of threads, which is therefore a setting (`threads`) and not the machine's
 //! number of cores.
+//!
+//! Several ranks run it together, each over the same data and configuration. The first has the folder:
+//! it alone reads checkpoints and writes, and the others need no folder in common with it.
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use c10d::Group;
 use fit::Options;
 use fit::metrics::{METRICS, StepMetrics};
+use fit::ranks::{shared, together};
 use model::{Llava, ModelPart, Preprocessor, PromptForm, Tokenizer};
 use sample::{Manifest, Reject, Sample, Stage, StageKey, progress, write_table};
 
@@ -70,23 +76,55 @@ pub fn run(
     key: StageKey,
     force: bool,
 ) -> Result<Manifest, Error> {
+    let alone = Rc::new(Group::alone());
+    run_among(config, run_seed, data, folder, key, force, &alone)
+}
+
+/// As [`run`], by the ranks of `group` together: each calls this with the same settings and data. The same batches
+/// are trained on whatever their number, so a run may go on from a checkpoint with more ranks or fewer.
+///
+/// # Errors
+/// As [`run`], on every rank; ranks of other settings or data; a rank that is lost.
+pub fn run_among(
+    config: &TrainConfig,
+    run_seed: u64,
+    data: TrainingData<'_>,
+    folder: &Path,
+    key: StageKey,
+    force: bool,
+    group: &Rc<Group>,
+) -> Result<Manifest, Error> {
     config.check()?;
-    if !force && let Some(manifest) = Stage::finished(folder, &key)? {
+    let asked = serde_json::to_string(&key).map_err(|e| Error::Config(e.to_string()))?;
+    group.agree("the configuration, the data or the seed", &asked)?;
+    let done = match group.is_first() && !force {
+        true => Stage::finished(folder, &key).map_err(Error::from),
+        false => Ok(None),
+    };
+    let done = conflict_of_all(group, done)?;
+    if let Some(manifest) = shared(group, Ok::<_, Error>(done))? {
         return Ok(manifest);
     }
-    let stage = Stage::begin(folder, key, force)?;
-    if force {
-        remove_checkpoints(folder)?;
-    }
+    let begun = match group.is_first() {
+        true => begin(folder, &key, force).map(Some),
+        false => Ok(None),
+    };
+    let stage = conflict_of_all(group, begun)?;
     let judge = data.judge;
     let unread = data.rejects.clone();
-    let prepared = Prepared::new(config, run_seed, data)?;
+    let prepared = together(group, Prepared::new(config, run_seed, data, group))?;
+    group.agree("the data", &prepared.data.digest())?;
     let rejects = [&unread[..], &prepared.data.rejects].concat();
-    write_table(&stage.path(sample::REJECTS), &rejects)?;
-    prepared.train_tower(config, run_seed, Some(&stage))?;
-    progress::note(&prepared.describe(config));
+    let written = match &stage {
+        Some(stage) => write_table(&stage.path(sample::REJECTS), &rejects).map(|_| ()),
+        None => Ok(()),
+    };
+    together(group, written.map_err(Error::from))?;
+    prepared.train_tower(config, run_seed, Some((folder, &key)), group)?;
+    progress::note(&prepared.describe(config, group));
     // After the tower's own training: its features follow from its weights.
-    let features = frozen_features(config, &prepared.model, &prepared.data, Some(folder))?;
+    let features = frozen_features(config, &prepared.model, &prepared.data, Some(folder));
+    let features = together(group, features)?;
     let Prepared {
         model,
         data,
@@ -97,17 +135,15 @@ pub fn run(
         ..
     } = prepared;
     let summary = DataSummary::new(&data);
-    let mut session = Session::new(config, run_seed, model, data, placement, features)?;
+    let session = Session::new(config, run_seed, model, data, placement, features, group);
+    let mut session = together(group, session)?;
     if let Some(questions) = held_out {
         session.evaluate_with(questions, judge);
     }
     let options = options(config, session.loader.steps(), peak_flops(&placement)?);
-    let made = fit::run(&mut session, &options, stage.folder(), stage.key())?;
-    let mut rejects = rejects;
-    rejects.extend(session.loader.rejects().iter().cloned());
-    write_table(&stage.path(sample::REJECTS), &rejects)?;
+    let made = fit::run(&mut session, &options, folder, &key)?;
     // The weights of the best evaluation are the result, as long as there were any.
-    let best = fit::restore_best(&mut session, stage.folder(), stage.key())?;
+    let best = fit::restore_best(&mut session, folder, &key)?;
     if let Some(best) = best {
         progress::note(&format!(
             "the model is that of step {}, the best on held-out questions ({:.1}%)",
@@ -115,47 +151,110 @@ pub fn run(
             100.0 * best.score
         ));
     }
-    let mut manifest = Manifest::new(stage.key().clone());
-    manifest.count("steps", made.steps);
-    manifest.count("rejects", rejects.len() as u64);
-    manifest.count("parameters_trained", session.trained_parameters());
-    summary.count(&mut manifest);
-    let parameters = session.model.config().parameter_count();
-    manifest.count("parameters", parameters.unsigned_abs());
-    let mut steps = fit::metrics::read(&stage.path(METRICS))?;
-    steps.retain(|step| !step.skipped);
-    let window = (steps.len() / 10).clamp(1, 50).min(steps.len());
-    let mean = |steps: &[StepMetrics]| {
-        steps.iter().map(|m| m.loss).sum::<f64>() / steps.len().max(1) as f64
-    };
-    manifest.results = serde_json::json!({
-        "compute": placement.describe(),
-        "vocabulary": kit.tokenizer.vocab_size(),
-        "image_tokens": session.model.config().image_tokens(),
-        "first_loss": mean(&steps[..window]),
-        "final_loss": mean(&steps[steps.len() - window..]),
-        "packing_saves": summary.unpacked as f64 / summary.tokens.max(1) as f64,
-        "skipped": made.skipped,
-        "stopped_early": made.stopped_early,
-        "best": best.map(|best| serde_json::json!({"step": best.step, "score": best.score})),
-        "base": base.as_ref().map(|base| base.digest.clone()),
-    });
-    let made = Made {
+    let left = Left {
         config,
         run_seed,
-        data: session.loader.data(),
         kit: &kit,
         base: base.as_ref(),
-        steps: made.steps,
+        placement,
+        rejects,
+        summary,
+        made,
         best,
     };
-    let weights = made.save(&stage, session.model)?;
-    let mut outputs = vec![METRICS, sample::REJECTS];
-    outputs.extend(weights.iter().map(String::as_str));
-    let manifest = stage.finish(manifest, &outputs)?;
-    // Several times the model's size, and of no more use.
-    remove_checkpoints(folder)?;
-    Ok(manifest)
+    let manifest = match stage {
+        Some(stage) => left.finish(stage, session).map(Some),
+        None => Ok(None),
+    };
+    let manifest = shared(group, manifest)?;
+    manifest.ok_or_else(|| Error::Config("rank 0 left no manifest".to_owned()))
+}
+
+/// A folder in the way is in the way of every rank: with `--force` all begin again. Other errors are as in
+/// [`together`].
+fn conflict_of_all<T>(group: &Group, own: Result<T, Error>) -> Result<T, Error> {
+    let text = match &own {
+        Err(Error::Sample(sample::Error::Conflict(text))) => Some(text.clone()),
+        _ => None,
+    };
+    match shared(group, Ok::<_, Error>(text))? {
+        Some(text) => Err(sample::Error::Conflict(text).into()),
+        None => together(group, own),
+    }
+}
+
+fn begin(folder: &Path, key: &StageKey, force: bool) -> Result<Stage, Error> {
+    let stage = Stage::begin(folder, key.clone(), force)?;
+    if force {
+        remove_checkpoints(folder)?;
+    }
+    Ok(stage)
+}
+
+/// What a training has left, before it is written down.
+struct Left<'a> {
+    config: &'a TrainConfig,
+    run_seed: u64,
+    kit: &'a Kit,
+    base: Option<&'a Base>,
+    placement: model::Placement,
+    /// Before the first step.
+    rejects: Vec<Reject>,
+    summary: DataSummary,
+    made: fit::Summary,
+    best: Option<fit::Best>,
+}
+
+impl Left<'_> {
+    /// Writes the model and everything else of the stage.
+    fn finish(self, stage: Stage, session: Session<'_>) -> Result<Manifest, Error> {
+        let (made, best) = (self.made, self.best);
+        let mut rejects = self.rejects;
+        rejects.extend(session.loader.rejects().iter().cloned());
+        write_table(&stage.path(sample::REJECTS), &rejects)?;
+        let mut manifest = Manifest::new(stage.key().clone());
+        manifest.count("steps", made.steps);
+        manifest.count("rejects", rejects.len() as u64);
+        manifest.count("parameters_trained", session.trained_parameters());
+        self.summary.count(&mut manifest);
+        let parameters = session.model.config().parameter_count();
+        manifest.count("parameters", parameters.unsigned_abs());
+        let mut steps = fit::metrics::read(&stage.path(METRICS))?;
+        steps.retain(|step| !step.skipped);
+        let window = (steps.len() / 10).clamp(1, 50).min(steps.len());
+        let mean = |steps: &[StepMetrics]| {
+            steps.iter().map(|m| m.loss).sum::<f64>() / steps.len().max(1) as f64
+        };
+        manifest.results = serde_json::json!({
+            "compute": self.placement.describe(),
+            "vocabulary": self.kit.tokenizer.vocab_size(),
+            "image_tokens": session.model.config().image_tokens(),
+            "first_loss": mean(&steps[..window]),
+            "final_loss": mean(&steps[steps.len() - window..]),
+            "packing_saves": self.summary.unpacked as f64 / self.summary.tokens.max(1) as f64,
+            "skipped": made.skipped,
+            "stopped_early": made.stopped_early,
+            "best": best.map(|best| serde_json::json!({"step": best.step, "score": best.score})),
+            "base": self.base.map(|base| base.digest.clone()),
+        });
+        let made = Made {
+            config: self.config,
+            run_seed: self.run_seed,
+            data: session.loader.data(),
+            kit: self.kit,
+            base: self.base,
+            steps: made.steps,
+            best,
+        };
+        let weights = made.save(&stage, session.model)?;
+        let mut outputs = vec![METRICS, sample::REJECTS];
+        outputs.extend(weights.iter().map(String::as_str));
+        let folder = stage.folder().to_owned();
+        let manifest = stage.finish(manifest, &outputs)?;
+        // Several times the model's size, and of no more use.
+        remove_checkpoints(&folder)?;
+        Ok(manifest)
+    }
 }
 
 /// Removes the checkpoints of the joint training and of the tower's own.
@@ -195,9 +294,10 @@ impl Prepared {
         config: &TrainConfig,
         run_seed: u64,
         mut source: TrainingData<'_>,
+        group: &Group,
     ) -> Result<Prepared, Error> {
         tch::set_num_threads(i32::try_from(config.threads).unwrap_or(i32::MAX));
-        let placement = start::placement(config)?;
+        let placement = start::placement(config, group)?;
         let (examples, held) = split(config, run_seed, &mut source);
         let base = match &config.base {
             Some(base) => Some((Base::open(base)?, base)),
@@ -239,7 +339,7 @@ impl Prepared {
             Some(free) => Some(free as f64),
             None => memory::available(),
         };
-        let load = load(config, &data);
+        let load = load(config, &data, group.world());
         let bytes = placement.kind.elt_size_in_bytes() as f64;
         let memory = match available {
             Some(available) => memory::fits(config, &shape, load, bytes, available)?,
@@ -279,10 +379,11 @@ impl Prepared {
         &self,
         config: &TrainConfig,
         run_seed: u64,
-        stage: Option<&Stage>,
+        place: Option<(&Path, &StageKey)>,
+        group: &Rc<Group>,
     ) -> Result<(), Error> {
-        let images = &self.data.images;
-        tower::train(config, run_seed, &self.model, images, &self.labels, stage)
+        let (model, images, labels) = (&self.model, &self.data.images, &self.labels);
+        tower::train(config, run_seed, model, images, labels, place, group)
     }
 
     /// Counts over an epoch.
@@ -290,7 +391,7 @@ impl Prepared {
         DataSummary::new(&self.data)
     }
 
-    fn describe(&self, config: &TrainConfig) -> String {
+    fn describe(&self, config: &TrainConfig, group: &Group) -> String {
         let sum = self.summary();
         let parameters = self.model.config().parameter_count() as f64 / 1e6;
         let trained: usize = self
@@ -300,9 +401,13 @@ impl Prepared {
             .map(|(_, t, _)| t.numel())
             .sum();
         format!(
-            "training {:.1} of {parameters:.1} M parameters, {}, {} threads ({} images, {} pairs; {} \
+            "training {:.1} of {parameters:.1} M parameters, {}{}, {} threads ({} images, {} pairs; {} \
              tokens an epoch, {} without prefix trees; {} rejected)",
             trained as f64 / 1e6,
+            match group.world() {
+                1 => String::new(),
+                world => format!("{world} ranks, each on "),
+            },
             self.placement.describe(),
             config.threads,
             sum.images,
@@ -377,14 +482,14 @@ pub(crate) fn frozen_features(
 }
 
 /// What passes through the model in a step, on average.
-fn load(config: &TrainConfig, data: &Data) -> Load {
+fn load(config: &TrainConfig, data: &Data, ranks: usize) -> Load {
     let units = data.units.len().max(1) as f64;
     let sum = DataSummary::new(data);
     let per_step = match config.batch_images {
         0 => config.batch_pairs as f64 * units / sum.pairs.max(1) as f64,
         images => images as f64,
     };
-    let per_step = per_step.clamp(1.0, units);
+    let per_step = (per_step.clamp(1.0, units) / ranks as f64).max(1.0);
     // Rows are not quite full.
     let tokens = 1.1 * per_step * sum.tokens as f64 / units;
     let longest = data.units.iter().map(|unit| unit.tokens).max().unwrap_or(0);
@@ -396,6 +501,7 @@ fn load(config: &TrainConfig, data: &Data) -> Load {
             rows => tokens.min(row * rows as f64),
         },
         images: per_step,
+        ranks,
     }
 }
 

@@ -1,7 +1,10 @@
 //! A model with its optimiser and data, between two steps.
 
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
+use c10d::Group;
 use fit::optim::{AdamW, Hyper, Param};
 use fit::{Evaluation, Guard, Step, Task};
 use model::{FrozenTower, Llava, ModelPart, Placement};
@@ -22,6 +25,7 @@ pub struct Session<'a> {
     pub(crate) model: Llava,
     optimiser: AdamW,
     engine: Engine,
+    group: Rc<Group>,
     pub(crate) loader: Loader,
     /// Of a tower that stays as it is.
     features: Option<Arc<Features>>,
@@ -30,6 +34,8 @@ pub struct Session<'a> {
     questions: Option<Questions>,
     judge: Option<&'a Judge<'a>>,
     packed_tower: std::cell::OnceCell<FrozenTower>,
+    /// Pairs left out that every rank knows of.
+    known_rejects: usize,
     /// Of the data, which must not change under a run.
     digest: String,
 }
@@ -43,8 +49,9 @@ impl<'a> Session<'a> {
         data: Arc<Data>,
         placement: Placement,
         features: Option<Arc<Features>>,
+        group: &Rc<Group>,
     ) -> Result<Session<'a>, Error> {
-        let optimiser = optimiser(config, &model, run_seed)?;
+        let optimiser = optimiser(config, &model, run_seed, group)?;
         if optimiser.params().len() == 0 {
             return Err(Error::Config(
                 "tower, projector and decoder are all frozen: there is nothing to train".into(),
@@ -57,8 +64,19 @@ impl<'a> Session<'a> {
             decoder: config.lora.is_none() && has(|part| matches!(part, ModelPart::Layer(_))),
         };
         Ok(Session {
-            engine: Engine::new(&model, How::new(config, run_seed)),
-            loader: Loader::new(Arc::clone(&data), config, run_seed, features.clone())?,
+            engine: Engine::among(
+                &model,
+                How::new(config, run_seed).of_rank(group.rank()),
+                Rc::clone(group),
+            ),
+            loader: Loader::of_rank(
+                Arc::clone(&data),
+                config,
+                run_seed,
+                features.clone(),
+                (group.rank(), group.world()),
+            )?,
+            group: Rc::clone(group),
             config,
             model,
             optimiser,
@@ -68,6 +86,7 @@ impl<'a> Session<'a> {
             questions: None,
             judge: None,
             packed_tower: std::cell::OnceCell::new(),
+            known_rejects: 0,
             digest: data.digest(),
         })
     }
@@ -106,6 +125,46 @@ impl<'a> Session<'a> {
         Ok(packed.features(pixels)?)
     }
 
+    /// Adds up the ranks' batches. Pairs that any of them had to leave out are told to all: a checkpoint has
+    /// the same of every rank.
+    fn whole(&mut self, batch: &StepBatch, flops: f64) -> Result<Whole, Error> {
+        let rejects = self.loader.rejects();
+        let fresh = rejects.get(self.known_rejects..).unwrap_or_default();
+        let own = [
+            batch.weight,
+            batch.pairs as f64,
+            batch.tokens as f64,
+            batch.labels as f64,
+            flops,
+            fresh.len() as f64,
+        ];
+        let sums = self.group.sums(&own)?;
+        let [weight, pairs, tokens, labels, flops, left_out] = sums[..] else {
+            return Err(Error::Config("ranks told each other nothing".to_owned()));
+        };
+        if left_out > 0.0 && self.group.world() > 1 {
+            let text = serde_json::to_vec(fresh).map_err(|e| Error::Data(e.to_string()))?;
+            let mut all = rejects
+                .get(..self.known_rejects)
+                .unwrap_or_default()
+                .to_vec();
+            for told in self.group.gather(&text)? {
+                let told: Vec<Reject> = serde_json::from_slice(&told)
+                    .map_err(|e| Error::Data(format!("what another rank left out: {e}")))?;
+                all.extend(told);
+            }
+            self.loader.restore_rejects(all);
+        }
+        self.known_rejects = self.loader.rejects().len();
+        Ok(Whole {
+            weight,
+            pairs: pairs as usize,
+            tokens: tokens as usize,
+            labels: labels as usize,
+            flops,
+        })
+    }
+
     fn visual(&self, batch: &StepBatch) -> Result<Visual, Error> {
         if batch.images.is_empty() {
             return Ok(Visual::Nothing);
@@ -133,30 +192,42 @@ impl Task for Session<'_> {
     }
 
     fn step(&mut self, at: u64, lr: f64, guard: &mut Guard) -> Result<Step, Error> {
-        let mut batch = self.loader.next(at)?;
+        let loaded = self.loader.next(at);
+        let data_seconds = self.loader.waited();
+        let waiting = Instant::now();
+        let mut batch = fit::ranks::together(&self.group, loaded)?;
+        let encoded = match &self.features {
+            Some(_) => batch.pixels_of.len(),
+            None => batch.images.len(),
+        };
+        let flops = step_flops(self.model.config(), &batch, encoded, self.trained);
+        let whole = self.whole(&batch, flops)?;
+        let waited = waiting.elapsed().as_secs_f64();
         let mut step = Step {
             epoch: self.loader.place(at).0,
-            samples: batch.pairs,
-            tokens: batch.tokens,
-            labels: batch.labels,
-            data_seconds: self.loader.waited(),
+            samples: whole.pairs,
+            tokens: whole.tokens,
+            labels: whole.labels,
+            flops: whole.flops,
+            data_seconds,
+            waited_seconds: if self.group.world() > 1 { waited } else { 0.0 },
             ..Step::default()
         };
         // None of its images could be read.
-        if batch.micro.is_empty() {
+        if whole.weight == 0.0 {
             step.skipped = true;
             return Ok(step);
         }
         let device = self.placement.device;
         for micro in &mut batch.micro {
             *micro = micro.to_device(device)?;
+            if self.group.world() > 1 {
+                // Of a step whose labels weigh 1 over all ranks.
+                let share = batch.weight / whole.weight;
+                micro.edge_weight = micro.edge_weight.f_mul_scalar(share)?;
+            }
         }
-        let encoded = match &self.features {
-            Some(_) => batch.pixels_of.len(),
-            None => batch.images.len(),
-        };
-        let visual = self.visual(&batch)?;
-        step.flops = step_flops(self.model.config(), &batch, encoded, self.trained);
+        let visual = fit::ranks::together(&self.group, self.visual(&batch))?;
         let out = self.engine.step(
             &self.model,
             &mut self.optimiser,
@@ -165,6 +236,9 @@ impl Task for Session<'_> {
             guard,
         )?;
         (step.loss, step.grad_norm, step.skipped) = (out.loss, out.grad_norm, out.skipped);
+        if self.group.world() > 1 {
+            step.waited_seconds += out.waited;
+        }
         Ok(step)
     }
 
@@ -174,7 +248,7 @@ impl Task for Session<'_> {
 
     fn evaluate(&mut self, _steps: u64) -> Result<Option<Evaluation>, Error> {
         match &self.questions {
-            Some(questions) => questions.ask(&self.model, self.judge),
+            Some(questions) => questions.ask(&self.model, self.judge, &self.group),
             None => Ok(None),
         }
     }
@@ -201,13 +275,28 @@ impl Task for Session<'_> {
         self.engine.set_previous_norm(norm);
         let rejects: Vec<Reject> = serde_json::from_value(state["rejects"].clone())
             .map_err(|e| Error::Data(format!("the checkpoint's list of rejects: {e}")))?;
+        self.known_rejects = rejects.len();
         self.loader.restore_rejects(rejects);
         Ok(())
     }
 }
 
+/// What the batches of all ranks are together.
+struct Whole {
+    weight: f64,
+    pairs: usize,
+    tokens: usize,
+    labels: usize,
+    flops: f64,
+}
+
 /// AdamW over what is trained, in the model's order.
-fn optimiser(config: &TrainConfig, model: &Llava, run_seed: u64) -> Result<AdamW, Error> {
+fn optimiser(
+    config: &TrainConfig,
+    model: &Llava,
+    run_seed: u64,
+    group: &Rc<Group>,
+) -> Result<AdamW, Error> {
     let params = model.trainable().into_iter().map(|(name, tensor, part)| {
         let lr_scale = match part {
             ModelPart::Tower => config.tower_lr_scale,
@@ -225,10 +314,11 @@ fn optimiser(config: &TrainConfig, model: &Llava, run_seed: u64) -> Result<AdamW
         eps: config.eps,
         weight_decay: config.weight_decay,
     };
-    Ok(AdamW::new(
+    Ok(AdamW::among(
         params.collect(),
         hyper,
         config.optimiser.states,
         run_seed,
+        Rc::clone(group),
     )?)
 }

@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use c10d::Group;
 use model::{
     Adapter, Checkpoint, Composition, Llava, LlavaConfig, LoadOptions, ModelPart, Placement,
     Precision, Preprocessor, PromptForm, Quantisation,
 };
 use sample::seed;
 use sha2::{Digest, Sha256};
-use tch::Kind;
+use tch::{Device, Kind};
 
 use crate::config::{BaseConfig, Weights};
 use crate::{Error, TrainConfig};
@@ -210,13 +211,20 @@ fn hex(digest: Sha256) -> String {
 }
 
 /// Where a run computes and in which type.
-pub fn placement(config: &TrainConfig) -> Result<Placement, Error> {
+pub fn placement(config: &TrainConfig, group: &Group) -> Result<Placement, Error> {
     let dtype = match config.compute {
         Precision::Auto => "auto",
         Precision::Float32 => "f32",
         Precision::Bfloat16 => "bf16",
     };
-    Ok(Placement::choose(&config.device, dtype)?)
+    let mut placement = Placement::choose(&config.device, dtype)?;
+    // Ranks on one machine each have a GPU of their own, unless the configuration names one.
+    if let (Device::Cuda(_), true) = (placement.device, group.world() > 1)
+        && !config.device.contains(':')
+    {
+        placement.device = Device::Cuda(group.local_rank());
+    }
+    Ok(placement)
 }
 
 /// A model of `shape` with random weights.

@@ -8,19 +8,24 @@
 //! afterwards. A step costs a tenth of one with the decoder.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::rc::Rc;
 use std::time::Instant;
 
+use c10d::Group;
 use fit::optim::{AdamW, Hyper, Param, States, clip_factor};
 use fit::schedule::learning_rate;
 use fit::{Guard, Options, Step, Task, Verdict};
-use model::Llava;
+use model::{Llava, ModelPart};
 use rand::Rng;
 use rand::seq::SliceRandom;
-use sample::{Sample, Stage, interrupt, progress, seed};
+use sample::{Sample, StageKey, interrupt, progress, seed};
 use tch::{Kind, Tensor};
 
 use crate::data::Images;
-use crate::{Error, TowerConfig, TrainConfig};
+use crate::engine::{Clipping, Exchange, Gradients, Trained};
+use crate::loader::share;
+use crate::{ClipBy, Error, TowerConfig, TrainConfig};
 
 /// What is known about images beyond their questions: image path to (kind of fact, value).
 pub type Facts = BTreeMap<String, Vec<(String, String)>>;
@@ -182,10 +187,10 @@ impl Heads {
     }
 }
 
-/// The facts of some images as the tensors [`Heads::loss`] takes: kind, value, weight.
-fn collate(lists: &[&[(i64, i64)]]) -> Result<[Tensor; 3], Error> {
+/// The facts of some images, of a step that has `all` facts, as the tensors [`Heads::loss`] takes: kind, value,
+/// weight.
+fn collate(lists: &[&[(i64, i64)]], all: usize) -> Result<[Tensor; 3], Error> {
     let longest = lists.iter().map(|list| list.len()).max().unwrap_or(0);
-    let all: usize = lists.iter().map(|list| list.len()).sum();
     let cells = lists.len() * longest;
     let (mut kind, mut value) = (vec![0i64; cells], vec![0i64; cells]);
     let mut weight = vec![0f32; cells];
@@ -203,8 +208,9 @@ fn collate(lists: &[&[(i64, i64)]]) -> Result<[Tensor; 3], Error> {
     ])
 }
 
-/// Trains the tower and the projector of `model`, going on from `stage`'s checkpoint where there is
-/// one, and leaves a checkpoint of the end, from which the joint training begins.
+/// Trains the tower and the projector of `model`, going on from the checkpoint in the stage's folder where there is
+/// one of its key, and leaves a checkpoint of the end, from which the joint training begins. Of several ranks
+/// each looks at its part of every step's images.
 /// Does nothing where there is nothing to learn from.
 pub fn train(
     config: &TrainConfig,
@@ -212,7 +218,8 @@ pub fn train(
     model: &Llava,
     images: &Images,
     labels: &Labels,
-    stage: Option<&Stage>,
+    place: Option<(&Path, &StageKey)>,
+    group: &Rc<Group>,
 ) -> Result<(), Error> {
     let own: &TowerConfig = &config.tower;
     let useful: Vec<usize> = (0..images.len())
@@ -255,7 +262,7 @@ pub fn train(
         eps: config.eps,
         weight_decay: 0.0,
     };
-    let adamw = AdamW::new(slots, hyper, States::Float32, run_seed)?;
+    let adamw = AdamW::among(slots, hyper, States::Float32, run_seed, Rc::clone(group))?;
     // A tower that is frozen afterwards learns here all the same.
     let frozen: Vec<Tensor> = adamw
         .params()
@@ -282,8 +289,8 @@ pub fn train(
         heads,
         adamw,
     };
-    match stage {
-        Some(stage) => {
+    match place {
+        Some((folder, key)) => {
             let options = Options {
                 title: FOLDER.to_owned(),
                 steps: own.steps,
@@ -295,7 +302,7 @@ pub fn train(
                 checkpoint_end: true,
                 ..Options::default()
             };
-            fit::run(&mut training, &options, &stage.path(FOLDER), stage.key())?;
+            fit::run(&mut training, &options, &folder.join(FOLDER), key)?;
         }
         // Tried for its time only.
         None => {
@@ -337,21 +344,39 @@ impl Task for Training<'_> {
 
     fn step(&mut self, at: u64, lr: f64, guard: &mut Guard) -> Result<Step, Error> {
         let batch = batch(self.run_seed, at, self.size, &self.useful);
+        let facts = |images: &[usize]| -> Vec<&[(i64, i64)]> {
+            let lists = images.iter().map(|&i| self.labels.of_image[i].as_slice());
+            lists.collect()
+        };
+        let all: usize = facts(&batch).iter().map(|list| list.len()).sum();
+        let group = Rc::clone(self.adamw.group());
+        let costs = vec![1; batch.len()];
+        let own = share(&costs, group.rank(), group.world()).into_iter();
+        let own: Vec<usize> = own.map(|place| batch[place]).collect();
         let waiting = Instant::now();
-        let pixels = self.images.pixels(&batch, self.model.device())?;
+        let pixels = match own.is_empty() {
+            true => Ok(None),
+            false => self.images.pixels(&own, self.model.device()).map(Some),
+        };
         let data_seconds = waiting.elapsed().as_secs_f64();
-        let facts: Vec<&[(i64, i64)]> = batch
-            .iter()
-            .map(|&i| self.labels.of_image[i].as_slice())
-            .collect();
-        let [kind, value, weight] = collate(&facts)?;
-        let features = self.model.image_features(&pixels)?;
-        let loss = self.heads.loss(&features, &kind, &value, &weight)?;
+        let mut exchange = Exchange::new(&group);
+        let loss = match fit::ranks::together(&group, pixels)? {
+            Some(pixels) => {
+                let [kind, value, weight] = collate(&facts(&own), all)?;
+                let features = self.model.image_features(&pixels)?;
+                Some(self.heads.loss(&features, &kind, &value, &weight)?)
+            }
+            None => None,
+        };
+        let own_loss = match &loss {
+            Some(loss) => f64::try_from(loss)?,
+            None => 0.0,
+        };
         let mut step = Step {
             epoch: at / steps_per_pass(self.size, &self.useful),
-            loss: f64::try_from(&loss)?,
+            loss: exchange.sums(&[own_loss])?.iter().sum(),
             samples: batch.len(),
-            labels: facts.iter().map(|list| list.len()).sum(),
+            labels: all,
             data_seconds,
             ..Step::default()
         };
@@ -359,7 +384,14 @@ impl Task for Training<'_> {
             step.skipped = true;
             return Ok(step);
         }
-        loss.f_backward()?;
+        if group.world() > 1 {
+            step.grad_norm = self.update_together(loss, lr, &mut exchange, guard)?;
+            step.waited_seconds = exchange.waited();
+            return Ok(step);
+        }
+        if let Some(loss) = loss {
+            loss.f_backward()?;
+        }
         step.grad_norm = self.adamw.gradient_norm()?;
         guard.gradient_norm(step.grad_norm)?;
         self.adamw
@@ -372,6 +404,32 @@ impl Task for Training<'_> {
             .iter()
             .map(|&i| self.images.file(i).display().to_string())
             .collect()
+    }
+}
+
+impl Training<'_> {
+    /// One update by the gradients of all ranks' losses; their norm before clipping.
+    fn update_together(
+        &mut self,
+        loss: Option<Tensor>,
+        lr: f64,
+        exchange: &mut Exchange<'_>,
+        guard: &mut Guard,
+    ) -> Result<f64, Error> {
+        let part = ModelPart::Tower;
+        let params = self.adamw.params();
+        let named = params.map(|p| (p.name.clone(), p.tensor.shallow_clone(), part));
+        let trained = Trained::new(named.collect());
+        let mut gradients = Gradients::new(trained.len());
+        if let Some(loss) = loss {
+            gradients.add(&trained, &trained.of(part), &loss, None, None)?;
+        }
+        exchange.reduce(&trained, part, &mut gradients)?;
+        self.adamw.begin(lr);
+        let mut clipping = Clipping::new(ClipBy::Global, self.clip, None);
+        clipping.update_all_summed(&mut self.adamw, &trained, exchange, guard)?;
+        exchange.finish(&trained)?;
+        Ok(clipping.norm())
     }
 }
 

@@ -125,6 +125,7 @@ fn batch(rows: i64, per_micro: i64, seed: u64) -> (StepBatch, Tensor) {
         tokens: (rows * tokens) as usize,
         unpacked: (rows * tokens) as usize,
         labels: 5 * rows as usize,
+        weight: 5.0 * rows as f64,
         members: Vec::new(),
     };
     (batch, pixels)

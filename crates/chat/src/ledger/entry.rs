@@ -169,7 +169,7 @@ pub(super) fn ended(connection: &Connection, ended: &Ended) -> rusqlite::Result<
 }
 
 /// The first settlement of a request stands.
-fn settle(
+pub(super) fn settle(
     connection: &Connection,
     digest: &str,
     attempt: u32,

@@ -10,7 +10,9 @@
 
 mod batches;
 mod entry;
+mod known;
 mod means;
+mod merge;
 mod query;
 mod schema;
 mod status;
@@ -26,6 +28,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 pub use batches::{Batch, BatchStage, Waiting};
 pub use entry::{Ended, Sent, Verdict};
 pub use means::Calibration;
+pub use merge::Merged;
 pub use query::Rows;
 pub use status::{Group, ModelSpend, Outcome, Status, VerdictCount};
 pub use writer::Recorder;
@@ -93,6 +96,8 @@ pub struct Ledger {
     writer: Option<writer::Writer>,
     writing: Option<Arc<Mutex<Connection>>>,
     reading: Option<Mutex<Connection>>,
+    /// Another, whose settled requests are settled here too.
+    known: Option<known::Known>,
     _lock: Option<File>,
 }
 
@@ -158,6 +163,7 @@ impl Ledger {
                 writer: None,
                 writing: None,
                 reading: Some(Mutex::new(reading)),
+                known: None,
                 _lock: None,
             }),
             Found::Empty => Err(Error::new(path.display(), "is empty")),
@@ -178,6 +184,7 @@ impl Ledger {
             writer: Some(writer),
             writing: Some(writing),
             reading: reading.map(Mutex::new),
+            known: None,
             _lock: lock,
         })
     }
@@ -226,11 +233,24 @@ impl Ledger {
 
     /// What became of the request with this digest, where that is settled.
     pub fn settled(&self, digest: &str) -> Result<Option<Settled>, Error> {
-        self.read(|connection| entry::settlement(connection, digest))
+        let own = self.read(|connection| entry::settlement(connection, digest))?;
+        match (own, &self.known) {
+            (None, Some(known)) => known.settled(digest),
+            (own, _) => Ok(own),
+        }
     }
 
     /// How the request with this digest stands.
     pub fn standing(&self, digest: &str) -> Result<Standing, Error> {
+        let own = self.own_standing(digest)?;
+        let settled = match &self.known {
+            Some(known) if !own.settled => known.is_settled(digest)?,
+            _ => own.settled,
+        };
+        Ok(Standing { settled, ..own })
+    }
+
+    fn own_standing(&self, digest: &str) -> Result<Standing, Error> {
         self.read(|connection| {
             let state: Option<bool> = connection
                 .prepare_cached("SELECT state != 'open' FROM requests WHERE digest = ?1")?

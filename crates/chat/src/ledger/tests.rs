@@ -30,11 +30,11 @@ fn request(n: u32) -> Arc<Request> {
     })
 }
 
-fn digest(n: u32) -> Arc<str> {
+pub(super) fn digest(n: u32) -> Arc<str> {
     request(n).digest("teacher", false).into()
 }
 
-fn sent(n: u32, attempt: u32) -> Sent {
+pub(super) fn sent(n: u32, attempt: u32) -> Sent {
     Sent {
         digest: digest(n),
         request: request(n),
@@ -47,7 +47,7 @@ fn sent(n: u32, attempt: u32) -> Sent {
     }
 }
 
-fn reply(n: u32) -> Settled {
+pub(super) fn reply(n: u32) -> Settled {
     Settled::Replied(Reply {
         text: format!("answer {n}"),
         finish: Finish::Length,
@@ -56,7 +56,12 @@ fn reply(n: u32) -> Settled {
     })
 }
 
-fn ended(n: u32, attempt: u32, outcome: &'static str, settled: Option<Settled>) -> Ended {
+pub(super) fn ended(
+    n: u32,
+    attempt: u32,
+    outcome: &'static str,
+    settled: Option<Settled>,
+) -> Ended {
     Ended {
         digest: digest(n),
         attempt,
@@ -70,7 +75,7 @@ fn ended(n: u32, attempt: u32, outcome: &'static str, settled: Option<Settled>) 
     }
 }
 
-fn refused() -> Settled {
+pub(super) fn refused() -> Settled {
     Settled::Refused {
         reason: "invalid_request".into(),
         detail: "too long, by far".into(),
@@ -78,7 +83,7 @@ fn refused() -> Settled {
 }
 
 /// r0 answered at the second try, r1 refused, r2 failed once and open, r3 on its way.
-fn filled(ledger: &Ledger) {
+pub(super) fn filled(ledger: &Ledger) {
     let recorder = ledger.recorder().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -100,11 +105,11 @@ fn filled(ledger: &Ledger) {
     });
 }
 
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn rows(ledger: &Ledger, sql: &str) -> String {
+pub(super) fn rows(ledger: &Ledger, sql: &str) -> String {
     serde_json::to_string(&ledger.query(sql, 100).unwrap().rows).unwrap()
 }
 

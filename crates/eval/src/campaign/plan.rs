@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use chat::{Image, Request, Role, Tag, Turn};
 use rayon::prelude::*;
-use sample::{Error as SampleError, interrupt, pixels, progress, seed, sha256_hex, write_atomic};
+use sample::{
+    Error as SampleError, Shard, interrupt, pixels, progress, seed, sha256_hex, write_atomic,
+};
 
 use super::config::{BenchmarkConfig, Shown};
 use crate::{Benchmark, Error, Item, Picture, digest, rescore};
@@ -35,6 +37,22 @@ pub struct Plan<'b> {
     pub(super) data: String,
     pub(super) shown: String,
     pub(super) prompt: String,
+}
+
+/// Questions that one worker asks, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The items' places.
+    pub(super) order: Vec<usize>,
+    /// Which of those are asked together.
+    pub(super) batches: Vec<Range<usize>>,
+}
+
+impl Part {
+    /// How many questions it has.
+    pub fn questions(&self) -> usize {
+        self.order.len()
+    }
 }
 
 /// Reads a benchmark, draws the questions where there is a limit, finds every image and builds every
@@ -144,6 +162,57 @@ impl Plan<'_> {
         self.order
             .iter()
             .filter_map(move |&at| self.request(at, temperature).ok())
+    }
+
+    /// The questions that are asked one after the other: all, or those of a shard. `batch` is how many
+    /// an own model answers at the same time; a server is asked for each by itself.
+    ///
+    /// A shard has whole batches, so that each is asked in the company that it has when there are no
+    /// shards; of what a server is asked, it has all questions about an image or none.
+    pub fn part(&self, batch: Option<usize>, shard: Option<Shard>) -> Part {
+        let units = match batch {
+            Some(size) => self.batches(size),
+            None => self.runs(),
+        };
+        let first = |unit: &Range<usize>| self.items[self.order[unit.start]].id.as_str();
+        let own = shard.map(|shard| shard.takes(units.iter().map(first)));
+        let mut part = Part {
+            order: Vec::new(),
+            batches: Vec::new(),
+        };
+        for (at, unit) in units.into_iter().enumerate() {
+            if own.as_ref().is_none_or(|own| own[at]) {
+                let start = part.order.len();
+                part.order.extend_from_slice(&self.order[unit]);
+                part.batches.push(start..part.order.len());
+            }
+        }
+        part
+    }
+
+    /// What a model is sent for a part, in the order of asking; what cannot be asked is left out.
+    pub fn requests_of(
+        &self,
+        part: &Part,
+        temperature: f32,
+    ) -> impl Iterator<Item = Request> + Send {
+        let asked = part.order.iter();
+        asked.filter_map(move |&at| self.request(at, temperature).ok())
+    }
+
+    /// Questions in a row about one image, in the order of asking.
+    fn runs(&self) -> Vec<Range<usize>> {
+        let image = |place: usize| first_image(&self.images[self.order[place]]);
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for place in 0..self.order.len() {
+            match runs.last_mut() {
+                Some(run) if image(place).is_some() && image(place) == image(place - 1) => {
+                    run.end = place + 1;
+                }
+                _ => runs.push(place..place + 1),
+            }
+        }
+        runs
     }
 
     /// What a model is sent for one item, or why it cannot be.
@@ -315,7 +384,12 @@ fn store(
     let image = looked_at(&path, bytes);
     if image.is_ok() && written.insert(path.clone()) && !path.is_file() {
         std::fs::create_dir_all(folder).map_err(|e| SampleError::io(folder, e))?;
-        write_atomic(&path, bytes)?;
+        // Workers on several machines may write the same image at the same time.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let moment = now.map_or(0, |since| since.as_nanos());
+        let own = path.with_extension(format!("{}-{moment}", std::process::id()));
+        write_atomic(&own, bytes)?;
+        std::fs::rename(&own, &path).map_err(|e| SampleError::io(&path, e))?;
     }
     Ok(image)
 }

@@ -1,12 +1,13 @@
 //! The first stage: what a model said.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use chat::{ChatModel, Ledger, Request, Settled};
 use sample::{Error as SampleError, progress, write_atomic};
 use serde::{Deserialize, Serialize};
 
-use super::plan::Plan;
+use super::plan::{Part, Plan};
 use crate::asking::{self, Said};
 use crate::{Answer, Error};
 
@@ -38,6 +39,16 @@ impl From<&Response> for Answer {
             extraction: None,
             truncated: line.truncated,
             failed: line.failed.clone(),
+        }
+    }
+}
+
+impl Through<'_> {
+    /// How many questions are answered at the same time, where that is settled here.
+    pub fn batch(self) -> Option<usize> {
+        match self {
+            Through::Batches(size) => Some(size),
+            Through::Ledger(_) => None,
         }
     }
 }
@@ -110,13 +121,19 @@ impl asking::Question for Question<'_> {
     }
 }
 
-/// Asks what is not answered yet; returns all replies in the order of asking.
+/// Replies that are known from elsewhere, by the question's id.
+pub(super) type Gathered = HashMap<String, Response>;
+
+/// Asks what of `part` is neither answered in `path` nor gathered; returns all its replies in the order
+/// of asking.
 pub(super) fn ask(
     plan: &Plan<'_>,
+    part: &Part,
     candidate: &Candidate<'_>,
+    gathered: &Gathered,
     path: &Path,
 ) -> Result<Vec<Response>, Error> {
-    let questions: Vec<Question<'_>> = plan
+    let questions: Vec<Question<'_>> = part
         .order
         .iter()
         .map(|&at| Question {
@@ -127,42 +144,52 @@ pub(super) fn ask(
         .collect();
     let label = format!("{} {}", plan.name(), candidate.name);
     match candidate.through {
-        Through::Batches(size) => {
+        Through::Batches(_) => {
             let bar = progress::bar(&label, questions.len() as u64, "replies");
-            let batches = plan.batches(size);
-            let lines = asking::ask(path, &questions, &batches, candidate.model, &bar)?;
+            let known = |batch: &[Question<'_>]| -> Option<Vec<Response>> {
+                let lines = batch.iter().map(|q| gathered.get(q.id()).cloned());
+                lines.collect()
+            };
+            let (batches, model) = (&part.batches, candidate.model);
+            let lines = asking::ask(path, &questions, batches, model, &known, &bar)?;
             bar.finish();
             Ok(lines)
         }
-        Through::Ledger(ledger) => over_ledger(&questions, candidate, ledger, path, &label),
+        Through::Ledger(ledger) => {
+            over_ledger(&questions, candidate, ledger, gathered, path, &label)
+        }
     }
 }
 
-/// Has the ledger settle every question, then writes what it has of them.
+/// Has the ledger settle every question that was not gathered, then writes all.
 fn over_ledger(
     questions: &[Question<'_>],
     candidate: &Candidate<'_>,
     ledger: &Ledger,
+    gathered: &Gathered,
     path: &Path,
     label: &str,
 ) -> Result<Vec<Response>, Error> {
     use asking::Question as _;
-    let requests = || questions.iter().filter_map(|q| q.request().ok());
+    let open = || questions.iter().filter(|q| !gathered.contains_key(q.id()));
+    let mut requests = open().filter_map(|q| q.request().ok());
     settle(
         candidate.model,
-        &mut requests(),
-        questions.len(),
+        &mut requests,
+        open().count(),
         ledger,
         label,
     )?;
     let mut text = Vec::new();
     let mut lines = Vec::with_capacity(questions.len());
     for question in questions {
-        let said = match question.request() {
-            Err(why) => Said::failed(why),
-            Ok(request) => settled(candidate.model, &request, ledger)?,
+        let line = match gathered.get(question.id()) {
+            Some(line) => line.clone(),
+            None => question.line(match question.request() {
+                Err(why) => Said::failed(why),
+                Ok(request) => settled(candidate.model, &request, ledger)?,
+            }),
         };
-        let line = question.line(said);
         serde_json::to_writer(&mut text, &line).map_err(|e| SampleError::format(path, e))?;
         text.push(b'\n');
         lines.push(line);

@@ -10,7 +10,8 @@ use serde_json::json;
 use super::folder::{self, ASKED, EXTRACTIONS, Extracted, ITEMS, SCORES};
 use super::judge::{Judge, Sitting};
 use super::plan::Plan;
-use super::responses::{self, Candidate, RESPONSES, Response, Through};
+use super::responses::{self, Candidate, Gathered, RESPONSES, Response, Through};
+use super::shard;
 use crate::{Answer, Error, Extraction, Scoring, digest, score};
 
 /// A stage of a run, to begin again from.
@@ -36,7 +37,7 @@ pub struct Again {
 /// Runs a candidate over a planned benchmark in `folder`.
 ///
 /// A folder that holds the finished result of the same question, model and settings is left as it is; a
-/// half-finished one is gone on with.
+/// half-finished one is gone on with, and what shards left there ([`super::run_shard`]) is taken.
 ///
 /// # Errors
 /// Where the folder holds something else, a model fails, or a judge is wanted and none is given;
@@ -75,6 +76,19 @@ pub fn run(
     }
     // What another key left is told apart by `asked.json`, before anything is touched.
     let goes_on = !ask_again && folder::has_replies_to(folder, &asked)?;
+    let gathered = match again.from {
+        None => shard::gather(plan, candidate, folder, &asked, again.force)?,
+        Some(_) => Gathered::default(),
+    };
+    if ask_again {
+        shard::clear(
+            plan,
+            candidate,
+            folder,
+            &asked,
+            again.from == Some(Step::Responses),
+        )?;
+    }
     let stage = Stage::begin(folder, key, true)?;
     if !goes_on {
         folder::claim(&stage, &asked)?;
@@ -83,7 +97,11 @@ pub fn run(
 
     let replies = match again.from {
         Some(Step::Extractions | Step::Scores) => kept(plan, &stage)?,
-        _ => responses::ask(plan, candidate, &stage.path(RESPONSES))?,
+        _ => {
+            let all = plan.part(candidate.through.batch(), None);
+            let path = stage.path(RESPONSES);
+            responses::ask(plan, &all, candidate, &gathered, &path)?
+        }
     };
     let answers = in_the_items_order(plan, &replies);
 
@@ -117,7 +135,7 @@ pub fn run(
 }
 
 /// What settles the replies.
-fn asked_key(plan: &Plan<'_>, candidate: &Candidate<'_>) -> StageKey {
+pub(super) fn asked_key(plan: &Plan<'_>, candidate: &Candidate<'_>) -> StageKey {
     let config = json!({
         "benchmark": plan.name(),
         "split": plan.split,

@@ -17,6 +17,7 @@
 //! Each shard's SHA-256 is taken while it is written, and compared before anything is read back: what
 //! a disk lost is then noticed, and an older checkpoint is gone on from. Processors with instructions
 //! for it take the digest about as fast as disks write.
+//! How many ranks saved it does not show in a checkpoint: any other number goes on from it.
 //! The stage's key is kept as well, so that a run never goes on from another configuration's weights
 //! or over other data.
 
@@ -26,12 +27,15 @@ mod state;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use c10d::Group;
 use rayon::prelude::*;
 use sample::{StageKey, interrupt, progress, write_atomic};
+use tch::Tensor;
 
-use crate::Error;
-use crate::optim::AdamW;
+use crate::optim::{AdamW, Held};
+use crate::{Error, ranks};
 
 use shard::{Reader, Shard};
 pub(crate) use state::Progress;
@@ -68,12 +72,14 @@ pub(crate) struct Checkpoints<'a> {
 }
 
 impl<'a> Checkpoints<'a> {
-    /// The checkpoints below `training`; what a kill left unfinished is removed.
+    /// The checkpoints below `training`; what a kill left unfinished is removed, by the first of several
+    /// ranks.
     pub(crate) fn open(
         training: &Path,
         key: &'a StageKey,
         keep_last: usize,
         shard_bytes: u64,
+        group: &Group,
     ) -> Result<Self, Error> {
         let checkpoints = Checkpoints {
             folder: training.join(FOLDER),
@@ -81,16 +87,31 @@ impl<'a> Checkpoints<'a> {
             keep_last: keep_last.max(1),
             shard_bytes,
         };
-        checkpoints.remove_ending(TEMPORARY)?;
+        let removed = match group.is_first() {
+            true => checkpoints.remove_ending(TEMPORARY),
+            false => Ok(()),
+        };
+        ranks::together(group, removed)?;
         Ok(checkpoints)
     }
 
     /// Brings `adamw` and its parameters to the newest checkpoint that is whole, and says where it
-    /// was; `None` where there is none.
+    /// was; `None` where there is none. Of several ranks the first reads it, however many there were when
+    /// it was saved.
     ///
     /// # Errors
     /// Where a checkpoint is of another key or version, or none of those that are there is whole.
     pub(crate) fn restore(&self, adamw: &mut AdamW) -> Result<Option<Progress>, Error> {
+        let group = Rc::clone(adamw.group());
+        let found = match group.is_first() {
+            true => self.newest(),
+            false => Ok(None),
+        };
+        read_together(&group, found, adamw)
+    }
+
+    /// The newest checkpoint that is whole; those after it that are not are set aside.
+    fn newest(&self) -> Result<Option<(PathBuf, State)>, Error> {
         let mut damaged: Vec<(PathBuf, String)> = Vec::new();
         for step in self.steps()?.into_iter().rev() {
             let folder = self.of_step(step);
@@ -102,9 +123,8 @@ impl<'a> Checkpoints<'a> {
             interrupt::check()?;
             match checked {
                 Ok(state) => {
-                    read(&folder, &state, adamw)?;
                     self.set_aside(&damaged)?;
-                    return Ok(Some(state.progress));
+                    return Ok(Some((folder, state)));
                 }
                 Err(Unusable::Refused(detail)) => {
                     return Err(sample::Error::format(folder, detail).into());
@@ -133,6 +153,15 @@ impl<'a> Checkpoints<'a> {
 
     /// Brings `adamw` to the best checkpoint; `None` where none is kept as such.
     pub(crate) fn restore_best(&self, adamw: &mut AdamW) -> Result<Option<Progress>, Error> {
+        let group = Rc::clone(adamw.group());
+        let found = match group.is_first() {
+            true => self.whole_best(),
+            false => Ok(None),
+        };
+        read_together(&group, found, adamw)
+    }
+
+    fn whole_best(&self) -> Result<Option<(PathBuf, State)>, Error> {
         let Some(step) = self.best()? else {
             return Ok(None);
         };
@@ -143,47 +172,136 @@ impl<'a> Checkpoints<'a> {
         });
         interrupt::check()?;
         match state {
-            Ok(state) => {
-                read(&folder, &state, adamw)?;
-                Ok(Some(state.progress))
-            }
+            Ok(state) => Ok(Some((folder, state))),
             Err(Unusable::Damaged(detail) | Unusable::Refused(detail)) => {
                 Err(sample::Error::format(folder, detail).into())
             }
         }
     }
 
-    /// Saves the optimiser's state with its parameters, then removes what is no longer kept.
+    /// Saves the optimiser's state with its parameters, then removes what is no longer kept. Of several
+    /// ranks the first writes, and every other hands it its part: the same files, however many there are.
     ///
     /// # Errors
     /// [`Error::NotSaved`]: what was there before is left as it was.
     pub(crate) fn save(&self, adamw: &AdamW, at: Progress) -> Result<(), Error> {
-        let (step, best) = (at.step, at.best.map(|(step, _)| step));
-        let folder = self.of_step(step);
-        if let Ok(mut known) = State::read(&folder, self.key) {
-            // Saved already, perhaps before an evaluation: the tensors of a step are always the same.
-            known.progress = at;
-            let text = known
-                .bytes()
-                .map_err(|e| sample::Error::format(&folder, e))?;
-            write_atomic(&folder.join(STATE), &text)?;
-        } else {
-            self.write(adamw, at, &folder)?;
+        let group = adamw.group();
+        let best = at.best.map(|(step, _)| step);
+        let known = match group.is_first() {
+            true => self.known(&at),
+            false => Ok(false),
+        };
+        let known = ranks::shared(group, known.map(Some))?;
+        if known != Some(true) {
+            let held = adamw.held();
+            let begun = match group.is_first() {
+                true => self.begin(&held, at.step).map(Some),
+                false => Ok(None),
+            };
+            let begun = ranks::together(group, begun)?;
+            let mut sent = 0;
+            let mut whole = |held: &Held| {
+                sent += 1;
+                held.whole(group)
+            };
+            let written = match begun {
+                Some(temporary) => self.write(adamw, &held, at, &temporary, &mut whole),
+                None => Ok(()),
+            };
+            // The others go on handing out their parts: they cannot see that a disk is full.
+            for held in held.iter().skip(sent) {
+                let _ = held.whole(group)?;
+            }
+            ranks::together(group, written)?;
         }
-        self.tidy(self.keep_last, best)
+        let tidied = match group.is_first() {
+            true => self.tidy(self.keep_last, best),
+            false => Ok(()),
+        };
+        ranks::together(group, tidied)
     }
 
-    fn write(&self, adamw: &AdamW, at: Progress, folder: &Path) -> Result<(), Error> {
-        let step = at.step;
-        let tensors = adamw.state();
-        let needed: u64 = tensors.iter().map(|(_, t)| shard::bytes_of(t)).sum();
+    /// Whether the step was saved already, perhaps before an evaluation: the tensors of a step are always
+    /// the same, and the rest is brought up to date.
+    fn known(&self, at: &Progress) -> Result<bool, Error> {
+        let folder = self.of_step(at.step);
+        let Ok(mut known) = State::read(&folder, self.key) else {
+            return Ok(false);
+        };
+        known.progress = at.clone();
+        let text = known
+            .bytes()
+            .map_err(|e| sample::Error::format(&folder, e))?;
+        write_atomic(&folder.join(STATE), &text)?;
+        Ok(true)
+    }
+
+    /// Makes room, and the folder that a checkpoint is written into.
+    fn begin(&self, held: &[Held], step: u64) -> Result<PathBuf, Error> {
+        let needed: u64 = held.iter().map(Held::bytes).sum();
         fs::create_dir_all(&self.folder).map_err(|e| sample::Error::io(&self.folder, e))?;
         if free(&self.folder).is_some_and(|free| free < needed) {
             // Older ones are worth less than this one.
             self.tidy(1, self.best()?)?;
         }
+        if free(&self.folder).is_some_and(|free| free < needed) {
+            return Err(self.refused(step, needed, "the disk is full".to_owned()));
+        }
         let temporary = self.folder.join(format!("{}{TEMPORARY}", name_of(step)));
-        let refused = |reason: String| Error::NotSaved {
+        let made = remove_folder(&temporary).and_then(|()| {
+            fs::create_dir(&temporary).map_err(|e| sample::Error::io(&temporary, e).into())
+        });
+        made.map_err(|error| self.not_saved(step, needed, error))?;
+        Ok(temporary)
+    }
+
+    fn write(
+        &self,
+        adamw: &AdamW,
+        held: &[Held],
+        at: Progress,
+        temporary: &Path,
+        whole: &mut dyn FnMut(&Held) -> Result<Tensor, Error>,
+    ) -> Result<(), Error> {
+        let (step, folder) = (at.step, self.of_step(at.step));
+        let written = (|| {
+            let parts = shard::split(held, self.shard_bytes);
+            let count = parts.len();
+            let mut shards = Vec::with_capacity(count);
+            for (i, part) in parts.into_iter().enumerate() {
+                let name = format!("state-{:05}-of-{count:05}.safetensors", i + 1);
+                shards.push(shard::write(&temporary.join(name), part, whole)?);
+            }
+            let state = State::new(self.key.clone(), adamw.step(), at, shards);
+            let text = state
+                .bytes()
+                .map_err(|e| sample::Error::format(temporary, e))?;
+            write_atomic(&temporary.join(STATE), &text)?;
+            sync(temporary)?;
+            // Not whole, or it would have been kept.
+            self.retire(&folder)?;
+            fs::rename(temporary, &folder).map_err(|e| sample::Error::io(&folder, e))?;
+            sync(&self.folder)
+        })();
+        written.map_err(|error| {
+            // Before the message, which says how much is free.
+            let _ = remove_folder(temporary);
+            self.not_saved(step, held.iter().map(Held::bytes).sum(), error)
+        })
+    }
+
+    /// What a system's refusal means for a checkpoint of `needed` bytes.
+    fn not_saved(&self, step: u64, needed: u64, error: Error) -> Error {
+        match error {
+            Error::Sample(sample::Error::Io { path, source }) => {
+                self.refused(step, needed, format!("{}: {source}", path.display()))
+            }
+            other => other,
+        }
+    }
+
+    fn refused(&self, step: u64, needed: u64, reason: String) -> Error {
+        Error::NotSaved {
             folder: self.folder.clone(),
             step,
             reason,
@@ -193,40 +311,6 @@ impl<'a> Checkpoints<'a> {
                 Some(last) => format!("The checkpoint of step {last} is kept"),
                 None => "There is no earlier checkpoint".to_owned(),
             },
-        };
-        if free(&self.folder).is_some_and(|free| free < needed) {
-            return Err(refused("the disk is full".to_owned()));
-        }
-        let written = (|| {
-            remove_folder(&temporary)?;
-            fs::create_dir(&temporary).map_err(|e| sample::Error::io(&temporary, e))?;
-            let parts = shard::split(&tensors, self.shard_bytes);
-            let count = parts.len();
-            let mut shards = Vec::with_capacity(count);
-            for (i, part) in parts.into_iter().enumerate() {
-                let name = format!("state-{:05}-of-{count:05}.safetensors", i + 1);
-                shards.push(shard::write(&temporary.join(name), part)?);
-            }
-            let state = State::new(self.key.clone(), adamw.step(), at, shards);
-            let text = state
-                .bytes()
-                .map_err(|e| sample::Error::format(&temporary, e))?;
-            write_atomic(&temporary.join(STATE), &text)?;
-            sync(&temporary)?;
-            // Not whole, or it would have been kept.
-            self.retire(folder)?;
-            fs::rename(&temporary, folder).map_err(|e| sample::Error::io(folder, e))?;
-            sync(&self.folder)
-        })();
-        if written.is_err() {
-            // Before the message, which says how much is free.
-            let _ = remove_folder(&temporary);
-        }
-        match written {
-            Err(Error::Sample(sample::Error::Io { path, source })) => {
-                Err(refused(format!("{}: {source}", path.display())))
-            }
-            other => other,
         }
     }
 
@@ -361,10 +445,28 @@ fn verify(folder: &Path, shards: &[Shard]) -> Result<(), Unusable> {
     outcome
 }
 
+/// Brings every rank to the checkpoint that the first has found.
+fn read_together(
+    group: &Group,
+    found: Result<Option<(PathBuf, State)>, Error>,
+    adamw: &mut AdamW,
+) -> Result<Option<Progress>, Error> {
+    let found = ranks::together(group, found)?;
+    let own = found.as_ref();
+    let told = own.map(|(_, state)| (state.updates, state.progress.clone()));
+    let Some((updates, progress)) = ranks::shared::<(u64, Progress), Error>(group, Ok(told))?
+    else {
+        return Ok(None);
+    };
+    let shards = own.map_or(&[][..], |(_, state)| &state.shards);
+    let folder = own.map_or(Path::new(""), |(folder, _)| folder);
+    read(folder, shards, updates, adamw)?;
+    Ok(Some(progress))
+}
+
 /// Reads a checkpoint whose shards are as they were written.
-fn read(folder: &Path, state: &State, adamw: &mut AdamW) -> Result<(), Error> {
-    let place: std::collections::HashMap<&str, &Shard> = state
-        .shards
+fn read(folder: &Path, shards: &[Shard], updates: u64, adamw: &mut AdamW) -> Result<(), Error> {
+    let place: std::collections::HashMap<&str, &Shard> = shards
         .iter()
         .flat_map(|shard| shard.tensors.iter().map(move |name| (name.as_str(), shard)))
         .collect();
@@ -389,7 +491,7 @@ fn read(folder: &Path, state: &State, adamw: &mut AdamW) -> Result<(), Error> {
         };
         Ok(tensor.ok_or_else(lacks)?)
     };
-    adamw.restore(state.updates, &mut take)
+    adamw.restore(updates, &mut take)
 }
 
 fn mib(bytes: u64) -> u64 {

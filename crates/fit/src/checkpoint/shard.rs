@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 
 use crate::Error;
+use crate::optim::Held;
 
 /// Numbers copied at a time on their way to the disk.
 const CHUNK: i64 = 4 << 20;
@@ -47,18 +48,13 @@ const KINDS: [(Kind, &str); 9] = [
     (Kind::Int64, "I64"),
 ];
 
-/// What a tensor takes on disk.
-pub(super) fn bytes_of(tensor: &Tensor) -> u64 {
-    (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64
-}
-
 /// Splits tensors, in their order, into shards of at most `most` bytes; a tensor that is larger has a
 /// shard to itself.
-pub(super) fn split(tensors: &[(String, Tensor)], most: u64) -> Vec<&[(String, Tensor)]> {
+pub(super) fn split(tensors: &[Held], most: u64) -> Vec<&[Held]> {
     let mut shards = Vec::new();
     let (mut start, mut size) = (0, 0);
-    for (i, (_, tensor)) in tensors.iter().enumerate() {
-        let own = bytes_of(tensor);
+    for (i, held) in tensors.iter().enumerate() {
+        let own = held.bytes();
         if i > start && size + own > most {
             shards.push(&tensors[start..i]);
             (start, size) = (i, 0);
@@ -71,8 +67,13 @@ pub(super) fn split(tensors: &[(String, Tensor)], most: u64) -> Vec<&[(String, T
     shards
 }
 
-/// Writes `tensors` to `path` and syncs it; what was written, by its size and digest.
-pub(super) fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<Shard, Error> {
+/// Writes `tensors` to `path` and syncs it; what was written, by its size and digest. `whole` gives each, in
+/// their order.
+pub(super) fn write(
+    path: &Path,
+    tensors: &[Held],
+    whole: &mut dyn FnMut(&Held) -> Result<Tensor, Error>,
+) -> Result<Shard, Error> {
     let header = header(tensors)?;
     let io = |e: io::Error| Error::from(sample::Error::io(path, e));
     let mut out = Digested {
@@ -83,7 +84,8 @@ pub(super) fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<Shard, 
     out.put(&(header.len() as u64).to_le_bytes()).map_err(io)?;
     out.put(&header).map_err(io)?;
     let mut buffer = Vec::new();
-    for (_, tensor) in tensors {
+    for held in tensors {
+        let tensor = whole(held)?;
         let width = tensor.kind().elt_size_in_bytes();
         let flat = tensor.f_detach()?.f_contiguous()?.f_view([-1])?;
         let all = flat.numel() as i64;
@@ -109,23 +111,23 @@ pub(super) fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<Shard, 
             .unwrap_or_default(),
         bytes: out.bytes,
         sha256: hex(&out.hash.finalize()),
-        tensors: tensors.iter().map(|(name, _)| name.clone()).collect(),
+        tensors: tensors.iter().map(|held| held.name.clone()).collect(),
     })
 }
 
 /// The JSON before the bytes, filled up with spaces so that these begin at a multiple of eight.
-fn header(tensors: &[(String, Tensor)]) -> Result<Vec<u8>, Error> {
+fn header(tensors: &[Held]) -> Result<Vec<u8>, Error> {
     let mut entries = serde_json::Map::new();
     let mut at = 0;
-    for (name, tensor) in tensors {
-        let kind = tensor.kind();
+    for held in tensors {
+        let (name, kind) = (&held.name, held.kind());
         let (_, dtype) = KINDS.iter().find(|(k, _)| *k == kind).ok_or_else(|| {
             Error::Config(format!("{name} is of type {kind:?}, which cannot be saved"))
         })?;
-        let end = at + bytes_of(tensor);
+        let end = at + held.bytes();
         entries.insert(
             name.clone(),
-            json!({"dtype": dtype, "shape": tensor.size(), "data_offsets": [at, end]}),
+            json!({"dtype": dtype, "shape": held.shape, "data_offsets": [at, end]}),
         );
         at = end;
     }
@@ -252,18 +254,28 @@ mod tests {
     use super::*;
     use tch::Device;
 
-    fn tensors() -> Vec<(String, Tensor)> {
+    fn held(name: &str, tensor: Tensor) -> Held {
+        Held {
+            name: name.to_owned(),
+            shape: tensor.size(),
+            local: tensor,
+            parts: None,
+        }
+    }
+
+    fn write_all(path: &Path, tensors: &[Held]) -> Shard {
+        write(path, tensors, &mut |held| Ok(held.local.shallow_clone())).unwrap()
+    }
+
+    fn tensors() -> Vec<Held> {
         let wide = Tensor::arange(24, (Kind::Float, Device::Cpu)).reshape([4, 6]);
         vec![
             // Not contiguous, as a transposed view is.
-            ("wide".to_owned(), wide.transpose(0, 1)),
-            ("half \"quoted\"".to_owned(), wide.to_kind(Kind::BFloat16)),
-            ("codes".to_owned(), Tensor::from_slice(&[1u8, 2, 255])),
-            ("scalar".to_owned(), Tensor::from(2.5f64)),
-            (
-                "none".to_owned(),
-                Tensor::zeros([0, 3], (Kind::Int8, Device::Cpu)),
-            ),
+            held("wide", wide.transpose(0, 1)),
+            held("half \"quoted\"", wide.to_kind(Kind::BFloat16)),
+            held("codes", Tensor::from_slice(&[1u8, 2, 255])),
+            held("scalar", Tensor::from(2.5f64)),
+            held("none", Tensor::zeros([0, 3], (Kind::Int8, Device::Cpu))),
         ]
     }
 
@@ -272,10 +284,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.safetensors");
         let all = tensors();
-        let shard = write(&path, &all).unwrap();
+        let shard = write_all(&path, &all);
         assert_eq!(verify(dir.path(), &shard), Ok(()));
         let mut reader = Reader::open(&path).unwrap();
-        for (name, tensor) in &all {
+        for Held {
+            name,
+            local: tensor,
+            ..
+        } in &all
+        {
             let back = reader.tensor(&path, name).unwrap().unwrap();
             assert_eq!(back.kind(), tensor.kind(), "{name}");
             assert_eq!(back, *tensor, "{name}");
@@ -295,12 +312,7 @@ mod tests {
 
     #[test]
     fn shards_are_filled_in_order_and_a_large_tensor_has_one_to_itself() {
-        let sized = |n: i64| {
-            (
-                "t".to_owned(),
-                Tensor::zeros([n], (Kind::Uint8, Device::Cpu)),
-            )
-        };
+        let sized = |n: i64| held("t", Tensor::zeros([n], (Kind::Uint8, Device::Cpu)));
         let cases: [(&[i64], u64, &[usize]); 5] = [
             (&[4, 4, 4], 8, &[2, 1]),
             (&[9, 4, 4], 8, &[1, 2]),
@@ -319,7 +331,7 @@ mod tests {
     fn a_file_that_was_cut_or_changed_is_seen_and_a_bad_header_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.safetensors");
-        let shard = write(&path, &tensors()).unwrap();
+        let shard = write_all(&path, &tensors());
         let good = std::fs::read(&path).unwrap();
         std::fs::write(&path, &good[..good.len() - 1]).unwrap();
         assert!(verify(dir.path(), &shard).unwrap_err().contains("bytes"));

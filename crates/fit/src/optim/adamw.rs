@@ -6,19 +6,25 @@
 //! weight decay leaves one-dimensional parameters (biases, norms) alone.
 //!
 //! Parameters are updated one by one, so that a backward pass that goes layer by layer can update a
-//! layer and drop its gradients before it comes to the next.
+//! layer and drop its gradients before it comes to the next. Of several ranks each updates its own part
+//! of every parameter ([`owned`]).
 
 use std::collections::HashSet;
+use std::ops::Range;
+use std::rc::Rc;
 
-use tch::{Kind, Tensor, no_grad};
+use c10d::Group;
+use tch::{Device, Kind, Tensor, no_grad};
 
+use super::dynamic_map::BLOCK;
 use super::formula::Factors;
 use super::instructions::Instructions;
 use super::moments::{Moments, States};
 use super::norm::{largest, squared_norm};
+use super::owned::{Held, owned};
 use super::rounding::Key;
 use super::{fused, tensors};
-use crate::Error;
+use crate::{Error, ranks};
 
 /// The optimiser's numbers; the paper's are the defaults of `TrainConfig`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,6 +62,10 @@ impl Param {
 #[derive(Debug)]
 struct Slot {
     param: Param,
+    /// What is updated here: the parameter itself, or this rank's part of it, flat.
+    own: Tensor,
+    /// Which of the parameter's elements that is.
+    range: Range<usize>,
     moments: Moments,
     /// Of the bits that round it.
     key: Key,
@@ -65,6 +75,7 @@ struct Slot {
 #[derive(Debug)]
 pub struct AdamW {
     slots: Vec<Slot>,
+    group: Rc<Group>,
     hyper: Hyper,
     step: u64,
     lr: f64,
@@ -86,6 +97,21 @@ impl AdamW {
         states: States,
         seed: u64,
     ) -> Result<AdamW, Error> {
+        AdamW::among(params, hyper, states, seed, Rc::new(Group::alone()))
+    }
+
+    /// As [`AdamW::new`], for one of several ranks that train the same parameters: it holds the moments of
+    /// its own part of each ([`owned`]), and updates that.
+    ///
+    /// # Errors
+    /// As [`AdamW::new`]; with several ranks, parameters that do not lie in order.
+    pub fn among(
+        params: Vec<Param>,
+        hyper: Hyper,
+        states: States,
+        seed: u64,
+        group: Rc<Group>,
+    ) -> Result<AdamW, Error> {
         let mut names = HashSet::new();
         for param in &params {
             if !names.insert(&param.name) {
@@ -99,14 +125,20 @@ impl AdamW {
         let slots = params
             .into_iter()
             .map(|param| {
+                let whole = param.tensor.numel();
+                let range = owned(whole, group.rank(), group.world());
+                let own = part(&param, &range, group.world())?;
                 Ok(Slot {
-                    moments: Moments::zeros(&param.tensor, states)?,
+                    moments: Moments::zeros(&own, whole, states)?,
                     key: Key::of_parameter(seed, &param.name),
+                    own,
+                    range,
                     param,
                 })
             })
             .collect::<Result<_, Error>>()?;
         Ok(AdamW {
+            group,
             slots,
             hyper,
             step: 0,
@@ -156,7 +188,13 @@ impl AdamW {
         self.lr = lr;
     }
 
-    /// Updates parameter `index` by `scale` times `grad`, which has its shape and any float type.
+    /// The ranks that train the parameters.
+    pub fn group(&self) -> &Rc<Group> {
+        &self.group
+    }
+
+    /// Updates parameter `index` by `scale` times `grad`, which has its shape and any float type; one of
+    /// several ranks is given the gradient of its own part, flat.
     ///
     /// The gradient is read once more beforehand (a sixth of the bytes that the update moves, or less),
     /// so that nothing is changed where it is refused.
@@ -175,10 +213,10 @@ impl AdamW {
         if self.step == 0 {
             return Err(param.error("an update before the first step began"));
         }
-        let tensor = &param.tensor;
+        let tensor = &slot.own;
         if grad.size() != tensor.size() || grad.device() != tensor.device() {
             return Err(param.error(format!(
-                "its gradient is {:?} on {:?}, the parameter {:?} on {:?}",
+                "its gradient is {:?} on {:?}, what is updated {:?} on {:?}",
                 grad.size(),
                 grad.device(),
                 tensor.size(),
@@ -195,20 +233,20 @@ impl AdamW {
             )));
         }
         let lr = self.lr * param.lr_scale;
-        let factors = Factors::new(&self.hyper, self.step, lr, tensor.dim() > 1, scale);
-        let key = slot.key.at(self.step);
-        let (tensor, moments) = (&mut slot.param.tensor, &mut slot.moments);
+        let factors = Factors::new(&self.hyper, self.step, lr, param.tensor.dim() > 1, scale);
+        let at = (slot.key.at(self.step), slot.range.start);
+        let (tensor, moments) = (&mut slot.own, &mut slot.moments);
         no_grad(|| {
             if fused::takes(tensor) {
-                fused::update(&factors, key, tensor, grad, moments, Instructions::best())
+                fused::update(&factors, at, tensor, grad, moments, Instructions::best())
             } else {
-                tensors::update(&factors, key, tensor, grad, moments)
+                tensors::update(&factors, at, tensor, grad, moments)
             }
         })
     }
 
     /// One whole step with the gradients that the parameters hold, times `scale`; the gradients are
-    /// dropped afterwards.
+    /// dropped afterwards. For a rank that trains alone.
     ///
     /// # Errors
     /// As [`AdamW::update`]; parameters before the one that is named are already updated then.
@@ -227,21 +265,48 @@ impl AdamW {
 
     /// Everything a checkpoint must hold, by name: each parameter (`param.NAME`) and its states, in f32
     /// `m.NAME` and `v.NAME` of its shape, in 8 bits `m.codes.NAME` (u8, `[blocks, 256]`) and
-    /// `m.scales.NAME` (f32, `[blocks]`), the same for `v`. They share storage with the optimiser's.
+    /// `m.scales.NAME` (f32, `[blocks]`), the same for `v`. They share storage with the optimiser's. Of
+    /// several ranks each has its own part of the states.
     pub fn state(&self) -> Vec<(String, Tensor)> {
+        let held = self.held().into_iter();
+        held.map(|held| (held.name, held.local)).collect()
+    }
+
+    /// The same with what a checkpoint must know to make one of the ranks' parts.
+    pub(crate) fn held(&self) -> Vec<Held> {
+        let world = self.group.world();
         let mut all = Vec::new();
         for slot in &self.slots {
-            let name = &slot.param.name;
-            all.push((format!("param.{name}"), slot.param.tensor.detach()));
-            for (what, tensor) in slot.moments.tensors() {
-                all.push((format!("{what}.{name}"), tensor.shallow_clone()));
+            let (name, tensor) = (&slot.param.name, &slot.param.tensor);
+            all.push(Held {
+                name: format!("param.{name}"),
+                local: tensor.detach(),
+                shape: tensor.size(),
+                parts: None,
+            });
+            let numel = tensor.numel();
+            let blocks = numel.div_ceil(BLOCK) as i64;
+            for (what, local) in slot.moments.tensors() {
+                // Codes and scales count blocks, and lie in f32 as the parameter's elements do.
+                let (shape, per) = match what {
+                    "m.codes" | "v.codes" => (vec![blocks, BLOCK as i64], BLOCK),
+                    "m.scales" | "v.scales" => (vec![blocks], BLOCK),
+                    _ => (tensor.size(), 1),
+                };
+                let part = |rank| owned(numel, rank, world).len().div_ceil(per) as i64;
+                all.push(Held {
+                    name: format!("{what}.{name}"),
+                    local: local.shallow_clone(),
+                    shape,
+                    parts: (world > 1).then(|| (0..world).map(part).collect()),
+                });
             }
         }
         all
     }
 
     /// Goes back to the state that [`AdamW::state`] gave after `step` updates; `take` finds a tensor
-    /// by its name.
+    /// by its name, whole. Of several ranks the first asks it, and hands on what it says.
     ///
     /// # Errors
     /// What `take` says, and tensors of another shape or type, by name; those before are restored
@@ -251,20 +316,42 @@ impl AdamW {
         step: u64,
         take: &mut dyn FnMut(&str) -> Result<Tensor, Error>,
     ) -> Result<(), Error> {
-        for (name, mut own) in self.state() {
-            let saved = take(&name)?;
-            if saved.size() != own.size() || saved.kind() != own.kind() {
-                return Err(Error::Config(format!(
-                    "the checkpoint's {name} is {:?} of {:?}, this training's {:?} of {:?}",
-                    saved.kind(),
-                    saved.size(),
-                    own.kind(),
-                    own.size()
-                )));
+        let group = &self.group;
+        for mut held in self.held() {
+            let whole = match group.is_first() {
+                true => take(&held.name),
+                false => Ok(Tensor::f_empty(&held.shape, (held.kind(), Device::Cpu))?),
+            };
+            // Before anything of it is sent: the others expect this shape and type.
+            let whole = whole.and_then(|whole| {
+                held.check(&whole)?;
+                Ok(whole.f_contiguous()?)
+            });
+            let mut whole = ranks::together(group, whole)?;
+            if group.world() > 1 {
+                whole = whole.f_to_device(held.local.device())?;
+                group.broadcast(&whole, 0)?;
             }
-            no_grad(|| own.f_copy_(&saved))?;
+            held.restore(group, &whole)?;
         }
         self.step = step;
         Ok(())
     }
+}
+
+/// What is updated of a parameter: all of it, as it is, or a range of its elements, flat. It shares its
+/// storage.
+fn part(param: &Param, range: &Range<usize>, world: usize) -> Result<Tensor, Error> {
+    let tensor = &param.tensor;
+    if world == 1 {
+        return Ok(tensor.f_detach()?);
+    }
+    if !tensor.is_contiguous() {
+        return Err(param.error("it does not lie in order, so several ranks cannot share it"));
+    }
+    if tensor.numel() > 1 << 32 {
+        return Err(param.error("it has more than 2^32 elements, which several ranks cannot share"));
+    }
+    let flat = tensor.f_detach()?.f_view([-1])?;
+    Ok(flat.f_narrow(0, range.start as i64, range.len() as i64)?)
 }

@@ -47,10 +47,11 @@ pub(super) fn takes(param: &Tensor) -> bool {
     visible(param)
 }
 
-/// Updates `param` (f32 or bf16, in order, on the CPU) by `grad`, of its shape and on its device.
+/// Updates `param` (f32 or bf16, in order, on the CPU) by `grad`, of its shape and on its device. It begins
+/// at element `offset` of the parameter that `key` is of, where a block does.
 pub(super) fn update(
     factors: &Factors,
-    key: Key,
+    (key, offset): (Key, usize),
     param: &mut Tensor,
     grad: &Tensor,
     moments: &mut Moments,
@@ -66,6 +67,7 @@ pub(super) fn update(
     let run = Run {
         factors: factors.narrow(),
         key,
+        offset,
         instructions,
     };
     match (param.kind(), grad.kind()) {
@@ -84,6 +86,7 @@ pub(super) fn update(
 struct Run {
     factors: Narrow,
     key: Key,
+    offset: usize,
     instructions: Instructions,
 }
 
@@ -123,7 +126,7 @@ impl Run {
     ) {
         self.instructions.run(Floats {
             run: self,
-            first: chunk * CHUNK,
+            first: self.offset + chunk * CHUNK,
             weights,
             grads,
             m,
@@ -139,7 +142,7 @@ impl Run {
     ) {
         self.instructions.run(Coded {
             run: self,
-            first: chunk * CHUNK,
+            first: self.offset + chunk * CHUNK,
             weights,
             grads,
             m,
@@ -164,7 +167,7 @@ fn chunks_of((codes, scales): Codes<'_>) -> impl IndexedParallelIterator<Item = 
 /// One chunk with f32 moments.
 struct Floats<'a, W, G> {
     run: Run,
-    /// The index of the chunk's first element.
+    /// The index of the chunk's first element in the whole parameter.
     first: usize,
     weights: &'a mut [W],
     grads: &'a [G],

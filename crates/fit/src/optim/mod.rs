@@ -17,6 +17,7 @@ mod fused;
 mod instructions;
 mod moments;
 mod norm;
+mod owned;
 mod rounding;
 mod tensors;
 #[cfg(test)]
@@ -25,3 +26,5 @@ mod tests;
 pub use adamw::{AdamW, Hyper, Param};
 pub use moments::States;
 pub use norm::{clip_factor, squared_norm};
+pub(crate) use owned::Held;
+pub use owned::owned;

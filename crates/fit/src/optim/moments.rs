@@ -55,10 +55,10 @@ pub(super) enum Moments {
 }
 
 impl Moments {
-    /// Zeros for `param`.
-    pub(super) fn zeros(param: &Tensor, states: States) -> Result<Moments, Error> {
+    /// Zeros for `param`, which is a part of a parameter of `whole` elements, or all of it.
+    pub(super) fn zeros(param: &Tensor, whole: usize, states: States) -> Result<Moments, Error> {
         let device = param.device();
-        if states == States::Float32 || param.numel() < SMALL {
+        if states == States::Float32 || whole < SMALL {
             let size = param.size();
             return Ok(Moments::Float32 {
                 m: Tensor::f_zeros(&size, (Kind::Float, device))?,

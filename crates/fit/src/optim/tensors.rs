@@ -15,10 +15,11 @@ use crate::Error;
 /// Elements at a time, a multiple of the block that divides 2^32.
 pub(super) const PART: i64 = 1 << 22;
 
-/// Updates `param` (f32 or bf16) by `grad` of its shape, both on any one device.
+/// Updates `param` (f32 or bf16) by `grad` of its shape, both on any one device; `offset` as in
+/// [`super::fused::update`].
 pub(super) fn update(
     factors: &Factors,
-    key: Key,
+    (key, offset): (Key, usize),
     param: &mut Tensor,
     grad: &Tensor,
     moments: &mut Moments,
@@ -63,7 +64,7 @@ pub(super) fn update(
             let mut bits = exact.f_view_dtype(Kind::Int)?; // [count], shares storage
             let _ = bits.f_add_(&rounding::random_tensor(
                 key,
-                first as u64,
+                offset as u64 + first as u64,
                 count,
                 weights.device(),
             )?)?;

@@ -40,7 +40,7 @@ struct Run {
 impl Run {
     fn new(count: i64, kind: Kind, states: States) -> Run {
         let param = numbers(count, 1).to_kind(kind);
-        let moments = Moments::zeros(&param, states).unwrap();
+        let moments = Moments::zeros(&param, param.numel(), states).unwrap();
         Run { param, moments }
     }
 
@@ -50,8 +50,8 @@ impl Run {
         let key = Key::of_parameter(3, "w").at(step);
         let (param, moments) = (&mut self.param, &mut self.moments);
         match with {
-            Some(set) => fused::update(&factors, key, param, grad, moments, set).unwrap(),
-            None => tensors::update(&factors, key, param, grad, moments).unwrap(),
+            Some(set) => fused::update(&factors, (key, 0), param, grad, moments, set).unwrap(),
+            None => tensors::update(&factors, (key, 0), param, grad, moments).unwrap(),
         }
     }
 
@@ -273,8 +273,8 @@ fn a_parameter_that_does_not_lie_in_order_is_updated_too() {
     let factors = Factors::new(&HYPER, 1, 1e-2, true, 1.0);
     let key = Key::of_parameter(3, "w").at(1);
     for param in [&mut param, &mut ordered] {
-        let mut moments = Moments::zeros(param, States::Float32).unwrap();
-        tensors::update(&factors, key, param, &grad, &mut moments).unwrap();
+        let mut moments = Moments::zeros(param, param.numel(), States::Float32).unwrap();
+        tensors::update(&factors, (key, 0), param, &grad, &mut moments).unwrap();
     }
     assert_eq!(param, ordered);
     assert_ne!(param, numbers(60, 1).reshape([6, 10]).transpose(0, 1));

@@ -122,6 +122,7 @@ impl Task for Toy {
             labels: 12,
             flops: 1e6,
             data_seconds: 0.0,
+            waited_seconds: 0.0,
             skipped,
         };
         if guard.loss(value)? == Verdict::Skip {

@@ -1,11 +1,15 @@
 //! Training and grading: what is learned, what is kept, what a stop leaves.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use grade::grading::{Outcome, grade_files};
-use grade::{GradeConfig, Grader, Heads, MODEL, run};
+use grade::grading::{By, Outcome, grade_files};
+use grade::worker::Arguments;
+use grade::{GradeBatch, GradeConfig, Grader, Heads, MODEL, run, run_with};
 use model::Precision;
 use sample::Manifest;
+use sample::workers::{Function, Local};
 
 use super::{contents, import, picture, rejects, rows, small};
 
@@ -131,20 +135,152 @@ fn a_journal_and_a_trained_model_are_gone_on_from_with_the_same_bytes() {
         .map(|n| Ok(from.join(format!("images/{n:03}.png"))))
         .collect();
     let path = dir.path().join("journal");
-    let all = grade_files(&grader, &files, 8, Some((&path, "key"))).unwrap();
+    let all = grade_files(By::Own(&grader), &files, 8, Some((&path, "key"))).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text.lines().count(), 1 + 8);
     let cut: String = text.split_inclusive('\n').take(4).collect();
     let marked = cut.replacen("0.", "9.", 1);
     std::fs::write(&path, format!("{marked}{{\"batch\":3,\"outc")).unwrap();
-    let again = grade_files(&grader, &files, 8, Some((&path, "key"))).unwrap();
+    let again = grade_files(By::Own(&grader), &files, 8, Some((&path, "key"))).unwrap();
     // The changed value shows that the journal was read; the rest is as it was.
     assert_ne!(again[..24], all[..24]);
     assert_eq!(again[24..], all[24..]);
     assert_eq!(
-        grade_files(&grader, &files, 8, Some((&path, "other"))).unwrap(),
+        grade_files(By::Own(&grader), &files, 8, Some((&path, "other"))).unwrap(),
         all
     );
+}
+
+fn local(function: impl Function + 'static) -> Local {
+    Local {
+        functions: vec![Arc::new(function)],
+        at_a_time: 1,
+    }
+}
+
+/// A trained grader, and an import with pictures that cannot be read.
+fn trained(dir: &Path) -> (GradeConfig, PathBuf) {
+    let config = GradeConfig {
+        epochs: 2,
+        ..small()
+    };
+    let first = import(&dir.join("first"), 64, true);
+    graded(&config, &[first], &dir.join("trained"));
+    let config = GradeConfig {
+        model: Some(dir.join("trained").join(MODEL)),
+        regrade: true,
+        ..config
+    };
+    let from = import(&dir.join("second"), 120, true);
+    std::fs::write(from.join("images/003.png"), "no picture").unwrap();
+    std::fs::remove_file(from.join("images/050.png")).unwrap();
+    for number in 64..72 {
+        std::fs::write(from.join(format!("images/{number:03}.png")), "").unwrap();
+    }
+    (config, from)
+}
+
+#[test]
+fn workers_grade_with_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, from) = trained(dir.path());
+    let (own, shared) = (dir.path().join("own"), dir.path().join("shared"));
+    let manifest = graded(&config, std::slice::from_ref(&from), &own);
+    assert_eq!(manifest.counts["rejects"], 10);
+    let workers = local(GradeBatch);
+    run_with(Some(&workers), &config, 7, &[from], &shared, None, false).unwrap();
+    assert_eq!(contents(&own), contents(&shared));
+}
+
+/// The function, until it was called so often.
+struct Until(AtomicUsize);
+
+impl Function for Until {
+    fn name(&self) -> &'static str {
+        GradeBatch.name()
+    }
+
+    fn version(&self) -> u32 {
+        GradeBatch.version()
+    }
+
+    fn call(&self, arguments: &str, items: &[&str]) -> Result<Vec<Vec<u8>>, String> {
+        let left = self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        left.map_err(|_| "the machine is on fire".to_owned())?;
+        GradeBatch.call(arguments, items)
+    }
+}
+
+#[test]
+fn what_workers_graded_before_they_failed_is_not_graded_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, from) = trained(dir.path());
+    let (own, out) = (dir.path().join("own"), dir.path().join("out"));
+    graded(&config, std::slice::from_ref(&from), &own);
+    let go_on = |calls: usize| {
+        let workers = local(Until(AtomicUsize::new(calls)));
+        let from = std::slice::from_ref(&from);
+        run_with(Some(&workers), &config, 7, from, &out, None, false)
+    };
+    // 15 batches of 8.
+    let said = go_on(9).unwrap_err().to_string();
+    assert!(
+        said.contains("on fire") && said.contains("grade stage"),
+        "{said}"
+    );
+    let journal = std::fs::read_to_string(out.join("grades.jsonl")).unwrap();
+    assert_eq!(journal.lines().count(), 1 + 9);
+    go_on(6).unwrap();
+    assert_eq!(contents(&own), contents(&out));
+}
+
+#[test]
+fn workers_that_see_another_grader_refuse() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, _) = trained(dir.path());
+    let model = config.model.unwrap();
+    let arguments = Arguments::new(&model, Precision::Float32, 1).unwrap();
+    let arguments = serde_json::to_string(&arguments).unwrap();
+    let other = model.join("clarity/model.safetensors");
+    std::fs::copy(model.join("complexity/model.safetensors"), other).unwrap();
+    let said = GradeBatch.call(&arguments, &["[]"]).unwrap_err();
+    assert!(said.contains("another grader"), "{said}");
+    for (arguments, item, wanted) in [("{}", "[]", "arguments"), (arguments.as_str(), "{}", "")] {
+        let said = GradeBatch.call(arguments, &[item]).unwrap_err();
+        assert!(said.contains(wanted), "{said}");
+    }
+}
+
+#[test]
+fn grades_follow_from_the_batch_and_neighbours_move_no_more_than_the_last_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, from) = trained(dir.path());
+    let grader = Grader::load(&config.model.unwrap(), Precision::Float32).unwrap();
+    let files: Vec<Result<PathBuf, String>> = (0..64)
+        .map(|n| Ok(from.join(format!("images/{n:03}.png"))))
+        .collect();
+    let all = grade_files(By::Own(&grader), &files, 8, None).unwrap();
+    // A batch alone, after another one.
+    let one = grade_files(By::Own(&grader), &files[16..24], 8, None).unwrap();
+    assert_eq!(one, all[16..24]);
+    // The tensor library sums in another order for batches of other lengths, which is why a batch is what
+    // workers are given.
+    for batch in [1, 3, 64] {
+        let others = grade_files(By::Own(&grader), &files, batch, None).unwrap();
+        for (image, (a, b)) in all.iter().zip(&others).enumerate() {
+            match (a, b) {
+                (Outcome::Grades(a), Outcome::Grades(b)) => {
+                    let pairs = a.clarity.iter().chain(&a.complexity);
+                    let pairs = pairs.zip(b.clarity.iter().chain(&b.complexity));
+                    let most = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(most < 1e-5, "image {image} in batches of {batch}: {most}");
+                }
+                (a, b) => assert_eq!(a, b),
+            }
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use sample::Shard;
+
+use crate::commands::shards::named;
 
 /// `math-llava eval`.
 #[derive(Debug, Args)]
@@ -12,6 +15,7 @@ asked what is held out. What is answered is kept: the same command goes on after
   math-llava eval configs/benchmarks.toml --dry-run
   math-llava eval configs/benchmarks.toml --limit 20
   math-llava eval configs/benchmarks.toml --benchmark mathvista --from extractions
+  math-llava eval configs/benchmarks.toml --shard 2/8      one of eight workers; afterwards without --shard
   math-llava eval configs/tiny.toml")]
 pub struct Eval {
     /// The run's configuration
@@ -38,6 +42,10 @@ pub struct Eval {
     /// Do this stage and those after it again, with what lies on disk of those before
     #[arg(long, value_enum, value_name = "STAGE")]
     pub from: Option<EvalFrom>,
+    /// Ask only one part of N, into files of its own; the same command without it takes what all parts
+    /// left, asks what is missing, and scores. `rank`: as RANK and WORLD_SIZE or Slurm say
+    #[arg(long, value_name = "I/N", value_parser = named, conflicts_with = "from")]
+    pub shard: Option<Shard>,
     /// Say what would be asked, with tokens, time and cost, and stop
     #[arg(long)]
     pub dry_run: bool,

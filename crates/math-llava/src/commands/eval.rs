@@ -24,7 +24,7 @@ pub fn run(arguments: &Eval) -> Result<bool> {
     let path = path.context("which configuration? Give CONFIG")?;
     let config = RunConfig::read_with(path, &arguments.settings)?;
     let (out, root) = (arguments.out.clone(), arguments.root.clone());
-    let pipeline = Pipeline::new(config, out, root, arguments.force);
+    let pipeline = Pipeline::new(config, out, root, arguments.force).of_shard(arguments.shard)?;
     if pipeline.config.scored.is_empty() {
         return held_out(&pipeline, arguments);
     }
@@ -51,6 +51,7 @@ fn held_out(pipeline: &Pipeline, arguments: &Eval) -> Result<bool> {
         ("--candidate", !arguments.candidates.is_empty()),
         ("--limit", arguments.limit.is_some()),
         ("--from", arguments.from.is_some()),
+        ("--shard", arguments.shard.is_some()),
     ];
     if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
         bail!(
@@ -185,6 +186,14 @@ impl Entrant {
         })
     }
 
+    /// How many questions are answered at the same time, where that is settled here.
+    pub fn batch(&self) -> Option<usize> {
+        match &self.player {
+            Player::Own(own) => Some(own.batch_size()),
+            Player::Server(_) => None,
+        }
+    }
+
     /// The same as a campaign wants it.
     fn candidate<'a>(&'a self, ledger: Option<&'a Ledger>) -> Result<Candidate<'a>> {
         let (model, place, through): (&dyn ChatModel, _, _) = match &self.player {
@@ -237,6 +246,8 @@ pub fn campaign(pipeline: &Pipeline, choice: &Choice) -> Result<Vec<BenchmarkSco
         .map(|candidate| Entrant::open(pipeline, candidate))
         .collect::<Result<Vec<_>>>()?;
     let referee = match &config.judge {
+        // Replies are read when all are there.
+        Some(_) if pipeline.shard.is_some() => None,
         Some(judge) => {
             let section = teachers::find(&config.teachers, &judge.server, "[judge] server")?;
             let model = section.http.model.clone();
@@ -277,6 +288,19 @@ pub fn campaign(pipeline: &Pipeline, choice: &Choice) -> Result<Vec<BenchmarkSco
                 .join(plan.folder())
                 .join(&entrant.config.name);
             let candidate = entrant.candidate(ledger.as_ref())?;
+            if let Some(shard) = pipeline.shard {
+                let done = campaign::run_shard(plan, &candidate, &out, shard, again.force)?;
+                println!(
+                    "{} by {}: shard {shard}, {} of {} questions, {} of them known before",
+                    plan.folder(),
+                    candidate.name,
+                    done.questions,
+                    plan.questions(),
+                    done.known
+                );
+                println!("  {}", done.file.display());
+                continue;
+            }
             let score = campaign::run(plan, &candidate, judge.as_ref(), &out, again)?;
             println!("{}", headline::headline(&score));
             for remark in &score.remarks {
@@ -285,6 +309,12 @@ pub fn campaign(pipeline: &Pipeline, choice: &Choice) -> Result<Vec<BenchmarkSco
             println!("  {}", out.display());
             scores.push(score);
         }
+    }
+    if let Some(shard) = pipeline.shard {
+        println!(
+            "The same command without --shard reads and scores the replies when all {} shards are done.",
+            shard.of()
+        );
     }
     Ok(scores)
 }

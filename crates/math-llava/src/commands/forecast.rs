@@ -14,7 +14,7 @@ use crate::commands::eval::{Choice, Entrant, Player, planned};
 use crate::commands::own::Own;
 use crate::commands::plan::{Temporary, duration};
 use crate::commands::run::Pipeline;
-use crate::commands::synth::looked_at;
+use crate::commands::shards;
 
 /// Questions that an own model answers for its forecast.
 const PROBE: usize = 8;
@@ -27,7 +27,7 @@ pub fn print(pipeline: &Pipeline, choice: &Choice) -> Result<bool> {
         .iter()
         .map(|benchmark| planned(pipeline, benchmark, temporary.path()))
         .collect::<Result<Vec<_>>>()?;
-    let ledger = looked_at(&pipeline.ledger_file())?;
+    let ledger = shards::ledger_looked_at(pipeline)?;
     let (mut seconds, mut own) = (0.0, false);
     for candidate in choice.candidates(pipeline)? {
         let entrant = Entrant::open(pipeline, &candidate)?;
@@ -40,7 +40,11 @@ pub fn print(pipeline: &Pipeline, choice: &Choice) -> Result<bool> {
                 plan.unaskable(),
                 plan.images()
             );
-            let requests = || plan.requests(candidate.temperature);
+            let part = plan.part(entrant.batch(), pipeline.shard);
+            if let Some(shard) = pipeline.shard {
+                println!("  shard {shard}: {} questions; of those:", part.questions());
+            }
+            let requests = || plan.requests_of(&part, candidate.temperature);
             match &entrant.player {
                 Player::Own(model) => {
                     let probe = Probe::of(model, plan, candidate.temperature)?;
@@ -76,6 +80,9 @@ pub fn print(pipeline: &Pipeline, choice: &Choice) -> Result<bool> {
     }
     if own {
         println!("own models: about {} in all", duration(seconds));
+    }
+    for line in shards::bounds(pipeline) {
+        println!("{line}");
     }
     println!("\nNothing was sent, and nothing was written there.");
     Ok(true)

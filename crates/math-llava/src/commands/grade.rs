@@ -18,7 +18,9 @@ pub fn run(arguments: &Grade) -> Result<bool> {
             bail!("--out DIR is missing: the folder to write");
         };
         let (seed, imports) = (arguments.seed, &arguments.imports);
-        let manifest = grade::run(&config, seed, imports, out, None, arguments.force)?;
+        let machines = crate::machines::Machines::find(arguments.on.cluster.as_deref())?;
+        let (workers, force) = (machines.workers(), arguments.force);
+        let manifest = grade::run_with(workers, &config, seed, imports, out, None, force)?;
         println!("{} in {}", says(&manifest), out.display());
         return Ok(true);
     };
@@ -29,7 +31,8 @@ pub fn run(arguments: &Grade) -> Result<bool> {
         arguments.out.clone(),
         arguments.root.clone(),
         arguments.force,
-    );
+    )
+    .on(&arguments.on)?;
     let says = stage(&pipeline)?;
     println!("{says} in {}", pipeline.layout.stage("grade").display());
     Ok(true)
@@ -57,7 +60,8 @@ pub fn stage(pipeline: &crate::commands::run::Pipeline) -> Result<String> {
     let teacher = teacher.zip(ledger.as_ref());
     let manifest = pipeline.replacing(|force| {
         let teacher = teacher.map(|(model, ledger)| grade::teacher::Teacher { model, ledger });
-        Ok(grade::run(
+        Ok(grade::run_with(
+            pipeline.machines.workers(),
             config,
             pipeline.config.seed,
             &imports,

@@ -8,18 +8,25 @@ use sources::figures::FiguresConfig;
 use sources::{ImportOptions, SOURCES, find_folder};
 
 use crate::args::Import;
+use crate::machines::Machines;
 
 /// Imports.
 pub fn run(arguments: &Import) -> Result<bool> {
     if arguments.all {
         return all(arguments);
     }
+    let address = arguments.on.cluster.as_deref();
     let Some(name) = arguments.source.as_deref() else {
         bail!("give --source NAME, or --all for every data set below --root");
     };
     let manifest = if name == "figures" {
         if arguments.root.is_some() || !arguments.splits.is_empty() || arguments.limit.is_some() {
             bail!("figures are drawn, not read: --root, --split and --limit do not go with them");
+        }
+        if address.is_some() {
+            bail!(
+                "figures are drawn in this process, faster than others could be asked: leave --cluster out"
+            );
         }
         let mut config = FiguresConfig::default();
         if let Some(count) = arguments.count {
@@ -32,7 +39,8 @@ pub fn run(arguments: &Import) -> Result<bool> {
             bail!("--count goes with --source figures; use --limit for rows of a data set");
         }
         let root = root(arguments, source.about().title)?;
-        sources::import(
+        sources::import_with(
+            Machines::find(address)?.workers(),
             source,
             &options(arguments),
             root,
@@ -61,6 +69,7 @@ fn options(arguments: &Import) -> ImportOptions {
 /// Imports every source that is below the root. One that fails does not stop the others.
 fn all(arguments: &Import) -> Result<bool> {
     let root = root(arguments, "the data sets, each in a folder of its name")?;
+    let machines = Machines::find(arguments.on.cluster.as_deref())?;
     let (mut done, mut failed) = (0, Vec::new());
     for source in SOURCES {
         let name = source.about().name;
@@ -68,7 +77,8 @@ fn all(arguments: &Import) -> Result<bool> {
             continue;
         };
         let out = arguments.out.join(name);
-        match sources::import(
+        match sources::import_with(
+            machines.workers(),
             *source,
             &options(arguments),
             tree.root(),

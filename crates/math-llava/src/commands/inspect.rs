@@ -3,11 +3,12 @@
 
 use anyhow::{Result, bail};
 use sample::Manifest;
-use select::inspect::{InspectConfig, REPORT, inspect};
+use select::inspect::{InspectConfig, REPORT, inspect_with};
 
 use crate::args::Inspect;
 use crate::commands::run::Pipeline;
 use crate::config::RunConfig;
+use crate::machines::Machines;
 
 /// Inspects, says what was found and where the page is.
 pub fn run(arguments: &Inspect) -> Result<bool> {
@@ -15,7 +16,8 @@ pub fn run(arguments: &Inspect) -> Result<bool> {
         Some(file) => {
             let (out, root) = (arguments.out.clone(), arguments.root.clone());
             let pipeline = Pipeline::new(RunConfig::read(file)?, out, root, arguments.force)
-                .with_benchmarks(&arguments.benchmarks);
+                .with_benchmarks(&arguments.benchmarks)
+                .on(&arguments.on)?;
             (stage(&pipeline)?, pipeline.layout.stage("inspect"))
         }
         None => {
@@ -24,7 +26,10 @@ pub fn run(arguments: &Inspect) -> Result<bool> {
             };
             let (imports, benchmarks) = (&arguments.imports, &arguments.benchmarks);
             let config = InspectConfig::default();
-            let manifest = inspect(&config, imports, benchmarks, &out, arguments.force)?;
+            let machines = Machines::find(arguments.on.cluster.as_deref())?;
+            let workers = machines.workers();
+            let force = arguments.force;
+            let manifest = inspect_with(workers, &config, imports, benchmarks, &out, force)?;
             (says(&manifest, !benchmarks.is_empty()), out)
         }
     };
@@ -37,8 +42,17 @@ pub fn stage(pipeline: &Pipeline) -> Result<String> {
     let (imports, out) = (pipeline.imports(), pipeline.layout.stage("inspect"));
     let benchmarks = pipeline.benchmarks()?;
     let config = &pipeline.config.inspect;
-    let manifest =
-        pipeline.replacing(|force| Ok(inspect(config, &imports, &benchmarks, &out, force)?))?;
+    let workers = pipeline.machines.workers();
+    let manifest = pipeline.replacing(|force| {
+        Ok(inspect_with(
+            workers,
+            config,
+            &imports,
+            &benchmarks,
+            &out,
+            force,
+        )?)
+    })?;
     Ok(says(&manifest, !benchmarks.is_empty()))
 }
 

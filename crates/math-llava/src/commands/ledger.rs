@@ -1,9 +1,9 @@
 //! `math-llava ledger`: what was asked, answered and paid.
 
 use std::io::{BufWriter, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use chat::Ledger;
 use sample::progress;
 use serde_json::{Map, Value};
@@ -12,11 +12,11 @@ use crate::args;
 
 /// Status, query or export.
 pub fn run(arguments: &args::Ledger) -> Result<bool> {
-    let path = if arguments.run.is_dir() {
-        arguments.run.join("ledger.sqlite")
-    } else {
-        arguments.run.clone()
-    };
+    if let Some(args::LedgerAction::Merge { into, from }) = &arguments.action {
+        return merge(into, from);
+    }
+    let run = arguments.run.as_ref();
+    let path = file(run.context("which ledger? Give RUN, a run's folder or a ledger's file")?);
     if let Some(to) = &arguments.export {
         let written = open(&path)?.export(to)?;
         println!("{written} requests in {}", to.display());
@@ -42,6 +42,34 @@ pub fn run(arguments: &args::Ledger) -> Result<bool> {
             "the first {} rows; --limit N shows more",
             found.rows.len()
         ));
+    }
+    Ok(true)
+}
+
+/// The ledger of a run's folder, or the file itself.
+fn file(run: &Path) -> PathBuf {
+    if run.is_dir() {
+        run.join("ledger.sqlite")
+    } else {
+        run.to_owned()
+    }
+}
+
+/// Takes ledgers into one.
+fn merge(into: &Path, from: &[PathBuf]) -> Result<bool> {
+    let from: Vec<PathBuf> = from.iter().map(|from| file(from)).collect();
+    // A slip in a name is said before anything is made.
+    if let Some(none) = from.iter().find(|from| !from.is_file()) {
+        bail!(
+            "{}: there is no such ledger; nothing was merged",
+            none.display()
+        );
+    }
+    let ledger = Ledger::open(&file(into))?;
+    for from in &from {
+        let merged = ledger.merge(from);
+        sample::interrupt::check()?;
+        println!("{}: {}", from.display(), merged?);
     }
     Ok(true)
 }

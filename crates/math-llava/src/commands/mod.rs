@@ -3,6 +3,7 @@
 
 pub mod card;
 pub mod chat;
+pub mod cluster;
 pub mod compare;
 pub mod convert;
 pub mod equal;
@@ -18,10 +19,13 @@ pub mod logits;
 pub mod own;
 pub mod plan;
 pub mod pull;
+#[cfg(feature = "torch")]
+pub mod ranks;
 pub mod report;
 pub mod run;
 pub mod score;
 pub mod serve;
+pub mod shards;
 pub mod sources;
 pub mod sql;
 pub mod studio;

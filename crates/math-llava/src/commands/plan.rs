@@ -12,6 +12,7 @@ use sample::{Manifest, progress};
 use crate::commands::run::Pipeline;
 use crate::commands::synth::{self, Cast};
 use crate::config::Layout;
+use crate::machines::Machines;
 
 /// Figures drawn in a rehearsal.
 const FIGURES: usize = 240;
@@ -151,6 +152,8 @@ fn learning(
         layout: rehearsal.layout.clone(),
         root: pipeline.root.clone(),
         force: pipeline.force,
+        shard: None,
+        machines: Machines::default(),
     };
     let forecast = super::train::measure(&probe, 4)?;
     let per_step = forecast.images_per_step.max(1.0);
@@ -233,6 +236,8 @@ fn shrink(pipeline: &Pipeline, folder: &Path) -> (Pipeline, f64) {
             layout,
             root: pipeline.root.clone(),
             force: false,
+            shard: None,
+            machines: Machines::default(),
         },
         scale,
     )

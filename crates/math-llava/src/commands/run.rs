@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use chat::Ledger;
-use sample::{Manifest, progress};
+use sample::{Manifest, Shard, progress};
 
-use crate::args::{Run, StageArguments};
+use crate::args::{On, Run, Select};
 use crate::commands::{import, plan};
 use crate::config::{Layout, RunConfig, SourceConfig};
+use crate::machines::Machines;
 
 /// A configuration with where it runs.
 pub struct Pipeline {
@@ -22,6 +23,10 @@ pub struct Pipeline {
     pub root: Option<PathBuf>,
     /// Whether results of other configurations may be replaced.
     pub force: bool,
+    /// The part of the requests that this process asks; all by default.
+    pub shard: Option<Shard>,
+    /// Who opens images and runs plans.
+    pub machines: Machines,
 }
 
 /// Runs everything, prints the table and where the report is.
@@ -37,6 +42,14 @@ pub fn run(arguments: &Run) -> Result<bool> {
     if arguments.dry_run {
         return plan::print(&pipeline);
     }
+    #[cfg(feature = "torch")]
+    if c10d::Rendezvous::from_env()?.is_some_and(|place| place.world > 1) {
+        bail!(
+            "this is one of several ranks (WORLD_SIZE or SLURM_NTASKS is set), and `run` does all stages in one \
+             process: do the stages before training on their own, and start `math-llava train` by ranks"
+        );
+    }
+    let pipeline = pipeline.on(&arguments.on)?;
     let started = Instant::now();
     for verb in pipeline.verbs() {
         pipeline.stage(verb)?;
@@ -65,20 +78,16 @@ pub fn run(arguments: &Run) -> Result<bool> {
     Ok(true)
 }
 
-/// Runs one stage of a configuration.
-pub fn stage(arguments: &StageArguments, verb: &str) -> Result<bool> {
-    let config = RunConfig::read_with(&arguments.config, &arguments.settings)?;
-    let pipeline = Pipeline::new(
-        config,
-        arguments.out.clone(),
-        arguments.root.clone(),
-        arguments.force,
-    )
-    .with_benchmarks(&arguments.benchmarks);
-    if arguments.dry_run {
+/// Selects, from a configuration.
+pub fn select(arguments: &Select) -> Result<bool> {
+    let Select { stage, on } = arguments;
+    let config = RunConfig::read_with(&stage.config, &stage.settings)?;
+    let pipeline = Pipeline::new(config, stage.out.clone(), stage.root.clone(), stage.force)
+        .with_benchmarks(&stage.benchmarks);
+    if stage.dry_run {
         return plan::print(&pipeline);
     }
-    pipeline.stage(verb)?;
+    pipeline.on(on)?.stage("select")?;
     Ok(true)
 }
 
@@ -97,7 +106,24 @@ impl Pipeline {
             layout: Layout { run },
             root,
             force,
+            shard: None,
+            machines: Machines::default(),
         }
+    }
+
+    /// Only one shard's part of the requests, with its part of the budgets.
+    pub fn of_shard(mut self, shard: Option<Shard>) -> Result<Pipeline> {
+        self.shard = shard;
+        super::shards::divide_budgets(&mut self)?;
+        Ok(self)
+    }
+
+    /// Finds the cluster that the user named, or else the configuration.
+    pub fn on(mut self, on: &On) -> Result<Pipeline> {
+        let section = self.config.cluster.as_ref();
+        let address = on.cluster.as_ref().or(section.map(|c| &c.address));
+        self.machines = Machines::find(address.map(String::as_str))?;
+        Ok(self)
     }
 
     /// Benchmarks of the command line, each a path as the user typed it, in place of the file's.
@@ -206,7 +232,10 @@ impl Pipeline {
             };
             let folder = self.layout.import(&source.name);
             let manifest = self.replacing(|force| {
-                Ok(sources::import(adapter, &options, &root, &folder, force)?)
+                let workers = self.machines.workers();
+                Ok(sources::import_with(
+                    workers, adapter, &options, &root, &folder, force,
+                )?)
             })?;
             says.push(format!("{}: {}", source.name, import::counts(&manifest)));
         }
@@ -252,8 +281,12 @@ impl Pipeline {
         let (config, seed) = (&self.config.select, self.config.seed);
         let out = self.layout.stage("select");
         let inputs = self.select_inputs();
-        let manifest =
-            self.replacing(|force| Ok(select::select(config, seed, &inputs, &out, force)?))?;
+        let resources = self.machines.resources();
+        let manifest = self.replacing(|force| {
+            Ok(select::select_within(
+                config, seed, &inputs, &out, force, &resources,
+            )?)
+        })?;
         Ok(import::counts(&manifest))
     }
 
@@ -291,20 +324,15 @@ impl Pipeline {
         ))
     }
 
-    /// Where the ledger lies.
+    /// Where the run's ledger lies.
     pub fn ledger_file(&self) -> PathBuf {
         let own = || self.layout.run.join("ledger.sqlite");
         self.config.ledger.clone().unwrap_or_else(own)
     }
 
-    /// The ledger, open for more.
+    /// The ledger, open for more, with what shards left; a shard's own where this is one.
     pub fn ledger(&self) -> Result<Ledger> {
-        let path = self.ledger_file();
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        }
-        Ok(Ledger::open(&path)?)
+        super::shards::ledger(self)
     }
 
     /// What the evaluation found.

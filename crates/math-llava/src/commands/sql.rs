@@ -4,17 +4,18 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 
 use anyhow::Result;
 use sample::progress;
-use select::Resources;
 use select::sql::{Format, Tables};
 
 use crate::args::Sql;
+use crate::machines::Machines;
 
 /// Rows of a table for a person, where no limit is given.
 const SCREEN: usize = 100;
 
 /// Answers.
 pub fn run(arguments: &Sql) -> Result<bool> {
-    let tables = Tables::open(&arguments.run, &Resources::default())?;
+    let machines = Machines::find(arguments.on.cluster.as_deref())?;
+    let tables = Tables::open(&arguments.run, &machines.resources())?;
     let mut out = Reader {
         out: BufWriter::new(io::stdout().lock()),
         left: false,

@@ -5,13 +5,14 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use chat::money::Forecast;
 use chat::{ChatModel, Ledger};
-use sample::Manifest;
+use sample::{Manifest, Shard};
 use synth::{Inputs, NO_TEACHER, Roles, Synthesis};
 
 use crate::args::Synth;
 use crate::commands::import;
 use crate::commands::plan;
 use crate::commands::run::Pipeline;
+use crate::commands::shards;
 use crate::config::RunConfig;
 use crate::roles::{ProgramTeacher, Programs};
 use crate::teachers::{self, Teacher};
@@ -21,9 +22,15 @@ pub fn run(arguments: &Synth) -> Result<bool> {
     let stage = &arguments.stage;
     let config = RunConfig::read_with(&stage.config, &stage.settings)?;
     let (out, root) = (stage.out.clone(), stage.root.clone());
-    let pipeline = Pipeline::new(config, out, root, stage.force).with_benchmarks(&stage.benchmarks);
+    let pipeline = Pipeline::new(config, out, root, stage.force)
+        .with_benchmarks(&stage.benchmarks)
+        .of_shard(arguments.shard)?;
     if arguments.status {
-        return super::ledger::status(&pipeline.ledger_file(), false);
+        let whole = pipeline.ledger_file();
+        let file = pipeline
+            .shard
+            .map_or(whole.clone(), |shard| shard.file(&whole));
+        return super::ledger::status(&file, false);
     }
     if let Some(kind) = &arguments.show_prompt {
         return show(&pipeline, kind, arguments.sample.as_deref());
@@ -34,11 +41,18 @@ pub fn run(arguments: &Synth) -> Result<bool> {
         if !selected || cast.remote().is_none() {
             return plan::print(&pipeline);
         }
-        let ledger = looked_at(&pipeline.ledger_file())?;
+        let ledger = shards::ledger_looked_at(&pipeline)?;
         let costs = cost(&pipeline, &cast, &ledger)?;
         print_plan(&costs);
+        if let Some(shard) = pipeline.shard {
+            let (own, all) = costs.images;
+            println!("shard {shard}: {own} of {all} images; of those:");
+        }
         println!("{}", table(&costs.forecast, 1.0));
         for line in budgets(&pipeline.config, &costs.forecast, 1.0) {
+            println!("{line}");
+        }
+        for line in shards::bounds(&pipeline) {
             println!("{line}");
         }
         println!("\nNothing was sent.");
@@ -137,8 +151,15 @@ pub fn stage(pipeline: &Pipeline) -> Result<String> {
     };
     let out = pipeline.layout.stage("synth");
     let cast = Cast::open(&pipeline.config)?;
+    if let Some(shard) = pipeline.shard {
+        return part(pipeline, &cast, inputs, shard);
+    }
     let ledger = match cast.teacher {
-        Some(_) => pipeline.ledger()?,
+        Some(_) => {
+            let left = shards::ledgers(pipeline)?;
+            shards::tell(&synth::standing(config, seed, inputs, cast.roles(), &left)?);
+            pipeline.ledger()?
+        }
         None => Ledger::in_memory()?,
     };
     let manifest = pipeline.replacing(|force| {
@@ -154,6 +175,24 @@ pub fn stage(pipeline: &Pipeline) -> Result<String> {
         says.push_str(&format!(", {spent:.4} spent on this ledger so far"));
     }
     Ok(says)
+}
+
+/// One shard of the stage: all that is asked, and nothing written but its ledger.
+fn part(pipeline: &Pipeline, cast: &Cast, inputs: Inputs<'_>, shard: Shard) -> Result<String> {
+    if cast.teacher.is_none() {
+        bail!(
+            "--shard {shard}: no teacher is configured, so there is nothing to split; leave --shard out"
+        );
+    }
+    let (config, seed) = (&pipeline.config.synth, pipeline.config.seed);
+    let ledger = pipeline.ledger()?;
+    let images = synth::synthesise_shard(config, seed, inputs, cast.roles(), &ledger, shard)?;
+    let spent = ledger.status()?.models.iter().map(|m| m.cost).sum::<f64>();
+    Ok(format!(
+        "shard {shard}: all is asked about its {images} images, {spent:.4} spent; the same command without \
+         --shard writes the pairs when all {} are done",
+        shard.of()
+    ))
 }
 
 /// What came of the pairs, by kind and source, with the two most frequent reasons that some went.
@@ -243,7 +282,7 @@ fn show(pipeline: &Pipeline, kind: &str, sample: Option<&str>) -> Result<bool> {
     let cast = Cast::open(&pipeline.config)?;
     if let Some(teacher) = &cast.teacher {
         let digest = teacher.model().digest(request);
-        let known = looked_at(&pipeline.ledger_file())?.settled(&digest)?;
+        let known = shards::ledger_looked_at(pipeline)?.settled(&digest)?;
         let known = if known.is_some() { "answered" } else { "open" };
         println!("ledger       {digest} ({known})");
     }
@@ -271,6 +310,8 @@ pub struct Costs {
     pub plan: Vec<synth::Line>,
     /// Requests, tokens and money by kind.
     pub forecast: Forecast,
+    /// Images that are asked about, and images of the selection.
+    pub images: (usize, usize),
 }
 
 /// Plans the synthesis of the selection in the pipeline's folder, with its real prompts and images.
@@ -283,7 +324,10 @@ pub fn cost(pipeline: &Pipeline, cast: &Cast, ledger: &Ledger) -> Result<Costs> 
         select: &select,
         inspect: Some(&inspect),
     };
-    let synthesis = Synthesis::read(&pipeline.config.synth, pipeline.config.seed, inputs)?;
+    let mut synthesis = Synthesis::read(&pipeline.config.synth, pipeline.config.seed, inputs)?;
+    if let Some(shard) = pipeline.shard {
+        synthesis = synthesis.of_shard(shard);
+    }
     let roles = cast.roles();
     let mut forecast = Forecast::default();
     let mut add = |player: Option<&Player>, requests: &mut dyn Iterator<Item = chat::Request>| {
@@ -309,6 +353,7 @@ pub fn cost(pipeline: &Pipeline, cast: &Cast, ledger: &Ledger) -> Result<Costs> 
         &mut synthesis.verifying(&roles, ledger).filter(judged),
     )?;
     Ok(Costs {
+        images: synthesis.images(),
         plan: synthesis.plan.lines.clone(),
         forecast,
     })

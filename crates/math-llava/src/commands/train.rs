@@ -13,12 +13,16 @@ pub fn verb(_: &crate::args::Train) -> anyhow::Result<bool> {
 mod trained {
     use std::collections::HashMap;
     use std::path::{Path, PathBuf};
+    use std::rc::Rc;
 
     use anyhow::{Result, bail};
+    use c10d::Group;
     use sample::{
-        ImageRow, Manifest, SAMPLES, Sample, StageKey, read_table, resolve_image, safe_join,
+        ImageRow, Manifest, SAMPLES, Sample, StageKey, progress, read_table, resolve_image,
+        safe_join,
     };
     use train::data::{Example, read_conversations};
+    use train::scaling::{Network, Scaled};
 
     use crate::args::Train;
     use crate::commands::plan::duration;
@@ -27,6 +31,15 @@ mod trained {
 
     /// Trains what a configuration says, or says what it would take.
     pub fn verb(arguments: &Train) -> Result<bool> {
+        let place = c10d::Rendezvous::from_env()?;
+        if let Some(ranks) = arguments.nproc {
+            if place.is_some() {
+                bail!(
+                    "--nproc starts ranks, and this is one already (RANK or SLURM_PROCID is set): leave it out"
+                );
+            }
+            return crate::commands::ranks::spawn(ranks);
+        }
         let file = arguments
             .config
             .as_ref()
@@ -48,7 +61,13 @@ mod trained {
         let config = RunConfig::read_with(file, &settings)?;
         let pipeline = Pipeline::new(config, arguments.out.clone(), None, arguments.force);
         if arguments.dry_run {
-            return forecast(&pipeline, arguments.json);
+            return forecast(&pipeline, arguments);
+        }
+        if place.is_some_and(|place| place.rank > 0) {
+            // The first rank speaks for all.
+            progress::set_quiet(true);
+            pipeline.quietly("train")?;
+            return Ok(true);
         }
         pipeline.stage("train")?;
         println!(
@@ -133,8 +152,27 @@ mod trained {
         }
     }
 
+    /// Meets the other ranks, where this process is one of several.
+    fn meet() -> Result<Rc<Group>> {
+        Ok(Rc::new(match c10d::Rendezvous::from_env()? {
+            Some(mut place) => {
+                place.interrupted = sample::interrupt::requested;
+                if place.world > 1 {
+                    progress::note(&format!(
+                        "rank {} of {}: waiting for the others",
+                        place.rank, place.world
+                    ));
+                }
+                Group::join(&place)?
+            }
+            None => Group::alone(),
+        }))
+    }
+
     /// Does the stage.
     pub fn stage(pipeline: &Pipeline) -> Result<String> {
+        // Before the data is read: a rank that is missing is found out early.
+        let group = meet()?;
         let config = &pipeline.config.train;
         let seed = pipeline.config.seed;
         let mut material = Material::read(pipeline)?;
@@ -159,7 +197,7 @@ mod trained {
         let of_id: HashMap<&str, &Sample> = samples.iter().map(|s| (s.id.as_str(), s)).collect();
         let judge = |id: &str, reference: &str, reply: &str| judge(&of_id, id, reference, reply);
         let near = std::mem::take(&mut material.near);
-        let page = LivePage::start(&out);
+        let page = group.is_first().then(|| LivePage::start(&out));
         let manifest = pipeline.replacing(|force| {
             let data = train::TrainingData {
                 examples: material.examples.clone(),
@@ -170,7 +208,10 @@ mod trained {
                 locate: &*material.locate,
                 judge: Some(&judge),
             };
-            Ok(train::run(config, seed, data, &out, key.clone(), force)?)
+            let key = key.clone();
+            Ok(train::run_among(
+                config, seed, data, &out, key, force, &group,
+            )?)
         })?;
         drop(page);
         let get = |name: &str| manifest.counts.get(name).copied().unwrap_or(0);
@@ -261,10 +302,24 @@ mod trained {
         )?)
     }
 
-    fn forecast(pipeline: &Pipeline, json: bool) -> Result<bool> {
+    fn forecast(pipeline: &Pipeline, arguments: &Train) -> Result<bool> {
+        let network = Network {
+            bytes_per_second: arguments.network_speed * 1e9,
+            latency: arguments.network_latency * 1e-6,
+        };
+        if !(network.bytes_per_second > 0.0 && network.latency >= 0.0) {
+            bail!("--network-speed must be above 0 and --network-latency not below");
+        }
         let forecast = measure(pipeline, 3)?;
-        if json {
-            println!("{}", serde_json::to_string_pretty(&forecast)?);
+        let of_ranks = arguments
+            .ranks
+            .iter()
+            .map(|&n| forecast.work.on(n, network));
+        let scaled: Vec<Scaled> = of_ranks.collect();
+        if arguments.json {
+            let mut value = serde_json::to_value(&forecast)?;
+            value["scaled"] = serde_json::to_value(&scaled)?;
+            println!("{}", serde_json::to_string_pretty(&value)?);
             return Ok(true);
         }
         let saves = forecast.tokens_unpacked as f64 / forecast.tokens.max(1) as f64;
@@ -293,6 +348,19 @@ mod trained {
             "all       {}, without evaluation",
             duration(forecast.seconds)
         );
+        for Scaled {
+            ranks,
+            seconds,
+            exposed,
+            efficiency,
+        } in scaled
+        {
+            println!(
+                "{ranks:>5} ranks  {seconds:.3} s a step, {:.0}% efficiency, {exposed:.3} s of it waiting; all {}",
+                100.0 * efficiency,
+                duration(forecast.tower_seconds + seconds * forecast.steps as f64)
+            );
+        }
         println!("\nNothing was written.");
         Ok(true)
     }

@@ -7,9 +7,12 @@
 //! large flat parts, where hashes of plain brightness collide by the hundred (mean: 114 times as many
 //! pairs of different pictures within ten bits as this one) or flip bits with every re-encoding.
 
+use std::path::Path;
+
 use image::{GrayImage, RgbImage};
 use image_hasher::{FilterType, HashAlg, Hasher, HasherConfig};
-use sample::{pixels, sha256_hex};
+use rayon::prelude::*;
+use sample::{pixels, sha256_hex, workers::Function};
 
 use super::grid::Grid;
 
@@ -109,7 +112,7 @@ pub fn look(hasher: &PerceptualHasher, image: &RgbImage) -> Look {
 }
 
 /// Why an image cannot be used: a word to count by, and the exact trouble.
-pub type Unusable = (&'static str, String);
+pub type Unusable = (String, String);
 
 /// Looks at an image file's bytes, which must have the digest `sha256`.
 pub fn look_at_bytes(
@@ -119,13 +122,106 @@ pub fn look_at_bytes(
 ) -> Result<Look, Unusable> {
     if sha256_hex(bytes) != sha256 {
         return Err((
-            "image_changed",
+            "image_changed".into(),
             "its bytes are not those that were imported".into(),
         ));
     }
     match pixels::decode(bytes) {
         Ok(image) => Ok(look(hasher, &image)),
-        Err(fault) => Err((fault.reason(), fault.to_string())),
+        Err(fault) => Err(unusable(&fault)),
+    }
+}
+
+fn unusable(fault: &pixels::Fault) -> Unusable {
+    (fault.reason().to_owned(), fault.to_string())
+}
+
+/// Looks at an image file, whose bytes must have the digest `sha256`.
+pub fn look_at_file(
+    hasher: &PerceptualHasher,
+    file: &Path,
+    sha256: &str,
+) -> Result<Look, Unusable> {
+    let bytes = pixels::read_bytes(file).map_err(|fault| unusable(&fault))?;
+    look_at_bytes(hasher, &bytes, sha256)
+}
+
+/// The function `fingerprint`: of each item, an image file with its digest, what [`look_at_file`] gives.
+pub struct FingerprintImage;
+
+impl Function for FingerprintImage {
+    fn name(&self) -> &'static str {
+        "fingerprint"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn call(&self, _: &str, items: &[&str]) -> Result<Vec<Vec<u8>>, String> {
+        let looked = items
+            .par_iter()
+            .map_init(PerceptualHasher::new, |hasher, item| {
+                let (file, sha256): (String, String) =
+                    serde_json::from_str(item).map_err(|e| format!("the item {item:?}: {e}"))?;
+                encode(&look_at_file(hasher, Path::new(&file), &sha256))
+            });
+        looked.collect()
+    }
+}
+
+/// The item of [`FingerprintImage`] for a file; a name that is no text cannot be sent.
+pub fn item(file: &Path, sha256: &str) -> Result<String, sample::Error> {
+    let name = file.to_str().ok_or_else(|| {
+        sample::Error::format(file, "its name is no text, so workers cannot be told of it")
+    })?;
+    serde_json::to_string(&(name, sha256)).map_err(|e| sample::Error::format(file, e))
+}
+
+/// What begins a look, and what begins a fault.
+const LOOK: u8 = 0;
+const FAULT: u8 = 1;
+/// A look's bytes before its grid: that it is one, width, height, hash, the least byte first.
+const HEAD: usize = 1 + 4 + 4 + 8;
+
+fn encode(look: &Result<Look, Unusable>) -> Result<Vec<u8>, String> {
+    match look {
+        Ok(look) => {
+            let mut bytes = Vec::with_capacity(HEAD + GRID_BYTES);
+            bytes.push(LOOK);
+            bytes.extend(look.width.to_le_bytes());
+            bytes.extend(look.height.to_le_bytes());
+            bytes.extend(look.phash.to_le_bytes());
+            bytes.extend(look.grid.cells.iter().flatten());
+            Ok(bytes)
+        }
+        Err(unusable) => {
+            let text = serde_json::to_vec(unusable).map_err(|e| e.to_string())?;
+            Ok([&[FAULT], text.as_slice()].concat())
+        }
+    }
+}
+
+/// Reads what [`FingerprintImage`] gave.
+pub fn decode(result: &[u8]) -> Result<Result<Look, Unusable>, sample::Error> {
+    let wrong = || sample::Error::Workers(format!("{} bytes are no fingerprint", result.len()));
+    match result.split_first() {
+        Some((&LOOK, rest)) => {
+            let (width, rest) = rest.split_first_chunk::<4>().ok_or_else(wrong)?;
+            let (height, rest) = rest.split_first_chunk::<4>().ok_or_else(wrong)?;
+            let (phash, cells) = rest.split_first_chunk::<8>().ok_or_else(wrong)?;
+            if cells.len() != GRID_BYTES {
+                return Err(wrong());
+            }
+            Ok(Ok(Look {
+                width: u32::from_le_bytes(*width),
+                height: u32::from_le_bytes(*height),
+                phash: u64::from_le_bytes(*phash),
+                grid: Grid::of_bytes(cells),
+            }))
+        }
+        Some((&FAULT, rest)) => serde_json::from_slice(rest).map(Err).map_err(|_| wrong()),
+        _ => Err(wrong()),
     }
 }
 
@@ -162,5 +258,49 @@ mod tests {
     fn a_file_with_other_bytes_than_at_import_is_not_looked_at() {
         let (reason, _) = look_at_bytes(&PerceptualHasher::new(), b"GIF89a", "00").unwrap_err();
         assert_eq!(reason, "image_changed");
+    }
+
+    #[test]
+    fn what_the_function_gives_is_what_a_look_here_gives() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        chart(&[30, 90])
+            .write_to(&mut bytes, image::ImageFormat::Png)
+            .unwrap();
+        let bytes = bytes.into_inner();
+        let (good, cut) = (dir.path().join("good.png"), dir.path().join("a\tb\"c.png"));
+        std::fs::write(&good, &bytes).unwrap();
+        std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+        let digest = |path: &Path| sha256_hex(&std::fs::read(path).unwrap());
+        let cases = [
+            (good.clone(), digest(&good)),
+            (cut.clone(), digest(&cut)),
+            (good.clone(), "00".to_owned()),
+            (dir.path().join("gone.png"), "00".to_owned()),
+        ];
+        let items: Vec<String> = cases.iter().map(|(p, s)| item(p, s).unwrap()).collect();
+        let items: Vec<&str> = items.iter().map(String::as_str).collect();
+        let hasher = PerceptualHasher::new();
+        let results = FingerprintImage.call("", &items).unwrap();
+        for ((path, sha256), result) in cases.iter().zip(results) {
+            assert_eq!(
+                decode(&result).unwrap(),
+                look_at_file(&hasher, path, sha256)
+            );
+        }
+        let said = FingerprintImage.call("", &["nonsense"]).unwrap_err();
+        assert!(said.contains("nonsense"), "{said}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_from_elsewhere_make_reading_them_panic(mut bytes: Vec<u8>, whole: bool) {
+            let first = bytes.first().copied().unwrap_or(0) % 3;
+            bytes.insert(0, first);
+            if whole {
+                bytes.resize(HEAD + GRID_BYTES, 7);
+            }
+            proptest::prop_assert_eq!(whole && first == LOOK, matches!(decode(&bytes), Ok(Ok(_))));
+        }
     }
 }

@@ -8,6 +8,8 @@
 
 use image::RgbImage;
 
+use super::fingerprint::SIDE;
+
 /// Sides of the window whose mean difference counts, in cells.
 pub const WINDOW: usize = 4;
 /// The longer side of the grid that decides, in cells.
@@ -25,6 +27,15 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// A kept grid from its bytes, row by row.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Grid {
+        Grid {
+            width: SIDE,
+            height: SIDE,
+            cells: bytes.as_chunks::<3>().0.to_vec(),
+        }
+    }
+
     /// The mean colour of each of `width` x `height` cells, every pixel counted by the share of it
     /// that lies in the cell.
     pub fn of(image: &RgbImage, width: usize, height: usize) -> Grid {

@@ -10,20 +10,26 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use sample::workers::{Workers, ask};
 use sample::{
-    IMAGES, Manifest, TableWriter, interrupt, pixels, progress, read_table, resolve_image,
-    sha256_hex, write_atomic, write_table,
+    IMAGES, Manifest, TableWriter, interrupt, progress, read_table, resolve_image, sha256_hex,
+    write_atomic, write_table,
 };
 
 use super::fingerprint::{
-    Fingerprint, GRID_BYTES, Look, PerceptualHasher, SIDE, Unusable, look_at_bytes, luma,
+    self, Fingerprint, FingerprintImage, GRID_BYTES, Look, PerceptualHasher, SIDE, Unusable,
+    look_at_file, luma,
 };
 use super::grid::Grid;
 use super::tables::{Columns, batches};
 use crate::Error;
 
-/// Images in one piece: seconds of work, so that syncing it to the disk is none.
-pub const PIECE: usize = 2048;
+/// Images in the longest piece: seconds of work, so that syncing it to the disk is none.
+const LONGEST_PIECE: usize = 2048;
+/// And in the shortest.
+const SHORTEST_PIECE: usize = 64;
+/// Of few images there are about so many pieces, enough for many workers to end at the same time.
+const PIECES: usize = 64;
 /// Goes into the name of every piece: to be changed with anything that changes fingerprints.
 const PIECE_VERSION: &str = "fingerprint 1";
 
@@ -105,33 +111,53 @@ impl Images {
         resolve_image(&import.folder, &import.manifest.image_roots, &wanted.image)
     }
 
-    fn look(&self, index: usize, hasher: &PerceptualHasher) -> Result<Look, Unusable> {
-        let file = self
-            .file(index)
-            .map_err(|e| ("path_outside_root", e.to_string()))?;
-        let bytes = pixels::read_bytes(&file).map_err(|f| (f.reason(), f.to_string()))?;
-        look_at_bytes(hasher, &bytes, &self.wanted[index].sha256)
+    /// Images in a piece; the last one may have fewer.
+    fn piece_length(&self) -> usize {
+        (self.wanted.len() / PIECES).clamp(SHORTEST_PIECE, LONGEST_PIECE)
     }
 
-    /// Looks at every image, keeping pieces below `folder`, and writes the table.
-    pub fn fingerprint(&self, folder: &Path, table: &Path) -> Result<Looks, Error> {
+    fn outside(error: &sample::Error) -> Unusable {
+        ("path_outside_root".to_owned(), error.to_string())
+    }
+
+    fn look(&self, index: usize, hasher: &PerceptualHasher) -> Result<Look, Unusable> {
+        let file = self.file(index).map_err(|e| Images::outside(&e))?;
+        look_at_file(hasher, &file, &self.wanted[index].sha256)
+    }
+
+    /// Looks at every image, keeping pieces below `folder`, and writes the table. With `workers`, which
+    /// must find the images under the same paths, they do the looking; the table is the same.
+    pub fn fingerprint(
+        &self,
+        workers: Option<&dyn Workers>,
+        folder: &Path,
+        table: &Path,
+    ) -> Result<Looks, Error> {
         std::fs::create_dir_all(folder).map_err(|e| sample::Error::io(folder, e))?;
         let bar = progress::bar("inspect", self.wanted.len() as u64, "images");
-        let mut writer = TableWriter::create(table)?;
-        let mut looks = Looks::default();
+        let length = self.piece_length();
         let indices: Vec<usize> = (0..self.wanted.len()).collect();
-        for piece in indices.chunks(PIECE) {
+        let pieces: Vec<Piece> = indices
+            .chunks(length)
+            .map(|images| Piece::new(self, images, folder))
+            .collect();
+        if let Some(workers) = workers {
+            self.look_elsewhere(workers, &pieces, &bar)?;
+        }
+        let mut writer = TableWriter::create(table)?;
+        let mut looks = Looks {
+            piece_length: length,
+            ..Looks::default()
+        };
+        for piece in pieces {
             interrupt::check()?;
-            let name = self.piece_name(piece);
-            let (rows_path, grids_path) = (
-                folder.join(format!("{name}.parquet")),
-                folder.join(format!("{name}.grids")),
-            );
-            let rows = match self.finished_piece(&rows_path, &grids_path, piece) {
+            let rows = match self.finished_piece(&piece) {
                 Some(rows) => rows,
-                None => self.do_piece(piece, &rows_path, &grids_path)?,
+                None => self.do_piece(&piece)?,
             };
-            bar.inc(piece.len() as u64);
+            if workers.is_none() {
+                bar.inc(piece.images.len() as u64);
+            }
             for row in rows {
                 looks.shapes.push(Shape {
                     width: row.width,
@@ -146,11 +172,68 @@ impl Images {
                 }
                 writer.push(row)?;
             }
-            looks.add_grids(grids_path)?;
+            looks.add_grids(piece.grids)?;
         }
         writer.finish()?;
         bar.finish();
         Ok(looks)
+    }
+
+    /// Has workers do the pieces that are not done, and keeps each as it comes back.
+    fn look_elsewhere(
+        &self,
+        workers: &dyn Workers,
+        pieces: &[Piece],
+        bar: &progress::Bar,
+    ) -> Result<(), Error> {
+        let mut todo = Vec::new();
+        for piece in pieces {
+            interrupt::check()?;
+            match self.finished_piece(piece) {
+                Some(rows) => bar.inc(rows.len() as u64),
+                None => todo.push(piece),
+            }
+        }
+        // What has no file is nothing that workers could be asked about.
+        let file = |index: usize| self.file(index);
+        let items = |at: usize| {
+            let known = todo[at].images.iter();
+            known
+                .filter_map(|index| Some((*index, file(*index).ok()?)))
+                .map(|(index, file)| {
+                    let file =
+                        std::path::absolute(&file).map_err(|e| sample::Error::io(&file, e))?;
+                    fingerprint::item(&file, &self.wanted[index].sha256)
+                })
+                .collect()
+        };
+        let mut done = |at: usize, results: Vec<Vec<u8>>| {
+            let mut results = results.iter();
+            let mut looked = Vec::with_capacity(todo[at].images.len());
+            for index in todo[at].images {
+                let look = match file(*index) {
+                    Err(error) => Err(Images::outside(&error)),
+                    Ok(_) => match results.next() {
+                        Some(result) => fingerprint::decode(result)?,
+                        None => return Err(sample::Error::Workers("too few looks".into())),
+                    },
+                };
+                looked.push(self.row(*index, look));
+            }
+            write_piece(todo[at], looked)?;
+            bar.inc(todo[at].images.len() as u64);
+            Ok(())
+        };
+        let function = FingerprintImage;
+        Ok(ask(
+            workers,
+            "inspect",
+            &function,
+            "",
+            todo.len(),
+            &items,
+            &mut done,
+        )?)
     }
 
     fn piece_name(&self, piece: &[usize]) -> String {
@@ -166,51 +249,30 @@ impl Images {
     }
 
     /// The rows of a piece that was done before; `None` where any part of it is missing.
-    fn finished_piece(
-        &self,
-        rows: &Path,
-        grids: &Path,
-        piece: &[usize],
-    ) -> Option<Vec<Fingerprint>> {
-        let bytes = std::fs::metadata(grids).ok()?.len();
-        if !rows.is_file() || bytes != (piece.len() * GRID_BYTES) as u64 {
+    fn finished_piece(&self, piece: &Piece) -> Option<Vec<Fingerprint>> {
+        let bytes = std::fs::metadata(&piece.grids).ok()?.len();
+        if !piece.rows.is_file() || bytes != (piece.images.len() * GRID_BYTES) as u64 {
             return None;
         }
-        let rows: Vec<Fingerprint> = read_table(rows).ok()?;
-        let same = rows.len() == piece.len()
+        let rows: Vec<Fingerprint> = read_table(&piece.rows).ok()?;
+        let same = rows.len() == piece.images.len()
             && rows
                 .iter()
-                .zip(piece)
+                .zip(piece.images)
                 .all(|(row, index)| row.image == self.wanted[*index].image);
         same.then_some(rows)
     }
 
-    fn do_piece(
-        &self,
-        piece: &[usize],
-        rows_path: &Path,
-        grids_path: &Path,
-    ) -> Result<Vec<Fingerprint>, Error> {
+    fn do_piece(&self, piece: &Piece) -> Result<Vec<Fingerprint>, Error> {
         let looked: Vec<(Fingerprint, Option<Grid>)> = piece
+            .images
             .par_iter()
             .map_init(PerceptualHasher::new, |hasher, index| {
                 interrupt::check()?;
                 Ok(self.row(*index, self.look(*index, hasher)))
             })
             .collect::<Result<_, sample::Error>>()?;
-        let mut grids = Vec::with_capacity(piece.len() * GRID_BYTES);
-        let mut rows = Vec::with_capacity(piece.len());
-        for (row, grid) in looked {
-            rows.push(row);
-            match grid {
-                Some(grid) => grids.extend(grid.cells.iter().flatten()),
-                None => grids.resize(grids.len() + GRID_BYTES, 0),
-            }
-        }
-        // The table last: a piece with a table is finished.
-        write_atomic(grids_path, &grids)?;
-        write_table(rows_path, &rows)?;
-        Ok(rows)
+        Ok(write_piece(piece, looked)?)
     }
 
     fn row(&self, index: usize, look: Result<Look, Unusable>) -> (Fingerprint, Option<Grid>) {
@@ -233,12 +295,49 @@ impl Images {
                 (row, Some(look.grid))
             }
             Err((reason, detail)) => {
-                row.fault = Some(reason.to_owned());
+                row.fault = Some(reason);
                 row.detail = Some(detail);
                 (row, None)
             }
         }
     }
+}
+
+/// Images that are looked at together, and where that is kept.
+struct Piece<'a> {
+    images: &'a [usize],
+    rows: PathBuf,
+    grids: PathBuf,
+}
+
+impl<'a> Piece<'a> {
+    fn new(all: &Images, images: &'a [usize], folder: &Path) -> Piece<'a> {
+        let name = all.piece_name(images);
+        Piece {
+            images,
+            rows: folder.join(format!("{name}.parquet")),
+            grids: folder.join(format!("{name}.grids")),
+        }
+    }
+}
+
+fn write_piece(
+    piece: &Piece,
+    looked: Vec<(Fingerprint, Option<Grid>)>,
+) -> Result<Vec<Fingerprint>, sample::Error> {
+    let mut grids = Vec::with_capacity(looked.len() * GRID_BYTES);
+    let mut rows = Vec::with_capacity(looked.len());
+    for (row, grid) in looked {
+        rows.push(row);
+        match grid {
+            Some(grid) => grids.extend(grid.cells.iter().flatten()),
+            None => grids.resize(grids.len() + GRID_BYTES, 0),
+        }
+    }
+    // The table last: a piece with a table is finished.
+    write_atomic(&piece.grids, &grids)?;
+    write_table(&piece.rows, &rows)?;
+    Ok(rows)
 }
 
 fn read_wanted(
@@ -284,6 +383,8 @@ pub struct Looks {
     /// Brightness of the quarters' quarters, to tell most pairs apart without a file.
     pub coarse: Vec<[u8; COARSE]>,
     grids: Vec<PathBuf>,
+    /// Images in each of those but the last.
+    piece_length: usize,
 }
 
 /// Cells of the coarsest look.
@@ -292,8 +393,11 @@ pub const COARSE: usize = 16;
 impl Looks {
     fn add_grids(&mut self, path: PathBuf) -> Result<(), sample::Error> {
         let bytes = std::fs::read(&path).map_err(|e| sample::Error::io(&path, e))?;
-        self.coarse
-            .extend(bytes.chunks_exact(GRID_BYTES).map(|b| coarse(&grid(b))));
+        self.coarse.extend(
+            bytes
+                .chunks_exact(GRID_BYTES)
+                .map(|b| coarse(&Grid::of_bytes(b))),
+        );
         self.grids.push(path);
         Ok(())
     }
@@ -301,23 +405,17 @@ impl Looks {
     /// An image's grid, read from its piece.
     pub fn grid(&self, index: usize) -> Result<Grid, sample::Error> {
         // Opened each time: ten million images are five thousand pieces, more than may be open at once.
-        let path = &self.grids[index / PIECE];
+        let path = &self.grids[index / self.piece_length];
         let mut bytes = vec![0; GRID_BYTES];
         File::open(path)
             .and_then(|mut file| {
-                file.seek(SeekFrom::Start(((index % PIECE) * GRID_BYTES) as u64))?;
+                file.seek(SeekFrom::Start(
+                    ((index % self.piece_length) * GRID_BYTES) as u64,
+                ))?;
                 file.read_exact(&mut bytes)
             })
             .map_err(|e| sample::Error::io(path, e))?;
-        Ok(grid(&bytes))
-    }
-}
-
-fn grid(bytes: &[u8]) -> Grid {
-    Grid {
-        width: SIDE,
-        height: SIDE,
-        cells: bytes.as_chunks::<3>().0.to_vec(),
+        Ok(Grid::of_bytes(&bytes))
     }
 }
 

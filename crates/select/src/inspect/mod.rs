@@ -24,6 +24,7 @@ mod tables;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use sample::workers::Workers;
 use sample::{
     BENCHMARK_QUESTIONS, BenchmarkQuestion, Manifest, Stage, StageKey, TableWriter, progress,
     rebase_root, write_table,
@@ -32,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub use contamination::Count;
-pub use fingerprint::{Fingerprint, PerceptualHasher, look};
+pub use fingerprint::{Fingerprint, FingerprintImage, PerceptualHasher, look};
 pub use grid::picture_distance;
 pub use tables::{
     CONTAMINATED_IMAGES, CONTAMINATED_QUESTIONS, ContaminatedImage, ContaminatedQuestion,
@@ -135,6 +136,22 @@ pub fn inspect(
     out: &Path,
     force: bool,
 ) -> Result<Manifest, Error> {
+    inspect_with(None, config, imports, benchmarks, out, force)
+}
+
+/// As [`inspect`]; the imports' images are looked at by `workers`, where there are some, which must find
+/// them under the same paths. What is found is the same.
+///
+/// # Errors
+/// As [`inspect`], and those of the workers; what they finished is kept.
+pub fn inspect_with(
+    workers: Option<&dyn Workers>,
+    config: &InspectConfig,
+    imports: &[PathBuf],
+    benchmarks: &[PathBuf],
+    out: &Path,
+    force: bool,
+) -> Result<Manifest, Error> {
     config.check()?;
     if imports.is_empty() {
         return Err(Error::Config("inspect: no import folder is given".into()));
@@ -170,7 +187,7 @@ pub fn inspect(
             progress::note(&format!("warning: {}: {warning}", benchmark.name));
         }
     }
-    let looks = images.fingerprint(&unfinished, &stage.path(FINGERPRINTS))?;
+    let looks = images.fingerprint(workers, &unfinished, &stage.path(FINGERPRINTS))?;
     let firsts = near::first_copies(&images, &looks);
     let pairs = near::pairs(config, &images, &looks, &firsts)?;
     let mut manifest = Manifest::new(stage.key().clone());

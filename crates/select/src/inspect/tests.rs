@@ -1,10 +1,13 @@
 //! The inspection as a stage: faults, near duplicates, benchmarks, resuming.
 
 use std::io::Cursor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{FilterType, resize};
 use image::{ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
+use sample::workers::{Function, Local};
 use sample::{
     Answer, IMAGES, ImageRef, ImageRow, Origin, SAMPLES, Sample, Task, read_table, sha256_hex,
 };
@@ -517,7 +520,7 @@ fn a_stopped_inspection_goes_on_with_what_it_has_and_gives_the_same_bytes() {
     std::fs::create_dir_all(&out).unwrap();
     let images = Images::read(&imports).unwrap();
     images
-        .fingerprint(&unfinished, &out.join(FINGERPRINTS))
+        .fingerprint(None, &unfinished, &out.join(FINGERPRINTS))
         .unwrap();
     std::fs::remove_file(out.join(FINGERPRINTS)).unwrap();
     // The images are gone: were any of them read again, it would be missing.
@@ -525,7 +528,7 @@ fn a_stopped_inspection_goes_on_with_what_it_has_and_gives_the_same_bytes() {
     let hidden = dir.path().join("hidden");
     std::fs::rename(&files, &hidden).unwrap();
     let looks = images
-        .fingerprint(&unfinished, &out.join(FINGERPRINTS))
+        .fingerprint(None, &unfinished, &out.join(FINGERPRINTS))
         .unwrap();
     assert!(looks.faults.is_empty());
     std::fs::rename(&hidden, &files).unwrap();
@@ -538,6 +541,115 @@ fn a_stopped_inspection_goes_on_with_what_it_has_and_gives_the_same_bytes() {
     }
     run(&imports, &[], &out).unwrap();
     assert_eq!(bytes_of(&whole), bytes_of(&out));
+}
+
+/// Many small pictures, some of which cannot be used; more than one piece of them.
+fn many(dir: &Path) -> PathBuf {
+    let pictures: Vec<(String, Vec<u8>)> = (0..300)
+        .map(|n| {
+            let bytes = match n % 50 {
+                7 => b"no picture".to_vec(),
+                8 => Vec::new(),
+                _ => png(&resize(
+                    &chart(n / 2),
+                    48 + n % 2 * 16,
+                    32,
+                    FilterType::Triangle,
+                )),
+            };
+            (format!("{n:03}.png"), bytes)
+        })
+        .collect();
+    let pictures: Vec<Picture> = pictures
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), bytes.clone(), vec!["How many?".to_owned()]))
+        .collect();
+    let folder = import(dir, "many", &pictures);
+    std::fs::remove_file(folder.join("images/011.png")).unwrap();
+    std::fs::write(folder.join("images/012.png"), png(&chart(999))).unwrap();
+    folder
+}
+
+fn local(function: impl Function + 'static) -> Local {
+    Local {
+        functions: vec![Arc::new(function)],
+        at_a_time: 7,
+    }
+}
+
+#[test]
+fn workers_give_the_same_tables_and_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut imports = data(dir.path());
+    imports.push(many(dir.path()));
+    let benchmarks = [benchmark(dir.path())];
+    let own = dir.path().join("own");
+    let manifest = run(&imports, &benchmarks, &own).unwrap();
+    assert!(manifest.counts["faults"] > 12, "{:?}", manifest.counts);
+    let shared = dir.path().join("shared");
+    let workers = local(FingerprintImage);
+    let config = InspectConfig::default();
+    inspect_with(
+        Some(&workers),
+        &config,
+        &imports,
+        &benchmarks,
+        &shared,
+        false,
+    )
+    .unwrap();
+    assert_eq!(bytes_of(&own), bytes_of(&shared));
+}
+
+/// The function, until it was called so often.
+struct Until(AtomicUsize);
+
+impl Function for Until {
+    fn name(&self) -> &'static str {
+        FingerprintImage.name()
+    }
+
+    fn version(&self) -> u32 {
+        FingerprintImage.version()
+    }
+
+    fn call(&self, arguments: &str, items: &[&str]) -> Result<Vec<Vec<u8>>, String> {
+        let left = self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        left.map_err(|_| "the machine is on fire".to_owned())?;
+        FingerprintImage.call(arguments, items)
+    }
+}
+
+#[test]
+fn what_workers_finished_before_they_failed_is_not_done_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let imports = [many(dir.path())];
+    let own = dir.path().join("own");
+    run(&imports, &[], &own).unwrap();
+    let out = dir.path().join("out");
+    let config = InspectConfig::default();
+    // The last of five pieces has 44 images, seven at a time; the one before is broken off.
+    let failing = local(Until(AtomicUsize::new(10)));
+    let failed = inspect_with(Some(&failing), &config, &imports, &[], &out, false).unwrap_err();
+    let said = failed.to_string();
+    assert!(said.contains("on fire"), "{said}");
+    assert!(
+        said.contains("inspect") && said.contains("fingerprint"),
+        "{said}"
+    );
+    assert!(!out.join("manifest.json").exists());
+    // 256 images are left.
+    let rest = local(Until(AtomicUsize::new(4 * 64usize.div_ceil(7))));
+    inspect_with(Some(&rest), &config, &imports, &[], &out, false).unwrap();
+    assert_eq!(bytes_of(&own), bytes_of(&out));
+    // So it is where the rest is done here.
+    let here = dir.path().join("here");
+    let failing = local(Until(AtomicUsize::new(10)));
+    inspect_with(Some(&failing), &config, &imports, &[], &here, false).unwrap_err();
+    run(&imports, &[], &here).unwrap();
+    assert_eq!(bytes_of(&own), bytes_of(&here));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 
 use crate::Error;
 use crate::session::Engine;
-use crate::tables::{Files, Footer, footer};
+use crate::tables::{Footer, footer, provider};
 
 /// A table that a query can name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +81,8 @@ pub(super) fn register(
     for (name, files) in by_name {
         let (files, footers): (Vec<PathBuf>, Vec<Footer>) = files.into_iter().unzip();
         let schema = merged(&footers)?;
-        let table = Arc::new(Files::of(&footers, &schema, false)?);
+        let table = provider(engine, &footers, &schema)?;
+        let rows = footers.iter().map(|f| f.rows).sum();
         let mut names = vec![name.clone()];
         names.extend(
             furthest
@@ -93,7 +94,7 @@ pub(super) fn register(
             engine.provide(&name, table.clone())?;
             entries.push(TableEntry {
                 name,
-                rows: table.rows(),
+                rows,
                 columns: columns(&schema),
                 files: files.clone(),
             });

@@ -1,11 +1,12 @@
 //! What may be asked of a run, and what may not.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sample::{Manifest, Stage, StageKey, progress};
 
 use super::*;
-use crate::tests::{Found, import, inputs, plain};
+use crate::tests::{FilesOnly, Found, import, inputs, plain};
 use crate::{Error, SelectConfig, select};
 
 /// A run with two imports, an inspection and a selection of ten images.
@@ -29,6 +30,7 @@ fn resources() -> Resources {
         memory: 64 << 20,
         threads: 2,
         batch_rows: 4,
+        remote: None,
     }
 }
 
@@ -254,6 +256,38 @@ fn a_query_that_needs_too_much_memory_is_refused_and_not_run_to_the_end() {
         Error::Plan { source, .. } => assert!(source.to_string().contains("memory"), "{source}"),
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn queries_that_run_elsewhere_are_answered_the_same_and_see_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run(dir.path());
+    let resources = Resources {
+        remote: Some(Arc::new(FilesOnly::default())),
+        ..resources()
+    };
+    let (here, there) = (open(&run), Tables::open(&run, &resources).unwrap());
+    assert_eq!(here.entries(), there.entries());
+    for sql in [
+        "select source, count(*) from import_images group by 1 order by 1",
+        "select i.image, s.id, s.choices from images i join samples s on i.image = s.image order by s.id",
+        "select seeded_rank(7, 'select', image_sha256) as rank from images order by 1",
+        "select * from near",
+    ] {
+        assert_eq!(ask(&here, sql), ask(&there, sql), "{sql}");
+    }
+    let private = dir.path().join("private.csv");
+    std::fs::write(&private, "a\n1\n").unwrap();
+    for sql in [
+        format!("select * from '{}'", private.display()),
+        "select * from samples_files".to_owned(),
+        "create table t as select 1".to_owned(),
+    ] {
+        refusal(&there, &sql);
+    }
+    let said = refusal(&there, "select * from information_schema.tables");
+    assert!(said.contains("without the cluster"), "{said}");
+    assert!(ask(&here, "select count(*) from information_schema.tables").contains('\n'));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use fit::Guard;
 use fit::optim::{AdamW, clip_factor, squared_norm};
 use model::ModelPart;
 
+use super::exchange::{Exchange, Summed};
 use super::gradients::{Gradients, Trained};
 use crate::{ClipBy, Error};
 
@@ -94,10 +95,88 @@ impl Clipping {
         Ok(())
     }
 
+    /// As [`Clipping::update`] with all ranks' gradients: waits for the part that was sent off first, updates
+    /// this rank's elements, and sends the weights off.
+    ///
+    /// # Errors
+    /// As [`Clipping::update`], on every rank.
+    pub fn update_next(
+        &mut self,
+        optimiser: &mut AdamW,
+        trained: &Trained,
+        exchange: &mut Exchange<'_>,
+        guard: &mut Guard,
+    ) -> Result<(), Error> {
+        let Some((part, summed)) = exchange.next()? else {
+            return Ok(());
+        };
+        let squares = summed_squares(exchange, &[&summed])?;
+        let squares = squares.first().copied().unwrap_or(0.0);
+        guard.gradient_norm(squares.sqrt())?;
+        self.squares += squares;
+        let norm = match (self.by, self.previous) {
+            (ClipBy::Previous, Some(norm)) => norm,
+            _ => squares.sqrt(),
+        };
+        update(optimiser, summed, clip_factor(norm, self.limit))?;
+        exchange.gather(trained, part)
+    }
+
+    /// As [`Clipping::update_all`] with all ranks' gradients.
+    ///
+    /// # Errors
+    /// As [`Clipping::update_all`], on every rank.
+    pub fn update_all_summed(
+        &mut self,
+        optimiser: &mut AdamW,
+        trained: &Trained,
+        exchange: &mut Exchange<'_>,
+        guard: &mut Guard,
+    ) -> Result<(), Error> {
+        let mut parts = Vec::new();
+        while let Some(part) = exchange.next()? {
+            parts.push(part);
+        }
+        let lists: Vec<&Vec<Summed>> = parts.iter().map(|(_, summed)| summed).collect();
+        let squares = summed_squares(exchange, &lists)?;
+        self.squares = squares.iter().sum();
+        guard.gradient_norm(self.norm())?;
+        for ((part, summed), squares) in parts.into_iter().zip(squares) {
+            let norm = match (self.by, self.previous) {
+                (ClipBy::Global, _) => self.norm(),
+                (ClipBy::Previous, Some(norm)) => norm,
+                _ => squares.sqrt(),
+            };
+            update(optimiser, summed, clip_factor(norm, self.limit))?;
+            exchange.gather(trained, part)?;
+        }
+        Ok(())
+    }
+
     /// The norm of all gradients met, before clipping.
     pub fn norm(&self) -> f64 {
         self.squares.sqrt()
     }
+}
+
+fn update(optimiser: &mut AdamW, summed: Vec<Summed>, factor: f64) -> Result<(), Error> {
+    for Summed { index, grad } in summed {
+        optimiser.update(index, &grad, factor)?;
+    }
+    Ok(())
+}
+
+/// The sum of squares of each part's gradients, over all ranks' elements.
+fn summed_squares(exchange: &mut Exchange<'_>, parts: &[&Vec<Summed>]) -> Result<Vec<f64>, Error> {
+    let mut own = Vec::with_capacity(parts.len());
+    for part in parts {
+        let mut sum = 0.0;
+        for summed in *part {
+            sum += squared_norm(&summed.grad)?;
+        }
+        own.push(sum);
+    }
+    exchange.sums(&own)
 }
 
 fn squares(gradients: &Gradients, indices: &[usize]) -> Result<f64, Error> {

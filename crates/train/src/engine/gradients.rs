@@ -49,6 +49,17 @@ impl Trained {
         parts
     }
 
+    /// One of the tensors.
+    pub fn tensor(&self, index: usize) -> &Tensor {
+        &self.tensors[index]
+    }
+
+    /// Some elements of one of the tensors, flat; they share its storage.
+    pub fn elements(&self, index: usize, range: std::ops::Range<usize>) -> Result<Tensor, Error> {
+        let flat = self.tensors[index].f_detach()?.f_view([-1])?;
+        Ok(flat.f_narrow(0, range.start as i64, range.len() as i64)?)
+    }
+
     /// How many tensors there are.
     pub fn len(&self) -> usize {
         self.tensors.len()

@@ -1,8 +1,9 @@
 //! Below the decoder: from pixels, or a frozen tower's features, to rows that replace image tokens.
 
 use model::{Llava, ModelPart};
-use tch::{Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
+use super::exchange::Exchange;
 use super::gradients::{Gradients, Trained};
 use crate::Error;
 
@@ -27,12 +28,7 @@ pub struct Bottom {
 
 impl Bottom {
     /// Runs tower and projector, with gradients where one of them is trained.
-    pub fn new(
-        model: &Llava,
-        visual: &Visual,
-        trained: &Trained,
-        centre: bool,
-    ) -> Result<Bottom, Error> {
+    pub fn new(model: &Llava, visual: &Visual, trained: &Trained) -> Result<Bottom, Error> {
         let tower = trained.has(ModelPart::Tower);
         let trained = tower || trained.has(ModelPart::Projector);
         let project = || -> Result<Option<Tensor>, Error> {
@@ -42,12 +38,7 @@ impl Bottom {
                 Visual::Features(features) => features.shallow_clone(),
                 Visual::Nothing => return Ok(None),
             };
-            let projected = model.project(&features)?.f_flatten(0, 1)?;
-            Ok(Some(if centre {
-                centred(&projected)?
-            } else {
-                projected
-            }))
+            Ok(Some(model.project(&features)?.f_flatten(0, 1)?))
         };
         let projected = if trained {
             project()?
@@ -70,6 +61,11 @@ impl Bottom {
         self.leaf.as_ref()
     }
 
+    /// Whether projector or tower are trained.
+    pub fn is_trained(&self) -> bool {
+        self.trained
+    }
+
     /// Hands the features' gradient on to projector and tower.
     pub fn down(
         &self,
@@ -89,37 +85,52 @@ impl Bottom {
     }
 }
 
-/// The same features, with a gradient whose mean over the batch's patches is taken off.
+/// The features' gradient `[images * patches, hidden]` without its mean over the patches of all ranks' images;
+/// `None` where this rank has no images.
 ///
 /// Early in a run from scratch, what all image tokens have in common is the easiest place for the
 /// decoder to keep its word frequencies. That drives every feature the same way (measured: standard
 /// deviation from 0.4 to 16 within 100 steps, 1 of it between images), the decoder's norm then
 /// hides what differs, and the tower learns nothing. Without the common part of the gradient the
-/// tower is asked only for differences. The forward pass is untouched.
-fn centred(features: &Tensor) -> Result<Tensor, Error> {
-    let mean = features.f_mean_dim(Some(&[0i64][..]), true, features.kind())?;
-    Ok(features.f_sub(&mean)?.f_add(&mean.f_detach()?)?)
+/// tower is asked only for differences.
+pub fn centred(
+    grad: Option<Tensor>,
+    hidden: i64,
+    device: Device,
+    exchange: &mut Exchange<'_>,
+) -> Result<Option<Tensor>, Error> {
+    // The sums of the columns, and how many rows they are of.
+    let sums = match &grad {
+        Some(grad) => {
+            let sums = grad.f_sum_dim_intlist(Some(&[0i64][..]), false, Kind::Float)?;
+            let rows = Tensor::f_full([1], grad.size()[0], (Kind::Float, device))?;
+            Tensor::f_cat(&[sums, rows], 0)?
+        }
+        None => Tensor::f_zeros([hidden + 1], (Kind::Float, device))?,
+    }; // [hidden + 1]
+    exchange.sum(&sums)?;
+    let Some(grad) = grad else {
+        return Ok(None);
+    };
+    let rows = sums.f_narrow(0, hidden, 1)?;
+    let mean = sums.f_narrow(0, 0, hidden)?.f_div(&rows)?; // [hidden]
+    Ok(Some(grad.f_sub(&mean.f_to_kind(grad.kind())?)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use c10d::Group;
 
     #[test]
-    fn centring_leaves_the_features_and_takes_the_mean_off_their_gradient() {
-        let features = Tensor::from_slice(&[1f32, 2.0, 3.0, 5.0, 8.0, 13.0]).reshape([3, 2]);
-        let features = features.set_requires_grad(true);
-        let out = centred(&features).unwrap();
-        assert!(out.allclose(&features, 1e-6, 1e-6, false));
-        let weight = Tensor::from_slice(&[1f32, 10.0, 2.0, 20.0, 6.0, 0.0]).reshape([3, 2]);
-        (out * weight).sum(tch::Kind::Float).backward();
+    fn centring_takes_the_mean_over_all_patches_off() {
+        let grad = Tensor::from_slice(&[1f32, 10.0, 2.0, 20.0, 6.0, 0.0]).reshape([3, 2]);
+        let group = Group::alone();
+        let mut exchange = Exchange::new(&group);
+        let found = centred(Some(grad), 2, Device::Cpu, &mut exchange).unwrap();
         let expected = Tensor::from_slice(&[-2f32, 0.0, -1.0, 10.0, 3.0, -10.0]).reshape([3, 2]);
-        assert!(
-            features
-                .grad()
-                .to_device(Device::Cpu)
-                .allclose(&expected, 1e-5, 1e-5, false)
-        );
+        assert!(found.unwrap().allclose(&expected, 1e-5, 1e-5, false));
+        let none = centred(None, 2, Device::Cpu, &mut exchange).unwrap();
+        assert!(none.is_none());
     }
 }

@@ -6,6 +6,7 @@
 
 mod modality;
 mod order;
+mod share;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -26,6 +27,7 @@ use crate::packing::{Placed, StepBatch, micro_batches};
 use crate::{Error, OnMissingImage, TrainConfig};
 pub use modality::grouped;
 pub use order::Order;
+pub use share::share;
 
 /// While a batch is waited for, a stop is noticed this often.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -52,6 +54,8 @@ struct Source {
     order: Order,
     on_missing: OnMissingImage,
     features: Option<Arc<Features>>,
+    /// Which of how many ranks this is: a step's batch is its share of the step.
+    rank: (usize, usize),
 }
 
 /// What a batch has of an image.
@@ -89,6 +93,21 @@ impl Loader {
         run_seed: u64,
         features: Option<Arc<Features>>,
     ) -> Result<Loader, Error> {
+        Loader::of_rank(data, config, run_seed, features, (0, 1))
+    }
+
+    /// As [`Loader::new`], with the part of each step that rank `rank.0` of `rank.1` takes: trees of about
+    /// the same cost. The parts of all ranks are the step.
+    ///
+    /// # Errors
+    /// As [`Loader::new`].
+    pub fn of_rank(
+        data: Arc<Data>,
+        config: &TrainConfig,
+        run_seed: u64,
+        features: Option<Arc<Features>>,
+        rank: (usize, usize),
+    ) -> Result<Loader, Error> {
         let order = Order::new(&data, config, run_seed)?;
         Ok(Loader {
             source: Arc::new(Source {
@@ -96,6 +115,7 @@ impl Loader {
                 order,
                 on_missing: config.on_missing_image,
                 features,
+                rank,
             }),
             prefetch: config.prefetch,
             worker: None,
@@ -150,6 +170,7 @@ impl Loader {
         let loaded = self.load(step);
         self.waited = started.elapsed().as_secs_f64();
         let (batch, unreadable) = loaded?;
+        let spoilt = !unreadable.is_empty();
         for rejects in unreadable {
             if let Some(first) = rejects.first()
                 && self.unreadable.insert(first.detail.clone())
@@ -157,10 +178,11 @@ impl Loader {
                 self.rejects.extend(rejects);
             }
         }
-        self.empty = if batch.micro.is_empty() {
-            self.empty + 1
-        } else {
-            0
+        self.empty = match (batch.micro.is_empty(), spoilt) {
+            (false, _) => 0,
+            (true, true) => self.empty + 1,
+            // Other ranks have all of the step.
+            (true, false) => self.empty,
         };
         if self.empty >= EMPTY {
             let last = self.rejects.last().map_or("", |reject| &reject.detail);
@@ -270,6 +292,10 @@ impl Source {
         let data = &self.data;
         let units = self.order.units(step);
         let units: Vec<_> = units.iter().filter_map(|&u| data.units.get(u)).collect();
+        let costs: Vec<u64> = units.iter().map(|unit| unit.tokens as u64).collect();
+        let (rank, world) = self.rank;
+        let own = share(&costs, rank, world).into_iter();
+        let units: Vec<_> = own.filter_map(|place| units.get(place).copied()).collect();
         let mut images: Vec<usize> = units.iter().filter_map(|unit| unit.image).collect();
         images.sort_unstable();
         images.dedup();
@@ -286,6 +312,7 @@ impl Source {
             tokens: 0,
             unpacked: 0,
             labels: 0,
+            weight: 0.0,
             members: Vec::new(),
         };
         let (mut pixels, mut features, mut rejects) = (Vec::new(), Vec::new(), Vec::new());
@@ -339,6 +366,7 @@ impl Source {
         batch.tokens = sum(|p| p.tree.len());
         batch.unpacked = sum(|p| p.tree.unpacked);
         batch.labels = sum(|p| p.tree.labels);
+        batch.weight = placed.iter().map(|p| p.tree.weight).sum();
         batch.micro = micro_batches(&placed, &data.layout)?;
         Ok((batch, rejects))
     }

@@ -59,7 +59,7 @@ impl MicroBatch {
 pub struct StepBatch {
     /// Which step, from 0.
     pub step: u64,
-    /// The rows; empty where none of the step's images could be read.
+    /// The rows; empty where none of the step's images could be read, or another rank has them all.
     pub micro: Vec<MicroBatch>,
     /// The step's images, as indices into the data's; the place of each is its index into the
     /// features.
@@ -83,6 +83,8 @@ pub struct StepBatch {
     pub unpacked: usize,
     /// Tokens that are predicted, counted in each pair.
     pub labels: usize,
+    /// What the labels weigh together, before that was made 1: labels, or pairs.
+    pub weight: f64,
     /// Ids of the pairs.
     pub members: Vec<String>,
 }

@@ -4,6 +4,8 @@
 #![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod ranks;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
