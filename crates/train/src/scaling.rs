@@ -3,7 +3,7 @@
 //! What one rank computes is measured ([`Work`] holds it), what a network carries is given ([`Network`]), and
 //! the exchange is gone through message by message as the engine sends them: a part's gradients
 //! are sent off when its backward pass is done, and waited for after that of the part below; then its weights
-//! are updated and sent off, of which [`AHEAD`] parts may be on their way. Messages take turns on a rank's
+//! are updated and sent off, of which two parts may be on their way. Messages take turns on a rank's
 //! network.
 //!
 //! **Assumptions.** All ranks are alike and have like shares (stragglers cost what they cost: `timing.jsonl`

@@ -146,7 +146,7 @@ pub fn look_at_file(
     look_at_bytes(hasher, &bytes, sha256)
 }
 
-/// The function `fingerprint`: of each item, an image file with its digest, what [`look_at_file`] gives.
+/// The function `fingerprint`: of each item, an image file with its digest, its size and perceptual hash, or why it cannot be used.
 pub struct FingerprintImage;
 
 impl Function for FingerprintImage {
