@@ -26,7 +26,7 @@ cargo xtask TASK
   setup          fetch libtorch into the per-user cache and link it into the checkout
   demo           set up, build, run the whole method on drawn figures (about ten minutes)
   demo --quick   the same in little, under 90 seconds; shows that it runs, not that it learns
-  test           set up, then format check, clippy, import table, all tests, docs
+  test           set up, then import table, format check, clippy, docs, all tests
   browser        build, then the pages in Chromium: [--runs DIR] [--out DIR], by default runs and target/browser
   tidy           the import table and the house rules alone
   clients        check OpenAI's clients for Python and Node against the built server (fetches them with pip and npm)
@@ -155,7 +155,12 @@ fn test() -> Result<()> {
         "--deny",
         "warnings",
     ])?;
-    cargo(&["test", "--release", "--workspace", "--features", CLUSTER])?;
+    run(
+        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["doc", "--release", "--workspace", "--features", CLUSTER])
+            .arg("--no-deps")
+            .env("RUSTDOCFLAGS", "--deny warnings"),
+    )?;
     // Data building and scoring must not need libtorch.
     cargo(&[
         "check",
@@ -164,12 +169,8 @@ fn test() -> Result<()> {
         "math-llava",
         "--no-default-features",
     ])?;
-    run(
-        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["doc", "--release", "--workspace", "--features", CLUSTER])
-            .arg("--no-deps")
-            .env("RUSTDOCFLAGS", "--deny warnings"),
-    )
+    // Last, for it takes longest.
+    cargo(&["test", "--release", "--workspace", "--features", CLUSTER])
 }
 
 /// The studio's pages in a browser, over models that follow a script and the runs that are there.
